@@ -1,0 +1,1 @@
+"""Every record that travels or is signed, one file per family."""

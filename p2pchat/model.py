@@ -1,0 +1,284 @@
+"""Frozen records that several floors share: what people see of events, peers and rooms.
+
+Decides: the vocabulary between engine, store, control and daemon. Does not know:
+bytes on the wire, SQL, JSON or how any of it is computed.
+
+Times are milliseconds since 1970 (`…_ms`) unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
+
+# States of own messages, weakest first, and of others'.
+SCHEDULED = "scheduled"
+QUEUED = "queued"
+HELD = "held"
+DELIVERED = "delivered"
+READ = "read"
+CANCELLED = "cancelled"
+RECEIVED = "received"
+
+# How far a person is trusted.
+UNVERIFIED = "unverified"
+VERIFIED = "verified"
+ROSTER = "roster"
+CHANGED = "changed"
+BLOCKED = "blocked"
+
+DIRECT = "direct"
+ROOM = "room"
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """One instant, handed in: wall clock in ms since 1970 and a monotonic clock in s."""
+
+    wall_ms: int
+    mono: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event as the archive holds it: authentic, and allowed unless `void`.
+
+    `header` and `signature` are the exact bytes; the fields after `body` are read
+    from the header once, so that nobody has to decode it again.
+    """
+
+    id: EventId
+    header: bytes
+    signature: bytes
+    body: bytes | None
+    room: RoomId
+    device: DeviceId
+    seq: int
+    prev: EventId
+    hlc: int
+    kind: int
+    epoch: EpochId
+    received_ms: int
+    flags: int = 0
+
+    # Bits of `flags`.
+    FORKED = 1  # another event of this device has the same seq
+    FUTURE = 2  # its hlc was more than 5 min ahead when it came
+    KEYLESS = 4  # its epoch key is not here (yet)
+    ERASED = 8  # its body is lawfully absent
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest event of one device in one room."""
+
+    seq: int
+    id: EventId
+    hlc: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeekRow:
+    """Reconciliation items of one week: how many, and their sum mod 2^256 (32 bytes LE)."""
+
+    week: int
+    count: int
+    sum: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRow:
+    """One key of a room. `key` is None while only its announcement is known."""
+
+    room: RoomId
+    epoch: EpochId
+    gen: int
+    member_hash: bytes
+    shareable: bool
+    key: bytes | None
+    event: EventId
+    hlc: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrekeyRow:
+    """One of our own prekeys; `secret` is b"" once it has been deleted."""
+
+    n: int
+    public: bytes
+    secret: bytes
+    made_ms: int
+    replaced_seen_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterRow:
+    """The newest known register of one name, with its exact signed bytes."""
+
+    device: DeviceId
+    kind: int
+    room: bytes
+    author: bytes
+    n: int
+    value: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRow:
+    """What the user decided about a person. `name` is the pinned one, "" if none.
+
+    `verified` and `blocked` are the user's; `successor_of` is set where he accepted
+    this account in place of another.
+    """
+
+    account: AccountId
+    verified: bool
+    blocked: bool
+    name: str
+    successor_of: AccountId | None
+    first_seen_ms: int
+    last_seen_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRow:
+    """An address that once worked, or was given by hand (`static`)."""
+
+    host: str
+    port: int
+    device: DeviceId | None
+    static: bool
+    last_ok_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """One event that changes how `target` looks. `value` is text or emoji by kind."""
+
+    target: EventId
+    id: EventId
+    account: AccountId
+    hlc: int
+    kind: int
+    value: str
+    remove: bool
+    mentions: tuple[AccountId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView:
+    """What a message looks like now: the row that history, search and listen show."""
+
+    id: EventId
+    room: RoomId
+    account: AccountId
+    device: DeviceId
+    seq: int
+    hlc: int
+    written_ms: int
+    received_ms: int
+    text: str | None
+    reply_to: EventId | None
+    thread: EventId | None
+    urgent: bool
+    edited: bool
+    deleted: bool
+    pinned: bool
+    hidden: bool  # never shown: deleted before anybody had it, or void
+    mine: bool
+    mentions: tuple[AccountId, ...]
+    mentions_me: bool
+    reactions: tuple[tuple[str, tuple[AccountId, ...]], ...]
+    state: str
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRow:
+    """One line of the durable event feed. `detail` holds small JSON-ready values."""
+
+    cursor: int
+    type: str
+    ref: bytes
+    at_ms: int
+    detail: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRow:
+    """A room this profile knows. `peer` is the other account of a direct chat."""
+
+    id: RoomId
+    kind: str
+    name: str
+    peer: AccountId | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """An own message that not everybody it is for has yet."""
+
+    id: EventId
+    room: RoomId
+    to: tuple[AccountId, ...]
+    state: str
+    since_ms: int
+    preview: str
+    attempts: int = 0
+    held_by: tuple[DeviceId, ...] = ()
+    at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A scheduled message: kept here until `at_ms`, then it becomes an event."""
+
+    id: str
+    room: RoomId
+    text: str
+    reply_to: EventId | None
+    thread: EventId | None
+    urgent: bool
+    at_ms: int
+    key: str
+    made_ms: int
+    sent_as: EventId | None = None
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Events of one device that are known to exist and are not here."""
+
+    device: DeviceId
+    low: int
+    high: int
+    holders: tuple[DeviceId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A stretch of history, oldest first."""
+
+    messages: tuple[MessageView, ...]
+    has_more: bool
+    cursor: int
+    gaps: tuple[Gap, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """One machine of one person, as `peers` shows it."""
+
+    account: AccountId
+    device: DeviceId
+    name: str
+    shown_name: str  # with `~3f2a` where the name is shared or confusable
+    room: RoomId
+    connected: bool
+    address: str | None
+    trust: str
+    last_seen_ms: int | None
+    me: bool = False
