@@ -1,0 +1,337 @@
+"""Everything that can happen to a node, and everything it can ask to be done.
+
+Decides: the vocabulary between the engine and the world. Does not know: who posts
+inputs (daemon, simulators) or how effects are performed.
+
+Inputs and effects are frozen; a node is `handle(input, now) -> effects`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2pchat.errors import CommandError
+from p2pchat.ids import AccountId, DeviceId
+from p2pchat.wire.codec import Record
+from p2pchat.wire.messages.registers import SignedRegister
+from p2pchat.wire.messages.statements import SignedStatement
+
+# --- inputs: life ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The daemon is up; the first input of every run. `port`: where it listens."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The daemon is about to close its links."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The deadline set under `name` has passed."""
+
+    name: str
+
+
+# --- inputs: network ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sighted:
+    """Somebody announces the service under a random `label`."""
+
+    label: str
+    addresses: tuple[str, ...]
+    port: int
+    office_tags: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An announcement was withdrawn. Changes no trust and closes no link."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkChanged:
+    """Addresses of this machine changed, or it woke up."""
+
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    """A dial came to nothing. `reason` is one of net.lan's reasons, or a link's."""
+
+    dial: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """A handshake is complete: `statements` prove the device and its Noise key."""
+
+    link: int
+    device: DeviceId
+    account: AccountId
+    statements: tuple[SignedStatement, ...]
+    registers: tuple[SignedRegister, ...]
+    initiator: bool
+    host: str
+    port: int  # where the peer says it listens, 0 if nowhere
+    handshake_hash: bytes
+    peer_wall_ms: int
+    dial: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """A link is gone, for whatever reason."""
+
+    link: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDrained:
+    """The writer of a link that had fallen behind has caught up."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class FromPeer:
+    """A record from an authenticated peer.
+
+    `checked` holds, for an Events frame whose signatures were verified before the
+    inbox, the indexes of events whose own signature is valid; None if nobody looked.
+    """
+
+    link: int
+    message: Record
+    checked: tuple[int, ...] | None = None
+
+
+# --- inputs: commands (from the control socket) ----------------------------------------
+# Each carries `request`: the number under which the answer is expected.
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Say `text` to `target`. `wait` is "", "delivered" or "read", for `timeout_s`."""
+
+    request: int
+    target: str
+    text: str
+    reply_to: str = ""
+    thread: str = ""
+    urgent: bool = False
+    key: str = ""
+    at_ms: int | None = None
+    wait: str = ""
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Edit, delete, react to or pin a message. `verb` is one of these four words.
+
+    `ref` is an id, a unique prefix, a draft id or "last" (then `target` says where).
+    """
+
+    request: int
+    verb: str
+    ref: str
+    value: str = ""
+    remove: bool = False
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelQueued:
+    """Take back a message that nobody has yet, or a draft."""
+
+    request: int
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmShown:
+    """These messages of `target` were put before the user's eyes: mark them read."""
+
+    request: int
+    target: str
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddPeer:
+    """Dial HOST[:PORT] now and remember it either way."""
+
+    request: int
+    host: str
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetPeer:
+    """Drop remembered addresses, and an unverified person's pinned name."""
+
+    request: int
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetTrust:
+    """`verb`: verify (with `proof`, may be ""), accept, block, unblock."""
+
+    request: int
+    verb: str
+    target: str
+    kind: str = ""  # fingerprint | safety-number | ""
+    proof: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StartSas:
+    """Compare six digits live with `target`; answered with the digits."""
+
+    request: int
+    target: str
+    timeout_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmSas:
+    """The user says which digits the other side shows."""
+
+    request: int
+    target: str
+    digits: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """The person wants another name."""
+
+    request: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """A setting the engine heeds has a new value: read_receipts."""
+
+    request: int
+    read_receipts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Nobody waits for the answer to `request` any more."""
+
+    request: int
+
+
+Command = (
+    Post
+    | Change
+    | CancelQueued
+    | ConfirmShown
+    | AddPeer
+    | ForgetPeer
+    | SetTrust
+    | StartSas
+    | ConfirmSas
+    | Rename
+    | Configure
+)
+Input = (
+    Started
+    | Stopping
+    | TimerFired
+    | Sighted
+    | Lost
+    | NetworkChanged
+    | DialFailed
+    | LinkUp
+    | LinkDown
+    | LinkDrained
+    | FromPeer
+    | Forgotten
+    | Command
+)
+
+# --- effects: performed after the commit, in order --------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Hand `message` to a link; dropped, and the link marked behind, if its queue is full."""
+
+    link: int
+    message: Record
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLink:
+    """Say CLOSE `reason` and end the link."""
+
+    link: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Connect to one address; answered by LinkUp(dial=…) or DialFailed."""
+
+    dial: int
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Post TimerFired(name) at monotonic time `at`; replaces an earlier one of that name."""
+
+    name: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a command: JSON-ready fields or a shared record."""
+
+    request: int
+    result: object
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """A command cannot be done, or only partly (`result` then says what was)."""
+
+    request: int
+    error: CommandError
+    result: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedGrew:
+    """Rows were added to the feed: wake those who listen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Something that is not kept: peer, typing, presence, warning. `subject` a shared record or text."""
+
+    type: str
+    subject: object
+
+
+Effect = Send | CloseLink | Dial | SetTimer | Reply | Refuse | FeedGrew | Tell

@@ -1,0 +1,217 @@
+"""What the engine needs from outside, as Protocols.
+
+Decides: the shape of the Ledger (the archive as the engine sees it) and of Entropy.
+Does not know: SQL. All calls are synchronous and happen inside one open transaction
+that the runner owns; `handle` is the only caller.
+
+The Ledger is a bundle of families of at most twelve methods. Lists come back in the
+order said here; nothing returned is mutable state of the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
+from p2pchat.model import (
+    AddressRow,
+    Draft,
+    EpochRow,
+    Head,
+    MessageView,
+    PrekeyRow,
+    RegisterRow,
+    RoomRow,
+    StoredEvent,
+    Touch,
+    TrustRow,
+    WeekRow,
+)
+
+Ranges = tuple[tuple[int, int], ...]
+"""Closed ranges of seq, newest (greatest) first, disjoint and not adjacent."""
+
+
+class Entropy(Protocol):
+    """Randomness, handed in: `bytes(n)` fresh ones, and a float in [0, 1)."""
+
+    def bytes(self, count: int) -> bytes: ...
+    def random(self) -> float: ...
+
+
+class EventLog(Protocol):
+    """Authentic events of all rooms, and the pool of those that are not yet."""
+
+    def add(self, event: StoredEvent) -> None:
+        """Insert; the caller has made sure that the id is new."""
+
+    def get(self, event: EventId) -> StoredEvent | None: ...
+    def missing(self, events: Sequence[EventId]) -> list[EventId]:
+        """Those of `events` that are not in the log, in the given order."""
+
+    def at(self, room: RoomId, device: DeviceId, seq: int) -> list[StoredEvent]:
+        """All events of that place in a chain (two or more: a fork), by id."""
+
+    def run(self, room: RoomId, device: DeviceId, low: int, high: int, limit: int) -> list[StoredEvent]:
+        """Events with low <= seq <= high, ascending, at most `limit`."""
+
+    def heads(self, room: RoomId) -> dict[DeviceId, Head]:
+        """Greatest seq of each device; of a fork the smaller id. Ordered by device."""
+
+    def control(self, room: RoomId) -> list[StoredEvent]:
+        """All control events of a room in (hlc, id) order."""
+
+    def put_body(self, event: EventId, body: bytes | None, flags: int) -> None:
+        """Replace body and flags: erased, or arrived after all."""
+
+    def keyless(self, room: RoomId, epoch: EpochId) -> list[StoredEvent]:
+        """Events that wait for this epoch's key, in (device, seq) order."""
+
+    def park(self, event: StoredEvent, limit: int) -> bool:
+        """Keep an event that cannot be judged yet; False if its device has `limit` already."""
+
+    def parked(self, room: RoomId, device: DeviceId) -> list[StoredEvent]:
+        """Parked events of one device in one room by seq."""
+
+    def unpark(self, event: EventId) -> None: ...
+
+
+class ItemStore(Protocol):
+    """Reconciliation items, per (room, control?) and week."""
+
+    def weeks(self, room: RoomId, control: bool) -> list[WeekRow]:
+        """Ascending by week."""
+
+    def packed(self, room: RoomId, control: bool, week: int) -> bytes:
+        """u64 big-endian ms and 32-byte id of each item, sorted; b"" if none."""
+
+    def put_week(self, room: RoomId, control: bool, row: WeekRow, packed: bytes) -> None: ...
+
+
+class RoomStore(Protocol):
+    """Rooms, their keys and our own prekeys."""
+
+    def put_room(self, row: RoomRow) -> None: ...
+    def rooms(self) -> list[RoomRow]: ...
+    def put_epoch(self, row: EpochRow) -> None:
+        """Insert or replace by (room, epoch)."""
+
+    def epochs(self, room: RoomId) -> list[EpochRow]: ...
+    def put_prekey(self, row: PrekeyRow) -> None:
+        """Insert or replace by n."""
+
+    def prekeys(self) -> list[PrekeyRow]:
+        """Ascending by n."""
+
+
+class PeopleStore(Protocol):
+    """Statements, registers, trust and addresses."""
+
+    def add_statement(self, id: bytes, account: AccountId, raw: bytes, signature: bytes) -> None:
+        """Keep a statement for ever; a known id changes nothing."""
+
+    def statements(self) -> list[tuple[AccountId, bytes, bytes]]:
+        """(account, statement bytes, signature) in the order they came."""
+
+    def put_register(self, row: RegisterRow) -> None:
+        """Insert or replace by (device, kind, room, author)."""
+
+    def registers(self, kind: int) -> list[RegisterRow]: ...
+    def put_trust(self, row: TrustRow) -> None: ...
+    def trust(self) -> list[TrustRow]: ...
+    def drop_trust(self, account: AccountId) -> None: ...
+    def put_address(self, row: AddressRow) -> None:
+        """Insert or replace by (host, port)."""
+
+    def addresses(self) -> list[AddressRow]: ...
+    def drop_address(self, host: str, port: int) -> None: ...
+    def put_value(self, key: str, value: bytes) -> None:
+        """Small facts of this archive: own counters, own account, flags."""
+
+    def value(self, key: str) -> bytes | None: ...
+
+
+class SeenStore(Protocol):
+    """Who has seen what: ours of every author, and others' of us."""
+
+    def put_seen(self, room: RoomId, device: DeviceId, author: DeviceId, kind: int, ranges: Ranges) -> None:
+        """What `device` has (kind HAVE) or read (kind READ) of `author` in `room`.
+
+        `device` is this machine for our own state. Not the signed register: the truth
+        it will state.
+        """
+
+    def seen(self, room: RoomId) -> list[tuple[DeviceId, DeviceId, int, Ranges]]:
+        """All of a room as (device, author, kind, ranges)."""
+
+
+class ViewStore(Protocol):
+    """What messages look like now; rebuildable from the event log."""
+
+    def put_message(self, view: MessageView) -> None:
+        """Insert or replace by id. The event is in the log already."""
+
+    def message(self, event: EventId) -> MessageView | None: ...
+    def find(self, prefix: str) -> list[EventId]:
+        """Ids of messages that begin with these hex digits, at most 3."""
+
+    def last_mine(self, room: RoomId) -> EventId | None:
+        """The newest own message of a room that is not deleted or hidden."""
+
+    def advance(
+        self, room: RoomId, device: DeviceId, low: int, high: int, before: Sequence[str], state: str
+    ) -> list[EventId]:
+        """Set `state` where the state is one of `before`, seq in [low, high]; ids in seq order."""
+
+    def put_touch(self, touch: Touch) -> None:
+        """Insert; a known id changes nothing."""
+
+    def touches(self, target: EventId) -> list[Touch]:
+        """In (hlc, id) order."""
+
+    def waiting(self, room: RoomId | None) -> list[tuple[EventId, RoomId]]:
+        """Own messages in state queued or held, oldest first."""
+
+    def unread(self, room: RoomId, limit: int) -> list[EventId]:
+        """Others' messages of a room not yet read, oldest first."""
+
+    def mark_read(self, ids: Sequence[EventId]) -> list[tuple[DeviceId, int]]:
+        """Mark as read; (device, seq) of those that were unread."""
+
+
+class OutboxStore(Protocol):
+    """Keys of scripted sends, drafts, and the feed."""
+
+    def put_key(self, key: str, event: EventId) -> None: ...
+    def by_key(self, key: str) -> EventId | None: ...
+    def put_draft(self, draft: Draft) -> None:
+        """Insert or replace by id."""
+
+    def drafts(self) -> list[Draft]:
+        """Those neither sent nor cancelled, by at_ms."""
+
+    def draft(self, id_or_prefix: str) -> Draft | None: ...
+    def feed(self, type: str, ref: bytes, at_ms: int, detail: tuple[tuple[str, str], ...] = ()) -> int:
+        """Append a row to the feed; returns its cursor."""
+
+    def prune_feed(self, before_ms: int) -> None: ...
+
+
+class Ledger(Protocol):
+    """The archive as the engine sees it."""
+
+    @property
+    def events(self) -> EventLog: ...
+    @property
+    def items(self) -> ItemStore: ...
+    @property
+    def rooms(self) -> RoomStore: ...
+    @property
+    def people(self) -> PeopleStore: ...
+    @property
+    def seen(self) -> SeenStore: ...
+    @property
+    def views(self) -> ViewStore: ...
+    @property
+    def outbox(self) -> OutboxStore: ...
