@@ -78,15 +78,26 @@ class EventLog(Protocol):
 
 
 class ItemStore(Protocol):
-    """Reconciliation items, per (room, control?) and week."""
+    """Reconciliation items, per (room, control?) and week of 604,800,000 ms.
+
+    Item time is hlc >> 16; the sum is that of the ids as 32-byte little-endian numbers.
+    """
 
     def weeks(self, room: RoomId, control: bool) -> list[WeekRow]:
         """Ascending by week."""
 
     def packed(self, room: RoomId, control: bool, week: int) -> bytes:
-        """u64 big-endian ms and 32-byte id of each item, sorted; b"" if none."""
+        """u64 big-endian ms and 32-byte id of each item, sorted by (ms, id); b"" if none.
 
-    def put_week(self, room: RoomId, control: bool, row: WeekRow, packed: bytes) -> None: ...
+        Not kept as a blob (a busy week would be rewritten with every message): read from
+        a covering index of the event log, where an event is an item unless excluded.
+        """
+
+    def add(self, room: RoomId, control: bool, items: Sequence[tuple[int, EventId]]) -> None:
+        """Count new items (ms, id) in; the events are in the log already. Once a batch."""
+
+    def remove(self, room: RoomId, control: bool, items: Sequence[tuple[int, EventId]]) -> None:
+        """Count items out and exclude their events: cut, or void."""
 
 
 class RoomStore(Protocol):
