@@ -5,7 +5,8 @@
     ├── RemoteProtocolError         a peer broke the rules: ends that link, nothing else
     ├── CommandError                a command cannot be done; told to the person asking
     ├── ArchiveError                the archive cannot be opened, read or written
-    └── SettingsError               a setting or its source is wrong
+    ├── SettingsError               a setting or its source is wrong
+    └── DialError                   no connection to an address, and why
 
 Decides: whose fault an error is and which exit code a kind of failure has.
 Does not know: sentences of any particular command (they are written where the
@@ -14,7 +15,7 @@ failure is understood) or how errors are shown (cli).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 
 class P2pchatError(Exception):
@@ -88,3 +89,20 @@ class ArchiveError(P2pchatError):
 
 class SettingsError(P2pchatError):
     """A setting has a value it cannot have; the text names value and source."""
+
+
+DialReason = Literal["name", "host_down", "port_closed", "timeout", "unreachable"]
+"""Why nobody answered a dial, in the words `peers add` and `doctor` use:
+`name` the host name is unknown · `host_down` nobody has that address on this network ·
+`port_closed` the machine is there, the program is not · `timeout` silence, as behind a
+firewall or a pulled cable · `unreachable` this machine has no way there.
+"""
+
+
+class DialError(P2pchatError):
+    """No connection to an address. `detail` is the system's own sentence, for people."""
+
+    def __init__(self, reason: DialReason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason: DialReason = reason
+        self.detail = detail
