@@ -1,0 +1,191 @@
+"""Which addresses are this machine's and may be used.
+
+Decides: which addresses take part, judged by flags and addresses alone, never by a
+driver or a name: the interface is up with a carrier, is neither loopback nor
+point-to-point, and the address can be bound right now. That leaves out a bridge nobody
+is plugged into, a tunnel, a pulled cable and an IPv6 address still being checked for
+duplicates, and it needs no list of names that grows old. What `--interface` names is
+taken whatever its kind, since somebody asked for it; then nothing else is.
+Does not know: mDNS, TCP, or who is told about a change.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import ifaddr
+
+if sys.platform != "win32":
+    import fcntl
+
+IFF_UP: Final = 0x1
+IFF_LOOPBACK: Final = 0x8
+IFF_POINTOPOINT: Final = 0x10
+IFF_RUNNING: Final = 0x40
+"""Bits of netdevice(7); the BSDs and macOS number these four alike."""
+
+_SIOCGIFFLAGS: Final = 0x8913 if sys.platform == "linux" else 0xC0206911
+_IFREQ_BYTES: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAddress:
+    """One address of ours: a literal without scope, its prefix length, its interface."""
+
+    interface: str
+    index: int
+    ip: str
+    prefix: int
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return 6 if ":" in self.ip else 4
+
+    @property
+    def link_local(self) -> bool:
+        """An IPv6 address that means nothing without its interface (RFC 4007)."""
+        return self.version == 6 and ipaddress.IPv6Address(self.ip).is_link_local
+
+    @property
+    def loopback(self) -> bool:
+        """Reaches this machine only."""
+        return ipaddress.ip_address(self.ip).is_loopback
+
+    def __str__(self) -> str:
+        return f"{self.ip}%{self.interface}" if self.link_local else self.ip
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """An interface as the system tells it; `flags` None where it tells none (Windows)."""
+
+    name: str
+    index: int
+    flags: int | None
+    ips: tuple[tuple[str, int], ...]
+    """Literals without scope, each with its prefix length."""
+
+
+Scan = Callable[[], tuple[LocalAddress, ...]]
+"""Reads the addresses in use now. Blocks for under a millisecond."""
+
+
+def usable(
+    adapters: Iterable[Adapter], wanted: tuple[str, ...], bindable: Callable[[LocalAddress], bool]
+) -> tuple[LocalAddress, ...]:
+    """The addresses that take part: IPv4, then global IPv6, then link-local; stable order.
+
+    `wanted`: interface names or address literals (`eth0`, `192.168.1.5`, `fe80::1%eth0`,
+    `lo`, `127.0.0.2`); empty: every ordinary interface.
+    """
+    found: dict[LocalAddress, None] = {}
+    for adapter in adapters:
+        flags = adapter.flags
+        if flags is not None and (not flags & IFF_UP or not flags & IFF_RUNNING):
+            continue
+        named = adapter.name in wanted
+        special = flags is not None and bool(flags & (IFF_LOOPBACK | IFF_POINTOPOINT))
+        for ip, prefix in adapter.ips:
+            here = LocalAddress(adapter.name, adapter.index, ip, prefix)
+            if wanted:
+                if named or ip in wanted or str(here) in wanted:
+                    found[here] = None
+                # Linux answers to all of 127.0.0.0/8 though it lists one address
+                for text in wanted:
+                    if here.loopback and _inside(text, here):
+                        found[LocalAddress(adapter.name, adapter.index, text, prefix)] = None
+            elif not special and not here.loopback:
+                found[here] = None
+    ready = [address for address in found if bindable(address)]
+    return tuple(sorted(ready, key=lambda a: (a.version, a.link_local, a.index, a.interface, a.ip)))
+
+
+def on_link(host: str, local: Iterable[LocalAddress]) -> str | None:
+    """`host` as a literal we can reach without a router, or None.
+
+    A link-local IPv6 literal comes back with the name of our interface as scope: the one it
+    was heard on, or our only one if it came without. Nothing else may be dialled on
+    a stranger's word (CVE-2020-26164: dialling other people's services).
+    """
+    literal, _, scope = host.partition("%")
+    try:
+        ip = ipaddress.ip_address(literal)
+    except ValueError:
+        return None
+    if ip.is_multicast or ip.is_unspecified:
+        return None
+    if ip.version == 6 and ip.is_link_local:
+        names = {a.interface: a.index for a in local if a.version == 6 and not a.loopback}
+        if scope:
+            for name, index in names.items():
+                if scope in (name, str(index)):
+                    return f"{ip}%{name}"
+            return None
+        return f"{ip}%{next(iter(names))}" if len(names) == 1 else None
+    return str(ip) if any(_inside(str(ip), a) for a in local) else None
+
+
+def _inside(text: str, local: LocalAddress) -> bool:
+    try:
+        ip = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    network = ipaddress.ip_network(f"{local.ip}/{local.prefix}", strict=False)
+    return ip.version == network.version and ip in network
+
+
+def can_bind(address: LocalAddress) -> bool:
+    """Whether the system lets us use the address now; False while it is tentative or gone."""
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            if address.version == 6:
+                probe.bind((address.ip, 0, 0, address.index if address.link_local else 0))
+            else:
+                probe.bind((address.ip, 0))
+    except OSError:
+        return False
+    return True
+
+
+def system_adapters() -> list[Adapter]:
+    """Every interface that has an address. OSError if the system does not say."""
+    adapters: list[Adapter] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        for seen in ifaddr.get_adapters():
+            # windows names an interface by a GUID and shows people another name
+            name = seen.nice_name if sys.platform == "win32" else seen.name
+            base = name.partition(":")[0]  # `eth0:1` is an alias of eth0
+            ips = tuple(
+                (ip.ip[0] if isinstance(ip.ip, tuple) else ip.ip, ip.network_prefix) for ip in seen.ips
+            )
+            try:
+                index = seen.index or socket.if_nametoindex(base)
+                flags = _flags(asker, base)
+            except OSError:
+                continue  # the interface went away between two system calls
+            adapters.append(Adapter(base, index, flags, ips))
+    return adapters
+
+
+def _flags(asker: socket.socket, name: str) -> int | None:
+    if sys.platform == "win32":
+        return None
+    request = name.encode()[:15].ljust(_IFREQ_BYTES, b"\0")
+    answer = fcntl.ioctl(asker, _SIOCGIFFLAGS, request)
+    return int.from_bytes(answer[16:18], sys.byteorder)
+
+
+def scanner(wanted: tuple[str, ...] = ()) -> Scan:
+    """A reader of this machine's usable addresses, restricted to `wanted` as in `usable`."""
+
+    def scan() -> tuple[LocalAddress, ...]:
+        return usable(system_adapters(), wanted, can_bind)
+
+    return scan
