@@ -1,0 +1,41 @@
+"""Operations about the daemon itself: status, whoami, down, doctor.
+
+Decides: their names, parameters and answers. Does not know: who carries them out.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from p2pchat.control.operations.table import Operation, Param
+
+STATUS_RESULT: Final = (
+    '`{"me":{"account","device","name","fingerprint"},"office":{"name","managed"},'
+    '"daemon":{"pid","version","uptime_s","listen":["host:port"]},"peers":{"connected","known"},'
+    '"unread","queue":{"waiting","only_here"},"free_bytes","encrypted_at_rest","presence","cursor",'
+    '"already_running","warnings":[{"kind","message","fix"}]}`'
+)
+
+OPERATIONS: Final = (
+    Operation(
+        "status",
+        "Who I am, how the daemon does, who is connected, what is unread and what waits.",
+        (),
+        STATUS_RESULT,
+    ),
+    Operation("whoami", "The same object as `status`; the command prints only who I am.", (), STATUS_RESULT),
+    Operation(
+        "down",
+        "Stop the daemon. Answered before it closes; the socket disappears when it is done.",
+        (Param("now", "bool", "do not spend up to 5 s on handing over what only lies here", False),),
+        STATUS_RESULT,
+    ),
+    Operation(
+        "doctor",
+        "What the daemon sees of this machine; the command adds what it can see itself.",
+        (),
+        '`{"ok","checks":[{"name","side","ok","detail","cause","fix"}]}`; names `daemon discovery address '
+        "tcp_in clock disk archive`; causes `null no_multicast firewall_here wrong_interface port_closed "
+        "clock disk_full archive_damaged`",
+    ),
+)

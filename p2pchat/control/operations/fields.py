@@ -1,0 +1,260 @@
+"""Shared records as the JSON objects of the command-line contract.
+
+Decides: which field holds what, and how times and ids are written. Does not know: where
+a record comes from, how the object travels, or how a person sees it.
+
+Pure functions. Fields of capabilities that are not built yet are present and empty, so
+that a script written today keeps working.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from p2pchat import model
+from p2pchat.ids import AccountId, DeviceId, RoomId, fingerprint, show
+from p2pchat.model import FeedRow, Gap, MessageView, PeerView, QueueRow, RoomRow
+
+Json = dict[str, Any]
+"""An object that `json.dumps` takes as it is."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last instant RFC 3339 can write
+
+
+class Names(Protocol):
+    """What people and rooms are called here; never raises, whatever the id."""
+
+    def person(self, account: AccountId) -> str:
+        """The shown name, with `~3f2a` where it is shared; the short tag if unknown."""
+
+    def owner(self, device: DeviceId) -> AccountId | None:
+        """The account of a machine."""
+
+    def device_name(self, device: DeviceId) -> str:
+        """What its owner calls the machine, or ""."""
+
+    def room(self, room: RoomId) -> RoomRow | None: ...
+
+
+def time(ms: int | None) -> str | None:
+    """RFC 3339 in UTC with milliseconds; values outside the calendar are clamped to it."""
+    if ms is None:
+        return None
+    moment = _EPOCH + timedelta(milliseconds=min(max(ms, 0), _LAST_MS))
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def person_fields(names: Names, account: AccountId, device: DeviceId | None = None) -> Json:
+    """A person in a list: `{"account","device","name"}`."""
+    return {
+        "account": show(account),
+        "device": None if device is None else show(device),
+        "name": names.person(account),
+    }
+
+
+def machine_fields(names: Names, device: DeviceId) -> Json:
+    """The person behind a machine, in a list; account null if nobody here knows it."""
+    account = names.owner(device)
+    if account is None:
+        return {"account": None, "device": show(device), "name": show(device)[:8]}
+    return person_fields(names, account, device)
+
+
+def room_brief(names: Names, room: RoomId) -> Json:
+    """A room in `history` and `read`: `{"id","name","kind"}`."""
+    row = names.room(room)
+    return {"id": show(room), "name": _room_name(names, row), "kind": row.kind if row else model.DIRECT}
+
+
+def _room_name(names: Names, row: RoomRow | None) -> str:
+    if row is None:
+        return ""
+    return names.person(row.peer) if row.peer is not None else row.name
+
+
+def message_fields(view: MessageView, names: Names, *, held_by: Sequence[DeviceId] = ()) -> Json:
+    """A message with every field of the contract; a deleted one has `text` null.
+
+    In a direct chat the state says who has it, because there is one other person.
+    """
+    row = names.room(view.room)
+    peer = row.peer if row else None
+    delivered = view.mine and peer is not None and view.state in (model.DELIVERED, model.READ)
+    read = delivered and view.state == model.READ
+    others = [person_fields(names, peer)] if peer is not None else []
+    shown_flags = [word for word, on in (("urgent", view.urgent), ("pinned", view.pinned)) if on]
+    return {
+        "id": show(view.id),
+        "room": show(view.room),
+        "room_name": _room_name(names, row),
+        "kind": row.kind if row else model.DIRECT,
+        "author": show(view.account),
+        "author_name": names.person(view.account),
+        "device": show(view.device),
+        "seq": view.seq,
+        "written_at": time(view.written_ms),
+        "received_at": time(view.received_ms),
+        "text": None if view.deleted else view.text,
+        "reply_to": None if view.reply_to is None else show(view.reply_to),
+        "thread": None if view.thread is None else show(view.thread),
+        "edited": view.edited,
+        "deleted": view.deleted,
+        "pinned": view.pinned,
+        "urgent": view.urgent,
+        "mine": view.mine,
+        "mentions_me": view.mentions_me,
+        "reactions": [
+            {"emoji": emoji, "by": [person_fields(names, account) for account in accounts]}
+            for emoji, accounts in view.reactions
+        ],
+        "mentions": [person_fields(names, account) for account in view.mentions],
+        "files": [],
+        "ack": None,
+        "state": view.state,
+        "progress": {"delivered": int(delivered), "read": int(read), "of": len(others)}
+        if view.mine
+        else None,
+        "delivered_to": others if delivered else [],
+        "read_by": others if read else [],
+        "held_by": [machine_fields(names, device) for device in held_by],
+        "flags": [*view.flags, *(word for word in shown_flags if word not in view.flags)],
+    }
+
+
+def page_fields(
+    room: RoomId,
+    messages: Iterable[MessageView],
+    names: Names,
+    *,
+    gaps: Iterable[Gap] = (),
+    has_more: bool = False,
+    cursor: int = 0,
+) -> Json:
+    """The answer of `history` and `read`."""
+    return {
+        "room": room_brief(names, room),
+        "messages": [message_fields(view, names) for view in messages],
+        "notices": [],
+        "gaps": [gap_fields(gap, names) for gap in gaps],
+        "has_more": has_more,
+        "cursor": str(cursor),
+    }
+
+
+def gap_fields(gap: Gap, names: Names) -> Json:
+    """A stretch known to exist and not here: `{"device","from","to","holders"}`."""
+    return {
+        "device": show(gap.device),
+        "from": gap.low,
+        "to": gap.high,
+        "holders": [machine_fields(names, device) for device in gap.holders],
+    }
+
+
+def peer_fields(peer: PeerView) -> Json:
+    """An entry of `peers`. Presence beyond here or not here belongs to a later capability."""
+    return {
+        "account": show(peer.account),
+        "device": show(peer.device),
+        "name": peer.shown_name,
+        "fingerprint": fingerprint(peer.account),
+        "room": show(peer.room),
+        "connected": peer.connected,
+        "address": peer.address if peer.connected else None,
+        "presence": "available" if peer.connected else "offline",
+        "status_message": "",
+        "trust": peer.trust,
+        "last_seen": time(peer.last_seen_ms),
+    }
+
+
+def queue_fields(row: QueueRow, names: Names) -> Json:
+    """An entry of `queue list`. `id` of a draft is `draft-…`, given as bytes of that text."""
+    return {
+        "id": reference(row.id),
+        "room": show(row.room),
+        "to": [person_fields(names, account) for account in row.to],
+        "held_by": [machine_fields(names, device) for device in row.held_by],
+        "state": row.state,
+        "at": time(row.at_ms),
+        "since": time(row.since_ms),
+        "attempts": row.attempts,
+        "preview": row.preview,
+    }
+
+
+def reference(identifier: bytes | str) -> str:
+    """An id as hex; a draft's (text, or bytes of that text) as it is."""
+    if isinstance(identifier, str):
+        return identifier
+    if identifier.startswith(b"draft-"):
+        return identifier.decode("ascii", "replace")
+    return show(identifier)
+
+
+def receipt_fields(room: RoomId, message: bytes, state: str, names: Names, account: AccountId | None) -> Json:
+    """A receipt in `listen`: who moved this message to which state; `person` null for ourselves."""
+    return {
+        "id": reference(message),
+        "room": show(room),
+        "state": state,
+        "person": None if account is None else person_fields(names, account),
+    }
+
+
+def line_fields(cursor: int, type: str, subject: Json | None = None) -> Json:
+    """One line of `listen`: `{"cursor","type",T:{…}}`; `ready` has no object."""
+    line: Json = {"cursor": str(cursor), "type": type}
+    if subject is not None:
+        line[type] = subject
+    return line
+
+
+def feed_fields(row: FeedRow, subject: Json) -> Json:
+    """A durable line of `listen`."""
+    return line_fields(row.cursor, row.type, subject)
+
+
+def warning_fields(kind: str, message: str) -> Json:
+    """The object of a `warning` line."""
+    return {"kind": kind, "message": message}
+
+
+def unread_fields(room: RoomId, count: int, mentions: int, names: Names) -> Json:
+    """An entry of `inbox`: `{"room","name","count","mentions"}`."""
+    return {
+        "room": show(room),
+        "name": _room_name(names, names.room(room)),
+        "count": count,
+        "mentions": mentions,
+    }
+
+
+def inbox_fields(unread: Sequence[Json]) -> Json:
+    """The answer of `inbox`; requests, files and acks come with later capabilities."""
+    return {"unread": list(unread), "requests": [], "files": [], "acks": []}
+
+
+def result_fields(view: MessageView, snippet: str, names: Names) -> Json:
+    """A result of `search`: a message and its `snippet`."""
+    return {**message_fields(view, names), "snippet": snippet}
+
+
+def plain(value: object) -> Any:
+    """`value` with ids as hex, and tuples as lists: for answers given as dicts.
+
+    Raises TypeError for what JSON cannot hold; that is a bug of the one who answered.
+    """
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, bytes):
+        return reference(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    raise TypeError(f"cannot answer with {type(value).__name__}")

@@ -1,0 +1,110 @@
+"""Operations that read: history, unread messages, inbox, search, and the live stream.
+
+Decides: their names, parameters and answers. Does not know: who carries them out.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from p2pchat.control.operations.table import Operation, Param
+
+MESSAGE: Final = (
+    '`{"id","room","room_name","kind","author","author_name","device","seq","written_at","received_at",'
+    '"text","reply_to","thread","edited","deleted","pinned","urgent","mine","mentions_me",'
+    '"reactions":[{"emoji","by"}],"mentions","files","ack","state","progress","delivered_to","read_by",'
+    '"held_by","flags"}`'
+)
+PAGE: Final = (
+    '`{"room":{"id","name","kind"},"messages":[…],"notices":[],"gaps":[{"device","from","to","holders"}],'
+    '"has_more","cursor"}`, oldest first, each message ' + MESSAGE
+)
+
+PAGE_LIMIT: Final = 500
+"""Most messages in one answer: at 32 KiB of text each, the line stays far below its ceiling."""
+
+LISTEN_TYPES: Final = (
+    "message",
+    "edit",
+    "delete",
+    "reaction",
+    "receipt",
+    "file",
+    "room",
+    "peer",
+    "presence",
+    "typing",
+    "office",
+    "warning",
+)
+"""Every type of line that `listen` can print, those of later capabilities included."""
+
+OPERATIONS: Final = (
+    Operation(
+        "history",
+        "A stretch of a conversation. Marks nothing read.",
+        (
+            Param("target", "str", "a person or a room"),
+            Param("tail", "int", f"the newest so many of what matches, 1 to {PAGE_LIMIT}", 50),
+            Param("before_id", "str", "only what stands before this message", ""),
+            Param("before_ms", "int", "only what was written before, in ms since 1970", None),
+            Param("after_id", "str", "only what stands after this message", ""),
+            Param("after_ms", "int", "only what was written at or after, in ms since 1970", None),
+            Param("thread", "str", "only this message and what belongs to its thread", ""),
+            Param("pinned", "bool", "only pinned messages", False),
+        ),
+        PAGE + "; `has_more` says that older ones match too: ask again with `before_id`",
+    ),
+    Operation(
+        "read.open",
+        "The unread messages of a conversation, oldest first. Marks nothing read yet.",
+        (
+            Param("target", "str", "a person or a room"),
+            Param("limit", "int", f"at most so many, 1 to {PAGE_LIMIT}", PAGE_LIMIT),
+        ),
+        PAGE + "; `has_more` says that newer unread ones remain: confirm, then ask again",
+    ),
+    Operation(
+        "read.confirm",
+        "These messages were put before the user's eyes: mark them read.",
+        (
+            Param("room", "str", "the `room.id` of the page, or any TARGET"),
+            Param("ids", "list", "message ids as they were printed"),
+        ),
+        '`{"room","read"}`: how many were unread until now',
+    ),
+    Operation(
+        "inbox",
+        "What did I miss: conversations with unread messages, newest first.",
+        (),
+        '`{"unread":[{"room","name","count","mentions"}],"requests":[],"files":[],"acks":[]}`',
+    ),
+    Operation(
+        "search",
+        "Full text over everything here, newest first. Words must all occur; quotes make a phrase.",
+        (
+            Param("query", "str", "any text; no character is a syntax error"),
+            Param("target", "str", "only in this conversation", ""),
+            Param("person", "str", "only what this person wrote", ""),
+            Param("after_ms", "int", "only what was written at or after, in ms since 1970", None),
+            Param("before_ms", "int", "only what was written before, in ms since 1970", None),
+            Param("limit", "int", f"at most so many, 1 to {PAGE_LIMIT}", 50),
+            Param("offset", "int", "skip so many of the newest", 0),
+        ),
+        '`{"results":[a message and "snippet"],"has_more","incomplete":[{"room","why"}]}`',
+    ),
+    Operation(
+        "listen",
+        "What happens, from a cursor on. Each object may come twice, none is left out.",
+        (
+            Param("targets", "list", "only these conversations; all if empty", []),
+            Param("since", "int", "go on after this cursor; 0: the oldest kept; null: from now", None),
+            Param("types", "list", "only these types; all if empty: " + " ".join(LISTEN_TYPES), []),
+            Param("mentions", "bool", "only messages that mention me", False),
+        ),
+        'first `{"cursor","type":"ready"}`, then `{"cursor","type":T,T:{…}}`: `message edit delete reaction` '
+        'a message; `receipt` `{"id","room","state","person"}`; `peer` an entry of `peers.list`; '
+        '`warning` `{"kind","message"}`',
+        stream=True,
+    ),
+)

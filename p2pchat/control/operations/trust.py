@@ -1,0 +1,66 @@
+"""Operations about trust in people, and about my own machines.
+
+Decides: their names, parameters and answers. Does not know: who carries them out.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from p2pchat.control.operations.table import Operation, Param
+
+TRUST: Final = (
+    '`{"account","name","trust":"unverified|verified|roster|changed|blocked","fingerprint",'
+    '"safety_number","devices":[{"device","name","this","last_seen","revoked"}]}`'
+)
+
+_WHO = Param("target", "str", "a person")
+
+OPERATIONS: Final = (
+    Operation("trust.show", "How far a person is trusted and what to compare.", (_WHO,), TRUST),
+    Operation(
+        "trust.verify",
+        "Mark a person as verified; with a proof only if it matches, else the failure `key_mismatch`.",
+        (
+            _WHO,
+            Param("kind", "str", "what `proof` is", "", ("", "fingerprint", "safety-number")),
+            Param("proof", "str", "the digits as the other side shows them", ""),
+        ),
+        TRUST,
+    ),
+    Operation(
+        "trust.accept", "Take the successor of an account whose key was replaced, unverified.", (_WHO,), TRUST
+    ),
+    Operation("trust.block", "Neither hear nor reach this person.", (_WHO,), TRUST),
+    Operation("trust.unblock", "Take a block back.", (_WHO,), TRUST),
+    Operation(
+        "trust.sas",
+        "Compare six digits live: both sides run it within 2 minutes.",
+        (_WHO, Param("timeout_s", "number", "how long to wait for the other side, in seconds", 120.0)),
+        '`{"sas"}`: six digits; then `trust.sas_confirm`',
+    ),
+    Operation(
+        "trust.sas_confirm",
+        "Say which digits the other side shows; others than ours: the failure `key_mismatch`.",
+        (_WHO, Param("digits", "str", "six digits")),
+        TRUST,
+    ),
+    Operation(
+        "device.list",
+        "My own machines.",
+        (),
+        '`{"devices":[{"device","name","this","last_seen","revoked"}]}`',
+    ),
+    Operation(
+        "device.recovery_key",
+        "The recovery key, as long as it lies on this machine; the failure `failed` after it was erased.",
+        (),
+        '`{"recovery_key"}`',
+    ),
+    Operation(
+        "device.recovery_erase",
+        "Erase the recovery key here, once it is written down elsewhere.",
+        (),
+        '`{"erased"}`',
+    ),
+)
