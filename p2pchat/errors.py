@@ -58,6 +58,7 @@ EXIT_CODES: Final[dict[str, int]] = {
     "archive": 9,
     "exists": 9,
     "source_changed": 9,
+    "unsafe_path": 9,
 }
 """`kind` of a failure to the process exit code. Published; never renumbered."""
 
