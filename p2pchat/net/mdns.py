@@ -1,0 +1,431 @@
+"""mDNS: the discovery half of the Lan port; the only file that imports zeroconf.
+
+Decides: what is announced and asked, which answers are believed enough to be passed on,
+and how much a flood of them may cost. Does not know: who a sighting is (only a handshake
+tells), whether to dial it (engine), or how to connect (tcp).
+
+One session is one Zeroconf on one set of addresses. When addresses change, when the
+machine wakes, or when a call fails, the session is closed and the next one opened: one
+way in and one way out, and no record of the old network outlives it. zeroconf runs in a
+thread of its own. Its callback only notes a name in a bounded table and wakes one trio
+task; that task reads the records out of zeroconf's cache, where a normal answer put all of
+them (RFC 6763 section 12.1). Only a name with records missing costs a question.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+import trio
+import zeroconf
+
+from p2pchat.net.interfaces import POLL_S, LocalAddress, Scan, Watch, scanner
+from p2pchat.net.lan import (
+    Announcement,
+    DiscoveryState,
+    Gone,
+    NetworkChanged,
+    Notice,
+    NoticeBox,
+    Sighting,
+)
+from p2pchat.net.sightings import MAX_ADDRESSES, MAX_NAMES, SERVICE, Names, label_of, sighting_of
+
+log = logging.getLogger(__name__)
+
+CLOSE_S: Final = 3.0
+"""Goodbye takes 0.25 s; a stuck one must not hold up the daemon's stop."""
+
+TAG_CHECK_S: Final = 30.0
+"""How late after midnight UTC the new tag may be; readers accept a day either way."""
+
+ASK_AGAIN_S: Final = (30.0, 600.0)
+"""First and longest pause between rounds of questions: doubling, as RFC 6762 section 5.2
+asks, but held at 10 minutes, for a switch that joins two halves of an office tells nobody.
+Known answers go along, so that nobody answers unless somebody was missed."""
+
+REFRESH_S: Final = 5.0
+"""At most one `refresh` is carried out in this time, however many links return at once."""
+
+MAX_SEEN: Final = 2048
+"""Last sighting per label, so that a repeat is not told twice: four times an office of 500."""
+
+NAMES_PER_STEP: Final = 32
+STEP_S: Final = 0.016
+"""At most 2,000 names a second are read from the cache, 32 at a time (≤ 3 ms of the loop)."""
+
+MAX_ASKING: Final = 16
+ASK_S: Final = 3.0
+"""Names with missing records are asked for by at most 16 threads, each for at most 3 s."""
+
+
+class MdnsDiscovery:
+    """Discovery by multicast DNS on all ordinary interfaces or on the `chosen` ones.
+
+    `chosen` as in `interfaces.usable`. The clocks (seconds) and `scan` are handed in by
+    tests. One `discover` at a time.
+    """
+
+    def __init__(
+        self,
+        chosen: tuple[str, ...] = (),
+        scan: Scan | None = None,
+        wall_s: Callable[[], float] = time.time,
+        steady_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._chosen = chosen
+        self._scan = scan or scanner(chosen)
+        self._wall_s = wall_s
+        self._steady_s = steady_s
+        self._state = DiscoveryState(False, (), False, "not started")
+        self._session: _Session | None = None
+
+    def discovery_state(self) -> DiscoveryState:
+        """See lan.Discovery."""
+        session = self._session
+        if session is None:
+            return self._state
+        return DiscoveryState(True, self._state.addresses, session.heard_self, "")
+
+    def refresh(self) -> None:
+        """See lan.Discovery."""
+        if self._session is not None:
+            self._session.refresh()
+
+    async def discover(
+        self,
+        notices: trio.MemorySendChannel[Notice],
+        announcement: Announcement | None,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """See lan.Discovery."""
+        if announcement is not None and label_of(f"{announcement.label}.{SERVICE}") != announcement.label:
+            raise ValueError(f"{announcement.label!r} is no label of [a-z0-9-]")
+        _quieten_zeroconf()
+        box = NoticeBox()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(box.pump, notices)
+            task_status.started()
+            await self._sessions(announcement, box)
+
+    async def _sessions(self, announcement: Announcement | None, box: NoticeBox) -> None:
+        """One session after the other, for ever."""
+        watch = Watch(self._scan, self._wall_s, self._steady_s)
+        local = await watch.look()
+        told: tuple[LocalAddress, ...] | None = None
+        while True:
+            if local != told:
+                told = local
+                box.put(NetworkChanged(tuple(str(address) for address in local)))
+            self._state = DiscoveryState(False, tuple(str(a) for a in local), False, "starting")
+            trouble = "" if local else self._nothing_usable()
+            if not trouble:
+                trouble = await self._session_until_change(local, announcement, box, watch)
+            if trouble:
+                if trouble != self._state.trouble:
+                    log.info("discovery waits: %s", trouble)
+                self._state = DiscoveryState(False, self._state.addresses, False, trouble)
+                if local:  # the library or the system failed us: try again in a moment
+                    await trio.sleep(POLL_S)
+                    local = await watch.look()
+                else:
+                    local = await watch.change(local)
+            else:
+                local = watch.now
+                told = None
+
+    def _nothing_usable(self) -> str:
+        if self._chosen:
+            return f"no usable address on {', '.join(self._chosen)}"
+        return "no network: no interface is up with an address and a carrier"
+
+    async def _session_until_change(
+        self,
+        local: tuple[LocalAddress, ...],
+        announcement: Announcement | None,
+        box: NoticeBox,
+        watch: Watch,
+    ) -> str:
+        """Run a session while the addresses stay; returns why it failed, or nothing."""
+        session = _Session(local, announcement, box, self._wall_s)
+        try:
+            await session.open()
+            self._session = session
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(session.run, nursery.cancel_scope)
+                await watch.change(local)
+                nursery.cancel_scope.cancel()
+        except (OSError, RuntimeError, zeroconf.Error) as error:
+            return f"mDNS does not start on {', '.join(str(a) for a in local)}: {error}"
+        finally:
+            self._session = None
+            with trio.move_on_after(CLOSE_S, shield=True):
+                await session.close()
+        return session.trouble
+
+
+class _Session:
+    """One Zeroconf on fixed addresses: announces, browses, turns records into notices."""
+
+    def __init__(
+        self,
+        local: tuple[LocalAddress, ...],
+        announcement: Announcement | None,
+        box: NoticeBox,
+        wall_s: Callable[[], float],
+    ) -> None:
+        self.heard_self = False
+        self.trouble = ""
+        self._local = local
+        self._announcement = announcement
+        self._box = box
+        self._wall_s = wall_s
+        self._zc: zeroconf.Zeroconf | None = None
+        self._closed = False
+        self._browser: zeroconf.ServiceBrowser | None = None
+        self._names = Names()
+        self._wake = trio.Event()
+        self._incomplete: dict[str, None] = {}
+        self._ask = trio.Event()
+        self._seen: dict[str, Sighting] = {}
+        self._again = trio.Event()
+        self._threads = trio.CapacityLimiter(MAX_ASKING)
+
+    async def open(self) -> None:
+        """Open the sockets. OSError or RuntimeError when the system or the network forbids."""
+        addresses = _sockets_for(self._local)
+        version = zeroconf.IPVersion.V4Only
+        if any(address.version == 6 for address in self._local):
+            version = zeroconf.IPVersion.All
+
+        def build() -> None:
+            zc = zeroconf.Zeroconf(interfaces=addresses, ip_version=version)
+            self._zc = zc
+            if self._closed:  # cancelled meanwhile: nobody else will close it
+                zc.close()
+
+        await trio.to_thread.run_sync(build, abandon_on_cancel=True)
+
+    async def close(self) -> None:
+        """Say goodbye and close the sockets."""
+        self._closed = True
+        zc, browser = self._zc, self._browser
+
+        def finish() -> None:
+            if browser is not None:
+                browser.cancel()
+            if zc is not None:
+                zc.close()
+
+        if zc is not None:
+            try:
+                await trio.to_thread.run_sync(finish, abandon_on_cancel=True)
+            except (OSError, RuntimeError, zeroconf.Error) as error:
+                log.debug("mDNS did not close cleanly: %s", error)
+
+    def refresh(self) -> None:
+        """Ask and announce again soon."""
+        self._again.set()
+
+    async def run(self, scope: trio.CancelScope) -> None:
+        """Everything a session does until cancelled. Cancels `scope`, with `trouble`, on failure."""
+        assert self._zc is not None
+        zc = self._zc
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._browse, zc)
+                nursery.start_soon(self._deliver, zc)
+                for _ in range(MAX_ASKING):
+                    nursery.start_soon(self._resolve, zc)
+                if self._announcement is not None:
+                    nursery.start_soon(self._announce, zc, self._announcement)
+        except* (OSError, RuntimeError, zeroconf.Error) as failed:
+            # the library gave up, or its loop is stuck: the next session starts afresh
+            self.trouble = f"mDNS stopped: {failed.exceptions[0]!r}"
+            log.warning("%s", self.trouble)
+            scope.cancel()
+
+    async def _announce(self, zc: zeroconf.Zeroconf, announcement: Announcement) -> None:
+        """Register, and again with the new tag when the day changes or a refresh asks."""
+        tag = self._tag_now(announcement)
+        info = _service_info(announcement, tag, self._local)
+        # a random label cannot collide, so nothing is probed: 20 ms instead of 1.2 s
+        await self._call(lambda: zc.register_service(info, cooperating_responders=True))
+        while True:
+            await trio.sleep(TAG_CHECK_S)
+            if (today := self._tag_now(announcement)) != tag:
+                tag = today
+                await self._republish(zc, announcement, tag)
+
+    async def _republish(self, zc: zeroconf.Zeroconf, announcement: Announcement, tag: bytes) -> None:
+        info = _service_info(announcement, tag, self._local)
+        await self._call(lambda: zc.update_service(info))
+
+    def _tag_now(self, announcement: Announcement) -> bytes:
+        return announcement.tags_at(int(self._wall_s() * 1000))[0]
+
+    async def _call(self, blocking: Callable[[], None]) -> None:
+        await trio.to_thread.run_sync(blocking, abandon_on_cancel=True)
+
+    async def _browse(self, zc: zeroconf.Zeroconf) -> None:
+        """Ask who is there, in rounds ever further apart, or at once after a refresh."""
+        token = trio.lowlevel.current_trio_token()
+
+        def wake() -> None:
+            self._wake.set()
+
+        def heard(
+            zeroconf: zeroconf.Zeroconf,
+            service_type: str,
+            name: str,
+            state_change: zeroconf.ServiceStateChange,
+        ) -> None:
+            self._names.note(name, _is_removal(state_change))
+            try:
+                token.run_sync_soon(wake, idempotent=True)
+            except trio.RunFinishedError:
+                return  # the daemon is gone; zeroconf's thread outlived it by a moment
+
+        def start() -> None:
+            before = self._browser
+            # a new browser asks at 0, 1, 5 and 14 s and repeats what the cache holds
+            self._browser = zeroconf.ServiceBrowser(zc, SERVICE, handlers=[heard])
+            if before is not None:
+                before.cancel()
+            if self._closed:  # cancelled meanwhile: nobody else will stop its thread
+                self._browser.cancel()
+
+        pause, longest = ASK_AGAIN_S
+        while True:
+            await self._call(start)
+            self._again = trio.Event()
+            await trio.sleep(REFRESH_S)
+            with trio.move_on_after(pause):
+                await self._again.wait()
+            if self._again.is_set() and self._announcement is not None:
+                await self._republish(zc, self._announcement, self._tag_now(self._announcement))
+            pause = ASK_AGAIN_S[0] if self._again.is_set() else min(longest, 2 * pause)
+
+    async def _deliver(self, zc: zeroconf.Zeroconf) -> None:
+        """Turn names into notices, a few at a time."""
+        while True:
+            self._wake = trio.Event()
+            batch = self._names.take(NAMES_PER_STEP)
+            if not batch and not self._names.lost:
+                await self._wake.wait()
+                continue
+            if not batch:
+                await self._recover(zc)
+                continue
+            for name, gone in batch:
+                self._consider(zc, name, gone)
+            await trio.sleep(STEP_S if len(batch) == NAMES_PER_STEP else 0)
+
+    async def _recover(self, zc: zeroconf.Zeroconf) -> None:
+        """After a flood overflowed the table: read every name the cache still has, once."""
+        self._names.lost = False
+        names = await trio.to_thread.run_sync(_cached_names, zc, abandon_on_cancel=True)
+        for start in range(0, len(names), NAMES_PER_STEP):
+            for name in names[start : start + NAMES_PER_STEP]:
+                self._consider(zc, name, False)
+            await trio.sleep(STEP_S)
+
+    def _consider(self, zc: zeroconf.Zeroconf, name: str, gone: bool) -> None:
+        label = label_of(name)
+        if label is None:
+            return
+        if self._announcement is not None and label == self._announcement.label:
+            self.heard_self = not gone
+            return
+        if gone:
+            self._seen.pop(label, None)
+            self._incomplete.pop(name, None)
+            self._box.put(Gone(label))
+            return
+        info = zeroconf.ServiceInfo(SERVICE, name)
+        if info.load_from_cache(zc) and info.port is not None:
+            self._tell(label, info)
+            return
+        self._incomplete.pop(name, None)
+        if len(self._incomplete) >= MAX_NAMES:
+            del self._incomplete[next(iter(self._incomplete))]
+        self._incomplete[name] = None
+        self._ask.set()
+
+    async def _resolve(self, zc: zeroconf.Zeroconf) -> None:
+        """Ask for the records a name came without, one name at a time (MAX_ASKING of these)."""
+        while True:
+            if not self._incomplete:
+                self._ask = trio.Event() if self._ask.is_set() else self._ask
+                await self._ask.wait()
+                continue
+            name = next(iter(self._incomplete))
+            del self._incomplete[name]
+            info = zeroconf.ServiceInfo(SERVICE, name)
+            answered = await trio.to_thread.run_sync(
+                info.request, zc, ASK_S * 1000, abandon_on_cancel=True, limiter=self._threads
+            )
+            label = label_of(name)
+            if answered and label is not None:
+                self._tell(label, info)
+
+    def _tell(self, label: str, info: zeroconf.ServiceInfo) -> None:
+        heard = info.parsed_scoped_addresses()
+        sighting = sighting_of(label, info.port, heard, info.properties, self._local)
+        if sighting is None or self._seen.get(label) == sighting:
+            return
+        self._seen.pop(label, None)
+        if len(self._seen) >= MAX_SEEN:
+            del self._seen[next(iter(self._seen))]
+        self._seen[label] = sighting
+        self._box.put(sighting)
+
+
+def _is_removal(change: zeroconf.ServiceStateChange) -> bool:
+    return change is zeroconf.ServiceStateChange.Removed
+
+
+def _cached_names(zc: zeroconf.Zeroconf) -> list[str]:
+    aliases = (getattr(record, "alias", None) for record in zc.cache.entries_with_name(SERVICE))
+    return [alias for alias in aliases if isinstance(alias, str)]
+
+
+def _sockets_for(local: tuple[LocalAddress, ...]) -> list[str | int]:
+    """What zeroconf binds: each IPv4 address, and each interface with IPv6 by its index.
+
+    IPv6 loopback cannot carry multicast, and one socket per interface is enough.
+    """
+    indexes = {a.index: None for a in local if a.version == 6 and not a.loopback}
+    return [*(a.ip for a in local if a.version == 4), *indexes]
+
+
+def _service_info(
+    announcement: Announcement, tag: bytes, local: tuple[LocalAddress, ...]
+) -> zeroconf.ServiceInfo:
+    name = f"{announcement.label}.{SERVICE}"
+    return zeroconf.ServiceInfo(
+        SERVICE,
+        name,
+        port=announcement.port,
+        properties={"v": str(announcement.version), "o": tag.hex()},
+        server=name,  # never the host name
+        parsed_addresses=[a.ip for a in local if not (a.version == 6 and a.loopback)][:MAX_ADDRESSES],
+    )
+
+
+class _Demoted(logging.Filter):
+    """Turns every remark of the library into a debug remark: its warnings are our weather."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        return logging.getLogger().isEnabledFor(logging.DEBUG)
+
+
+def _quieten_zeroconf() -> None:
+    library = logging.getLogger("zeroconf")
+    if not any(isinstance(f, _Demoted) for f in library.filters):
+        library.addFilter(_Demoted())
