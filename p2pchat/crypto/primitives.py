@@ -109,10 +109,7 @@ def same(left: bytes, right: bytes) -> bool:
 def x25519_public(secret: bytes) -> bytes:
     """The public key (32 bytes) of a 32-byte secret; clamping happens inside. RFC 7748."""
     _need(secret, KEY_BYTES, "x25519 secret")
-    try:
-        return bindings.crypto_scalarmult_base(secret)
-    except CryptoError as error:
-        raise LocalProtocolError("x25519 refused our secret key") from error
+    return bindings.crypto_scalarmult_base(secret)
 
 
 def x25519(secret: bytes, public: bytes) -> bytes:
@@ -172,7 +169,7 @@ def open_chacha(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes) -> bytes
         raise RemoteProtocolError("ciphertext shorter than its tag")
     try:
         return bindings.crypto_aead_chacha20poly1305_ietf_decrypt(ciphertext, ad, nonce, key)
-    except TypeError as error:  # nacl's own TypeError is also a CryptoError: test it first
+    except TypeError as error:  # nacl's own TypeError is also a CryptoError: look for it first
         raise LocalProtocolError("chacha20-poly1305 takes bytes only") from error
     except CryptoError as error:
         raise RemoteProtocolError("authentication failed") from error
@@ -220,8 +217,8 @@ def ed25519_sign(signing_key: bytes, message: bytes) -> bytes:
     _need(signing_key, 2 * KEY_BYTES, "signing key")
     try:
         return bindings.crypto_sign(message, signing_key)[:SIGNATURE_BYTES]
-    except CryptoError as error:
-        raise LocalProtocolError("ed25519 refused our input") from error
+    except (TypeError, CryptoError) as error:
+        raise LocalProtocolError("ed25519 takes bytes only") from error
 
 
 def ed25519_verify(public: bytes, message: bytes, signature: bytes) -> bool:
@@ -235,6 +232,8 @@ def ed25519_verify(public: bytes, message: bytes, signature: bytes) -> bool:
         return False
     try:
         bindings.crypto_sign_open(signature + message, public)
+    except TypeError as error:
+        raise LocalProtocolError("ed25519 takes bytes only") from error
     except CryptoError:
         return False
     return True
