@@ -1,0 +1,124 @@
+"""Every ceiling of the protocol, with what it protects.
+
+Decides: the greatest size, number or age that is accepted or sent, once for all
+floors (docs/protocol.md "Links", "Records", "Rooms", "Finding each other"; security
+notes LM1 and LM2). Does not know: who counts, or what happens to what is over (a
+RemoteProtocolError, a refusal or a pause: each is decided where it is met).
+
+MAX_ counts bytes where it measures something (a frame, an event, a text) and pieces
+where it counts; times carry their unit: S, MS, DAYS.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+# Links, before the other side has proved who it is: a stranger costs little and not for long.
+
+MAX_PREAUTH_FRAME: Final = 8 * KIB
+"""Memory a stranger can make us hold; the three handshake messages fit with room to spare."""
+HANDSHAKE_S: Final = 10.0
+"""How long a silent or slow stranger keeps one of the half-open places."""
+MAX_HALF_OPEN: Final = 64
+"""Sockets and memory all strangers together can take: 64 × 8 KiB."""
+MAX_HALF_OPEN_PER_ADDRESS: Final = 8
+"""One address cannot take every half-open place from the others."""
+MAX_HELLO: Final = 6 * KIB
+"""Statements and registers of a handshake payload: leaves the rest of a frame to keys and seals."""
+
+# Links, afterwards.
+
+MAX_FRAME: Final = 65_535
+"""What the u16 length and a Noise message can hold: the most one peer can make us buffer whole."""
+TAG_BYTES: Final = 16
+"""The authentication tag that ends every Noise transport message."""
+MAX_PLAINTEXT: Final = MAX_FRAME - TAG_BYTES
+"""65,519: what fits into one sealed frame."""
+REKEY_BYTES: Final = GIB
+"""How much traffic one stolen transport key opens, and far below what the cipher allows a key."""
+REKEY_S: Final = 3600.0
+"""How much time one stolen transport key opens."""
+SESSION_S: Final = 24 * 3600.0
+"""Age at which a link is dialled anew, so that forward secrecy is never older than a day."""
+PING_AFTER_S: Final = 7.0
+"""Silence after which we ask; two of these make DEAD_AFTER_S."""
+DEAD_AFTER_S: Final = 14.0
+"""Silence after which a peer is gone: the office sees the truth within 15 s."""
+CROSSING_PING_S: Final = 2.0
+"""How long the older of two crossing links may take to show it lives."""
+MAX_BULK_LINKS: Final = 4
+"""Sockets and buffers that files of one peer can take."""
+OFFICE_KEY_DAYS: Final = 180
+"""How long a rotated office key still opens the door; bounds the keys tried per handshake."""
+
+# Records: what one value may cost to read, keep and check.
+
+MAX_NESTING: Final = 16
+"""Depth of arrays in a record: the decoder's stack."""
+MAX_ITEMS: Final = 4096
+"""Elements of one list in a record: time and memory of one decode."""
+MAX_EVENT: Final = 32 * KIB
+"""Header, signature and body of one event: a place in the archive for ever, two fit a frame."""
+MAX_TEXT: Final = 16 * KIB
+"""A message's text in UTF-8: what a screen, a search index and a reader can take."""
+MAX_NAME: Final = 64
+"""Code points of a person's or room's name: one line of a terminal."""
+MAX_EMOJI: Final = 64
+"""A reaction in UTF-8: the longest joined sequences stay below 50, a sentence does not fit."""
+MAX_MENTIONS: Final = 256
+"""People one message calls: notices it raises; an office of 250 at once, 8 KiB of an event."""
+MAX_DEPS: Final = 8
+"""Heads an event names: the size of headers, and the cost of the order."""
+MAX_AUTH: Final = 8
+"""Control heads an event names: the cost of judging whether it is allowed."""
+MAX_STATEMENT_PREV: Final = 8
+"""Statements one statement builds on: the cost of resolving an account."""
+MAX_UNSIGNED_RUN: Final = 63
+"""Events in a row that one later signature covers: the walk until an event is authentic."""
+MAX_PENDING: Final = 1000
+"""Events kept while what they need is missing: disk a member can take with what nobody can judge."""
+MAX_RANGES: Final = 16
+"""Ranges in a `have` or `read`: size of a register, and of the row it becomes."""
+FUTURE_MS: Final = 5 * 60 * 1000
+"""How far ahead of us an event may be dated before it stops moving our clock."""
+
+# Rooms: keys, seals, repair.
+
+MAX_SEALS: Final = 256
+"""Sealed keys in one `seal` event: 256 × (32 + 80) bytes and lengths stay below MAX_EVENT."""
+EPOCH_DAYS: Final = 7
+"""Age at which a room key is replaced: how much one leaked room key opens."""
+PREKEY_KEEP_DAYS: Final = 21
+"""How long an old prekey's secret is kept: what a stolen machine opens of keys it no longer stores."""
+MAX_LINKS: Final = 500
+"""Full mesh: links one daemon keeps, 7.7 KiB each."""
+MAX_EAGER: Final = 100
+"""Live devices of a room up to which every event is pushed to all: airtime of the network."""
+MAX_RECONCILE_FRAME: Final = 60_000
+"""One negentropy message: with its record's other fields it fits into one frame."""
+MAX_RECONCILE_RANGES: Final = 8192
+"""Ranges in one negentropy message: lookups it can cost us. An honest one of 60,000 bytes has
+fewer than 6,200 (161 splits into 16 fingerprints beside the most lists and skips that can come)."""
+MAX_RECONCILE_WORK: Final = 131_072
+"""Items read for one negentropy message before the rest is put off to the next: the loop's time."""
+MAX_WEEK_CACHE: Final = 16 * MIB
+"""Reconciliation items kept unpacked: the memory of a daemon with a long archive."""
+
+# Finding each other: nobody is made to dial the world, or to forget whom he knows.
+
+FIRST_PORT: Final = 26_700
+"""Where a daemon listens by default."""
+LAST_PORT: Final = 26_709
+"""How far it looks for a free port, and how many dials `HOST` without a port can cost."""
+MAX_UNKNOWN_PEERS: Final = 512
+"""Unauthenticated addresses remembered: memory a flood of announcements can take."""
+MAX_UNKNOWN_DIALS_PER_S: Final = 5.0
+"""Dials to addresses never authenticated: what forged announcements can make us do to others."""
+UNPACED_DIALS_AT_START: Final = 100
+"""First addresses after start that are dialled without that pace: an office is met at once."""
+MAX_DIALS_AT_ONCE: Final = 32
+"""Dials under way: sockets, and the burst on the network."""
