@@ -210,10 +210,8 @@ class _SymmetricState:
     __slots__ = ("chaining_key", "cipher", "hash")
 
     def __init__(self, protocol: str) -> None:
-        name = protocol.encode("ascii")
-        self.hash = name.ljust(LONG_HASH_BYTES, b"\0")
-        if len(name) > LONG_HASH_BYTES:
-            self.hash = hashlib.blake2b(name).digest()
+        # Every name the table can give is shorter than a hash, so none is hashed itself.
+        self.hash = protocol.encode("ascii").ljust(LONG_HASH_BYTES, b"\0")
         self.chaining_key = self.hash
         self.cipher = CipherState()
 
