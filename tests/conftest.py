@@ -47,6 +47,13 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("full" if config.getoption("--full") else "gate")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    folder: Path = config.getoption("--vectors")
+    if not folder.is_dir():  # said again where a quiet run still shows it
+        terminalreporter.section("NOT PROVEN", red=True)
+        terminalreporter.line(f"no public vectors at '{folder}': those tests did not run")
+
+
 @pytest.fixture(scope="session")
 def full(pytestconfig: pytest.Config) -> bool:
     """Run the long set?"""
