@@ -1,0 +1,150 @@
+"""Which addresses count: by flags and by binding, never by name."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from p2pchat.net.interfaces import (
+    IFF_LOOPBACK,
+    IFF_POINTOPOINT,
+    IFF_RUNNING,
+    IFF_UP,
+    Adapter,
+    LocalAddress,
+    Watch,
+    can_bind,
+    on_link,
+    scanner,
+    system_adapters,
+    usable,
+)
+
+UP = IFF_UP | IFF_RUNNING
+LO = Adapter("lo", 1, UP | IFF_LOOPBACK, (("127.0.0.1", 8), ("::1", 128)))
+ETH = Adapter("eth0", 2, UP, (("fe80::2", 64), ("fd00::2", 64), ("192.168.1.2", 24)))
+TUNNEL = Adapter("eth7", 3, UP | IFF_POINTOPOINT, (("10.8.0.1", 24),))
+UNPLUGGED = Adapter("eth1", 4, IFF_UP, (("192.168.2.2", 24),))
+BRIDGE = Adapter("docker0", 5, UP, (("172.17.0.1", 16),))
+ALL = (LO, TUNNEL, UNPLUGGED, BRIDGE, ETH)
+
+
+def texts(*wanted: str) -> list[str]:
+    return [str(a) for a in usable(ALL, wanted, lambda a: True)]
+
+
+def test_ordinary_interfaces_ipv4_first_link_local_last() -> None:
+    assert texts() == ["192.168.1.2", "172.17.0.1", "fd00::2", "fe80::2%eth0"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ("eth0", ["192.168.1.2", "fd00::2", "fe80::2%eth0"]),
+        ("192.168.1.2", ["192.168.1.2"]),
+        ("fe80::2%eth0", ["fe80::2%eth0"]),
+        ("lo", ["127.0.0.1", "::1"]),
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("127.0.0.9", ["127.0.0.9"]),
+        ("eth7", ["10.8.0.1"]),
+        ("eth1", []),
+        ("eth99", []),
+    ],
+)
+def test_what_is_asked_for_is_taken_whatever_its_kind(wanted: str, expected: list[str]) -> None:
+    assert texts(wanted) == expected
+
+
+def test_an_address_that_cannot_be_bound_waits() -> None:
+    assert [str(a) for a in usable((ETH,), (), lambda a: not a.link_local)] == ["192.168.1.2", "fd00::2"]
+
+
+def test_a_system_without_flags_is_judged_by_addresses() -> None:
+    plain = [Adapter(a.name, a.index, None, a.ips) for a in (LO, ETH)]
+    assert "127.0.0.1" not in [str(a) for a in usable(plain, (), lambda a: True)]
+
+
+LOCAL = usable((ETH,), (), lambda a: True)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("192.168.1.77", "192.168.1.77"),
+        ("192.168.2.77", None),
+        ("8.8.8.8", None),
+        ("127.0.0.1", None),
+        ("::1", None),
+        ("224.0.0.251", None),
+        ("0.0.0.0", None),
+        ("fd00::77", "fd00::77"),
+        ("fd01::77", None),
+        ("::ffff:192.168.1.77", None),
+        ("fe80::77", "fe80::77%eth0"),
+        ("fe80::77%2", "fe80::77%eth0"),
+        ("fe80::77%9", None),
+        ("bob", None),
+    ],
+)
+def test_only_the_own_link_may_be_dialled_on_a_strangers_word(host: str, expected: str | None) -> None:
+    assert on_link(host, LOCAL) == expected
+
+
+def test_a_link_local_address_without_scope_is_ambiguous_with_two_interfaces() -> None:
+    both = usable((ETH, Adapter("eth2", 6, UP, (("fe80::6", 64),))), (), lambda a: True)
+    assert on_link("fe80::77", both) is None
+    assert on_link("fe80::77%6", both) == "fe80::77%eth2"
+
+
+def test_this_machine() -> None:
+    assert any(a.flags is None or a.flags & IFF_LOOPBACK for a in system_adapters())
+    assert [str(a) for a in scanner(("127.0.0.1",))()] == ["127.0.0.1"]
+    assert not any(a.loopback for a in scanner()())
+    assert can_bind(LocalAddress("lo", 1, "127.0.0.1", 8))
+    assert not can_bind(LocalAddress("lo", 1, "203.0.113.1", 24))
+
+
+LESS = LOCAL[:1]
+
+
+@pytest.mark.parametrize(
+    ("looks", "becomes"),
+    [
+        ([LOCAL, (), ()], ()),
+        ([LESS, (), LESS, LESS], LESS),
+        ([LOCAL, (), LOCAL, LOCAL], LOCAL),
+    ],
+    ids=["gone", "settles", "flapped back, so what was heard meanwhile is unknown"],
+)
+async def test_a_change_counts_once_two_looks_agree(
+    looks: list[tuple[LocalAddress, ...]],
+    becomes: tuple[LocalAddress, ...],
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    coming = iter(looks)
+    watch = Watch(lambda: next(coming), trio.current_time, trio.current_time)
+    assert await watch.change(LOCAL) == becomes
+    assert next(coming, None) is None
+
+
+async def test_waking_up_counts_as_a_change(autojump_clock: trio.testing.MockClock) -> None:
+    woken_s = trio.current_time() + 60
+    watch = Watch(
+        lambda: LOCAL,
+        lambda: trio.current_time() + (3600 if trio.current_time() > woken_s else 0),
+        trio.current_time,
+    )
+    assert await watch.change(LOCAL) == LOCAL
+    assert 60 < trio.current_time() - (woken_s - 60) < 65
+
+
+async def test_a_system_that_does_not_say_is_asked_again(autojump_clock: trio.testing.MockClock) -> None:
+    answers = iter([LOCAL, None, (), ()])
+
+    def scan() -> tuple[LocalAddress, ...]:
+        answer = next(answers)
+        if answer is None:
+            raise OSError("out of file descriptors")
+        return answer
+
+    assert await Watch(scan, trio.current_time, trio.current_time).change(LOCAL) == ()
