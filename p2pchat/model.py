@@ -66,7 +66,8 @@ class StoredEvent:
     FORKED = 1  # another event of this device has the same seq
     FUTURE = 2  # its hlc was more than 5 min ahead when it came
     KEYLESS = 4  # its epoch key is not here (yet)
-    ERASED = 8  # its body is lawfully absent
+    ERASED = 8  # its body is absent: never came, or erased
+    SHOWN = 16  # its body was here, or at another machine, before it was erased
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,10 @@ class AddressRow:
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """One event that changes how `target` looks. `value` is text or emoji by kind."""
+    """One event that changes how `target` looks. `value` is text or emoji by kind.
+
+    An edit repeats `reply_to`, `thread` and `urgent` of the message it replaces.
+    """
 
     target: EventId
     id: EventId
@@ -165,6 +169,9 @@ class Touch:
     value: str
     remove: bool
     mentions: tuple[AccountId, ...] = ()
+    reply_to: EventId | None = None
+    thread: EventId | None = None
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,12 +81,16 @@ class Message(Record, frozen=True):
 
 
 class Edit(Record, frozen=True):
-    """The author's new text for `target`."""
+    """The author's new text for `target`; the rest repeats what the message said, for
+    those who never get its first body."""
 
     v: int
     target: bytes
     text: str
     mentions: tuple[bytes, ...]
+    reply_to: bytes
+    thread: bytes
+    urgent: bool
 
 
 class Delete(Record, frozen=True):
@@ -145,8 +149,6 @@ class MemberSet(Record, frozen=True):
     accounts: tuple[bytes, ...]
     revoked_devices: tuple[bytes, ...]
 
-
-TAG_MEMBERS: Final = "p2pchat/members/1"
 
 BODIES: Final[dict[int, type[Record]]] = {
     MESSAGE: Message,

@@ -115,14 +115,31 @@ class Reconcile(Record, frozen=True):
     session: int  # chosen by whoever asked first; both answer under it
     asking: bool  # from the side that asked first
     salt: bytes  # empty, or the key under which ids are hashed in this run
+    week: int  # of a salted run: the one week it is about; else 0
     message: bytes
 
 
 class Want(Record, frozen=True):
-    """Please send these events of `room`."""
+    """Please send these events of `room`; under a salt, those whose hashed ids these are."""
 
     room: bytes
+    control: bool
     ids: tuple[bytes, ...]
+    salt: bytes
+    week: int
+
+
+class Given(Record, frozen=True):
+    """Whatever could be given of the last want for `room` has been sent."""
+
+    room: bytes
+    control: bool
+
+
+class Pull(Record, frozen=True):
+    """You lack much of `room`: please repair from your side, at your own pace."""
+
+    room: bytes
 
 
 class KeyRequest(Record, frozen=True):
@@ -167,6 +184,8 @@ FRAMES: Final[dict[int, type[Record]]] = {
     0x22: Want,
     0x23: KeyRequest,
     0x24: Keys,
+    0x25: Given,
+    0x26: Pull,
     0x30: SasCommit,
     0x31: SasReveal,
 }

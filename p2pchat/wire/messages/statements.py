@@ -17,10 +17,6 @@ RETIRE: Final = 3
 
 TAG_STATEMENT: Final = "p2pchat/statement/1"
 """Signed bytes: tag ‖ statement. Statement id: BLAKE2b-256(tag ‖ signed statement)."""
-TAG_ACCOUNT: Final = "p2pchat/account/1"
-"""Account id = BLAKE2b-256(tag ‖ signed genesis)."""
-TAG_DEVICE: Final = "p2pchat/device/1"
-"""Device id = BLAKE2b-256(tag ‖ account id ‖ signing key)."""
 
 
 class Statement(Record, frozen=True):

@@ -1,0 +1,254 @@
+"""What a node holds between inputs, sorted by how it survives a rollback.
+
+Decides: which state is volatile (`Live`: links, waiters, dials), which is a cache of
+the ledger and may be dropped at any time (`Cache`), and which belongs to the open
+transaction (`Batch`). Does not know: what any of it is used for.
+
+A rollback restores `Live` from a shallow copy taken when the batch began, forgets
+`Cache` and throws `Batch` away. That is only right because everything in the
+dictionaries of `Live` is frozen: replace a value, never change it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+
+from p2pchat.engine.accounts import Account
+from p2pchat.engine.inputs import Effect, Post, SetTimer
+from p2pchat.engine.items import WeekCache
+from p2pchat.engine.ports import Entropy, Ledger
+from p2pchat.engine.ranges import Ranges
+from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
+from p2pchat.model import (
+    AddressRow,
+    EpochRow,
+    Head,
+    Now,
+    PrekeyRow,
+    RegisterRow,
+    RoomRow,
+    StoredEvent,
+    TrustRow,
+)
+from p2pchat.wire.messages.events import Header
+from p2pchat.wire.messages.statements import SignedStatement
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """This machine: its account, its keys and the statements that prove them."""
+
+    account: AccountId
+    device: DeviceId
+    signing_seed: bytes
+    signing_key: bytes  # 64 bytes, from ed25519_keypair
+    noise_public: bytes
+    statements: tuple[SignedStatement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An authenticated connection."""
+
+    link: int
+    device: DeviceId
+    account: AccountId
+    initiator: bool
+    host: str
+    port: int
+    handshake_hash: bytes
+    since: float
+    clock_offset_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Where somebody announced himself. `device` once a handshake told who it is."""
+
+    label: str
+    addresses: tuple[str, ...]
+    port: int
+    at: float
+    device: DeviceId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An address worth dialling: why, how often it failed, and when it is due again."""
+
+    host: str
+    port: int
+    label: str  # of the sighting, or ""
+    device: DeviceId | None
+    failures: int
+    due: float
+    since: float  # when it was last good or first heard of
+    dialling: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """A command whose answer waits for something."""
+
+    request: int
+    kind: str  # post | dial | sas
+    want: str = ""
+    event: EventId | None = None
+    room: RoomId | None = None
+    account: AccountId | None = None
+    dials: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sas:
+    """A live comparison of digits with one person."""
+
+    link: int
+    nonce: bytes
+    started: bool  # our user asked for it
+    theirs: bytes  # their commitment, b"" until it came
+    their_nonce: bytes
+    revealed: bool
+    digits: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recon:
+    """One reconciliation under way that this side asked for."""
+
+    link: int
+    room: RoomId
+    control: bool
+    salt: bytes = b""
+    week: int = 0
+    need: tuple[bytes, ...] = ()  # still to be wanted
+    lacking: int = 0  # how many the other side lacks
+
+
+@dataclass(slots=True)
+class Live:
+    """Volatile state. Values are frozen."""
+
+    port: int = 0
+    label: str = ""
+    stopping: bool = False
+    counter: int = 0
+    addresses: tuple[str, ...] = ()
+    links: dict[int, Link] = field(default_factory=dict)
+    by_device: dict[DeviceId, int] = field(default_factory=dict)
+    contested: dict[int, int] = field(default_factory=dict)  # older link -> newer, until a pong decides
+    sights: dict[str, Sight] = field(default_factory=dict)
+    targets: dict[tuple[str, int], Target] = field(default_factory=dict)
+    dials: dict[int, tuple[str, int]] = field(default_factory=dict)
+    dial_times: tuple[float, ...] = ()
+    waiters: dict[int, Waiter] = field(default_factory=dict)
+    sas: dict[AccountId, Sas] = field(default_factory=dict)
+    recons: dict[int, Recon] = field(default_factory=dict)
+    asked_keys: dict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=dict)
+    repaired: dict[RoomId, int] = field(default_factory=dict)  # when a repair was last completed, ms
+    receipt_at: dict[tuple[RoomId, DeviceId], float] = field(default_factory=dict)
+    receipt_due: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
+    last_seen: dict[DeviceId, int] = field(default_factory=dict)
+    timers: dict[str, float] = field(default_factory=dict)
+
+    def snapshot(self) -> Live:
+        """A copy that later changes to this one do not reach."""
+        twin = copy.copy(self)
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, dict):
+                setattr(twin, item.name, dict(value))
+        return twin
+
+
+@dataclass(slots=True)
+class RoomCache:
+    """One room, as far as the ledger says."""
+
+    row: RoomRow
+    accounts: tuple[AccountId, ...]
+    heads: dict[DeviceId, Head]
+    epochs: dict[EpochId, EpochRow]
+    control_heads: tuple[EventId, ...]
+    have: dict[DeviceId, Ranges]  # ours, per author
+    read: dict[DeviceId, Ranges]
+    their_have: dict[tuple[DeviceId, DeviceId], Ranges]  # (who, author)
+    their_read: dict[tuple[DeviceId, DeviceId], Ranges]
+
+
+@dataclass(slots=True)
+class Cache:
+    """What has been read from the ledger. Dropped on any rollback."""
+
+    accounts: dict[AccountId, Account] = field(default_factory=dict)
+    owner: dict[DeviceId, AccountId] = field(default_factory=dict)
+    prekeys: dict[DeviceId, RegisterRow] = field(default_factory=dict)
+    profiles: dict[AccountId, RegisterRow] = field(default_factory=dict)
+    trust: dict[AccountId, TrustRow] = field(default_factory=dict)
+    addresses: dict[tuple[str, int], AddressRow] = field(default_factory=dict)
+    own_prekeys: dict[int, PrekeyRow] = field(default_factory=dict)
+    rooms: dict[RoomId, RoomCache] = field(default_factory=dict)
+    known_rooms: dict[RoomId, RoomRow] = field(default_factory=dict)
+    read_receipts: bool = False
+    parked: int = 0
+    weeks: WeekCache = field(default_factory=WeekCache)
+
+
+@dataclass(slots=True)
+class Tail:
+    """The newest own event of a chain, not yet signed; the next one may cover it."""
+
+    header: Header
+    raw: bytes
+    body: bytes
+    unsigned: int  # how many unsigned events lie directly below
+    unsigned_bytes: int
+    finish: Callable[[Context, StoredEvent], None]
+
+
+@dataclass(slots=True)
+class Batch:
+    """What the open transaction still has to write before it is committed."""
+
+    tails: dict[RoomId, Tail] = field(default_factory=dict)
+    fresh: dict[RoomId, list[StoredEvent]] = field(default_factory=dict)
+    items: dict[tuple[RoomId, bool], list[tuple[int, EventId]]] = field(default_factory=dict)
+    have: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
+    receipts: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
+    keyed: dict[str, tuple[Post, ...]] = field(default_factory=dict)  # sends under a key, not yet done
+    wrote: bool = False
+    fed: bool = False
+
+
+@dataclass(slots=True)
+class Context:
+    """Everything a sibling of the engine may look at or change while one input is handled."""
+
+    me: Me
+    ledger: Ledger
+    entropy: Entropy
+    now: Now
+    live: Live
+    cache: Cache
+    batch: Batch
+    out: list[Effect] = field(default_factory=list)
+
+    def number(self) -> int:
+        """A number not used before in this run: for dials and sessions."""
+        self.live.counter += 1
+        return self.live.counter
+
+    def timer(self, name: str, at: float) -> None:
+        """Ask for TimerFired(name) at `at`; an earlier one of that name stays if sooner."""
+        standing = self.live.timers.get(name)
+        if standing is None or at < standing:
+            self.live.timers[name] = at
+            self.out.append(SetTimer(name, at))
+
+    def feed(self, type: str, ref: bytes, detail: tuple[tuple[str, str], ...] = ()) -> None:
+        """Write one line of the durable feed."""
+        self.ledger.outbox.feed(type, ref, self.now.wall_ms, detail)
+        self.batch.wrote = self.batch.fed = True

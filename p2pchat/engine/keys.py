@@ -1,0 +1,226 @@
+"""Which key a room is sealed under, and who gets it.
+
+Decides: when a new epoch is started and for whom it is sealed, which epoch a sender
+uses, whether a request for a key is answered, and the life of our own prekeys
+(docs/protocol.md, "Rooms": epoch, seal, "Keys are given"). Does not know: messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from p2pchat.crypto import epochs as crypto
+from p2pchat.crypto.primitives import x25519_public
+from p2pchat.engine import log, people, rooms
+from p2pchat.engine.context import Context, Link, RoomCache
+from p2pchat.engine.inputs import Send
+from p2pchat.errors import RemoteProtocolError
+from p2pchat.ids import EpochId
+from p2pchat.model import EpochRow, PrekeyRow, StoredEvent
+from p2pchat.wire.codec import decode, encode
+from p2pchat.wire.limits import MAX_SEALS
+from p2pchat.wire.messages import events as wire
+from p2pchat.wire.messages import registers
+from p2pchat.wire.messages.link import KeyRequest, Keys
+from p2pchat.wire.messages.registers import Prekey
+
+WEEK_MS: Final = 7 * 24 * 3600 * 1000
+KEEP_PREKEY_MS: Final = 21 * 24 * 3600 * 1000
+ROTATE_SPREAD_S: Final = 60.0
+
+
+# -- choosing and starting epochs -------------------------------------------------------
+
+
+def member_hash(room: RoomCache) -> bytes:
+    """Hash of who may read under an epoch started now. A direct chat revokes no device yet."""
+    return crypto.member_hash(encode(wire.MemberSet(tuple(sorted(room.accounts)), ())))
+
+
+def current(ctx: Context, room: RoomCache) -> EpochRow:
+    """The epoch to send under; started here if there is none that fits."""
+    wanted = member_hash(room)
+    fitting = [e for e in room.epochs.values() if e.key is not None and e.member_hash == wanted]
+    if not fitting:
+        return start(ctx, room)
+    chosen = min(fitting, key=lambda e: (-e.gen, e.epoch))
+    if _old(ctx, chosen):
+        # Still send under it: the new one should not stand between a person and his message.
+        ctx.timer(f"rotate:{room.row.id.hex()}", ctx.now.mono + ROTATE_SPREAD_S * ctx.entropy.random())
+    return chosen
+
+
+def rotate(ctx: Context, room: RoomCache) -> None:
+    """Start a new epoch if nobody did since the timer was set."""
+    fitting = [e for e in room.epochs.values() if e.member_hash == member_hash(room)]
+    if fitting and all(_old(ctx, epoch) for epoch in fitting):
+        start(ctx, room)
+
+
+def _old(ctx: Context, epoch: EpochRow) -> bool:
+    return (epoch.hlc >> log.HLC_SHIFT) + WEEK_MS < ctx.now.wall_ms
+
+
+def start(ctx: Context, room: RoomCache) -> EpochRow:
+    """Make a key, announce it and seal it to every machine whose prekey is known."""
+    key = ctx.entropy.bytes(32)
+    epoch = crypto.epoch_id(key)
+    gen = 1 + max((known.gen for known in room.epochs.values()), default=0)
+    members = member_hash(room)
+    rows: list[EpochRow] = []
+
+    def announced(ctx: Context, event: StoredEvent) -> None:
+        row = EpochRow(room.row.id, epoch, gen, members, True, key, event.id, event.hlc)
+        rows.append(row)
+        _keep(ctx, room, row)
+
+    body = wire.Epoch(1, epoch, gen, members, True)
+    log.append(ctx, room, wire.EPOCH, encode(body), None, announced)
+    sealed = []
+    for device in rooms.devices(ctx, room):
+        prekey = ctx.cache.prekeys.get(device)
+        if prekey is None:  # asks for the key when it connects
+            continue
+        public = decode(Prekey, prekey.value).public
+        box = crypto.seal_epoch_key(public, key, ctx.entropy.bytes(32))
+        sealed.append(wire.SealedKey(device, prekey.n, box))
+    for first in range(0, len(sealed), MAX_SEALS):
+        part = wire.Seal(1, epoch, tuple(sealed[first : first + MAX_SEALS]))
+        log.append(ctx, room, wire.SEAL, encode(part), None, lambda ctx, event: None)
+    return rows[0]
+
+
+def _keep(ctx: Context, room: RoomCache, row: EpochRow) -> None:
+    room.epochs[row.epoch] = row
+    ctx.ledger.rooms.put_epoch(row)
+    ctx.batch.wrote = True
+
+
+# -- learning keys ----------------------------------------------------------------------
+
+
+def heard_epoch(ctx: Context, room: RoomCache, event: StoredEvent, body: wire.Epoch) -> None:
+    """Somebody announced an epoch."""
+    known = room.epochs.get(EpochId(body.epoch_id))
+    key = known.key if known else None
+    row = EpochRow(
+        room.row.id,
+        EpochId(body.epoch_id),
+        body.gen,
+        body.member_hash,
+        body.shareable,
+        key,
+        event.id,
+        event.hlc,
+    )
+    _keep(ctx, room, row)
+
+
+def heard_seal(ctx: Context, room: RoomCache, body: wire.Seal) -> EpochId | None:
+    """Open our copy in a seal; the epoch if its key is new here.
+
+    A copy that does not open is the sealer's fault and costs us nothing: the key can
+    still be asked for, so it is passed over rather than held against who relays it.
+    """
+    row = room.epochs.get(EpochId(body.epoch_id))
+    if row is None or row.key is not None:
+        return None
+    for sealed in body.keys:
+        prekey = ctx.cache.own_prekeys.get(sealed.n)
+        if sealed.device != ctx.me.device or prekey is None or not prekey.secret:
+            continue
+        try:
+            key = crypto.open_epoch_key(prekey.secret, sealed.sealed, row.epoch)
+        except RemoteProtocolError:
+            continue
+        _keep(ctx, room, replace(row, key=key))
+        return row.epoch
+    return None
+
+
+def ask(ctx: Context, link: Link, room: RoomCache, wanted: list[EpochId]) -> None:
+    """Ask the peer of `link` for keys we lack, once for each link."""
+    asked = ctx.live.asked_keys.get((link.link, room.row.id), frozenset())
+    fresh = sorted(epoch for epoch in dict.fromkeys(wanted) if epoch not in asked)
+    if fresh:
+        ctx.live.asked_keys[link.link, room.row.id] = asked | frozenset(fresh)
+        ctx.out.append(Send(link.link, KeyRequest(room.row.id, tuple(fresh))))
+
+
+def give(ctx: Context, link: Link, request: KeyRequest) -> None:
+    """Answer a request by state: any unrevoked machine of a member of the epoch's set."""
+    room = rooms.room_with(ctx, link, request.room)
+    found = []
+    for epoch in request.epochs[:MAX_SEALS] if room else ():
+        row = room.epochs.get(EpochId(epoch)) if room else None
+        if room and row is not None and row.key is not None and row.member_hash == member_hash(room):
+            found.append(row.key)
+    if found:
+        ctx.out.append(Send(link.link, Keys(request.room, tuple(found))))
+
+
+def take(ctx: Context, link: Link, room: RoomCache, keys: Keys) -> list[EpochId]:
+    """Keep keys that were asked of this link; returns the epochs that can be read now."""
+    asked = ctx.live.asked_keys.get((link.link, room.row.id), frozenset())
+    learnt = []
+    for key in keys.keys[:MAX_SEALS]:
+        if len(key) != 32:
+            raise RemoteProtocolError("epoch key of wrong length")
+        epoch = crypto.epoch_id(key)
+        row = room.epochs.get(epoch)
+        if epoch in asked and row is not None and row.key is None:
+            _keep(ctx, room, replace(row, key=key))
+            learnt.append(epoch)
+    return learnt
+
+
+def open_plain(room: RoomCache, event: StoredEvent, header: wire.Header | None = None) -> bytes | None:
+    """The plaintext body of a content event, None while body or key is missing."""
+    epoch = room.epochs.get(event.epoch)
+    if event.body is None or epoch is None or epoch.key is None:
+        return None
+    known = header or decode(wire.Header, event.header)
+    return crypto.open_body(
+        epoch.key, event.room, event.device, event.seq, log.associated_data(known), event.body
+    )
+
+
+# -- our own prekeys ----------------------------------------------------------------------
+
+
+def tend_prekeys(ctx: Context, generate: Callable[[], bytes], repaired_all_ms: int | None) -> bool:
+    """Publish a prekey when the newest is a week old; delete secrets nobody needs.
+
+    A secret goes 21 days after another machine first saw its successor, and only if a
+    repair of all rooms was completed since then. True if a new one was published.
+    """
+    newest = max(ctx.cache.own_prekeys.values(), key=lambda row: row.n, default=None)
+    if repaired_all_ms is not None:
+        for row in list(ctx.cache.own_prekeys.values()):
+            seen = row.replaced_seen_ms
+            if row is not newest and row.secret and seen is not None:
+                due = seen + KEEP_PREKEY_MS
+                if ctx.now.wall_ms >= due and repaired_all_ms >= due:
+                    _put_prekey(ctx, replace(row, secret=b""))
+    if newest is not None and newest.made_ms + WEEK_MS > ctx.now.wall_ms:
+        return False
+    secret = generate()
+    published = people.publish(ctx, registers.PREKEY, Prekey(x25519_public(secret)))
+    _put_prekey(ctx, PrekeyRow(published.n, x25519_public(secret), secret, ctx.now.wall_ms, None))
+    return True
+
+
+def prekey_seen(ctx: Context) -> None:
+    """Another machine has our newest prekey: older ones begin to age."""
+    newest = max(ctx.cache.own_prekeys, default=0)
+    for row in list(ctx.cache.own_prekeys.values()):
+        if row.n < newest and row.replaced_seen_ms is None:
+            _put_prekey(ctx, replace(row, replaced_seen_ms=ctx.now.wall_ms))
+
+
+def _put_prekey(ctx: Context, row: PrekeyRow) -> None:
+    ctx.cache.own_prekeys[row.n] = row
+    ctx.ledger.rooms.put_prekey(row)
+    ctx.batch.wrote = True

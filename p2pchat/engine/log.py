@@ -1,0 +1,265 @@
+"""Chains: how own events are written and when others' are authentic.
+
+Decides: sequence, links, clock and signature of own events; whether received events
+are authentic (own signature, or reached from one through `prev`); forks (docs/
+protocol.md, "Records"). Does not know: rights, rooms' members or what bodies say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from p2pchat.crypto.epochs import seal_body
+from p2pchat.crypto.primitives import XNONCE_BYTES, ed25519_sign, ed25519_verify, hash_tagged, same, tag_bytes
+from p2pchat.engine.context import Context, RoomCache, Tail
+from p2pchat.errors import CommandError, RemoteProtocolError
+from p2pchat.ids import EPOCH_ID_BYTES, ID_BYTES, NO_EPOCH, ZERO_ID, DeviceId, EpochId, EventId, RoomId
+from p2pchat.model import EpochRow, Head, StoredEvent
+from p2pchat.wire.codec import decode, encode
+from p2pchat.wire.limits import MAX_AUTH, MAX_DEPS, MAX_EVENT, MAX_UNSIGNED_RUN
+from p2pchat.wire.messages import events as wire
+from p2pchat.wire.messages.events import Event, Header
+
+HLC_SHIFT = 16
+FUTURE_MS = 5 * 60 * 1000
+"""An event further ahead than this enters neither our deps nor our clock."""
+MAX_RUN_BYTES = 48 * 1024
+"""An unsigned run and its cover should fit one frame, so nothing has to be parked."""
+SIGNATURE = 64
+SEAL_OVERHEAD = 40
+"""Nonce and tag of a sealed body."""
+MAX_HEADER = 1024
+"""A header with 8 deps and 8 auth links, and its signature, is smaller than this."""
+TOO_LONG_HINT = "send it as a file: `p2pchat file send`"
+
+_EVENT_TAG = tag_bytes(wire.TAG_EVENT)
+
+
+Finish = Callable[[Context, StoredEvent], None]
+"""Called in the transaction of an own event once its id is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A received event in due form, its id computed; nothing is verified yet."""
+
+    id: EventId
+    header: Header
+    event: Event
+
+
+def stamp(wall_ms: int) -> int:
+    """Hybrid logical clock value of a wall clock time."""
+    return wall_ms << HLC_SHIFT
+
+
+def event_id(header: bytes, signature: bytes) -> EventId:
+    """BLAKE2b-256(tag ‖ header ‖ signature)."""
+    return EventId(hash_tagged(wire.TAG_EVENT, header, signature))
+
+
+def body_hash(body: bytes) -> bytes:
+    """BLAKE2b-256(tag ‖ stored body)."""
+    return hash_tagged(wire.TAG_BODY, body)
+
+
+# -- own events ---------------------------------------------------------------------
+
+
+def append(
+    ctx: Context,
+    room: RoomCache,
+    kind: int,
+    plain: bytes,
+    key: EpochRow | None,
+    finish: Finish,
+) -> None:
+    """Write the next event of this device's chain in `room`.
+
+    `plain` is the encoded body record; with `key` it is sealed under that epoch.
+    `finish` is called in this transaction as soon as the id is known: at once for
+    control events, else when the next event of the chain comes or the batch closes.
+    Control events are always signed, so they stand without content.
+    """
+    room_id, control = room.row.id, wire.is_control(kind)
+    unsigned, run_bytes = settle(ctx, room, may_stay_unsigned=not control)
+    head = room.heads.get(ctx.me.device)
+    deps = _deps(ctx, room)
+    clock = max([stamp(ctx.now.wall_ms), *(1 + hlc for hlc in _past_clocks(ctx, room, deps, head))])
+    header = Header(
+        v=1,
+        room=room_id,
+        device=ctx.me.device,
+        seq=head.seq + 1 if head else 1,
+        prev=head.id if head else ZERO_ID,
+        deps=deps,
+        auth=room.control_heads,
+        hlc=clock,
+        kind=kind,
+        epoch=key.epoch if key else NO_EPOCH,
+        body_hash=ZERO_ID,
+        body_len=len(plain) + (SEAL_OVERHEAD if key else 0),
+    )
+    body = plain
+    if key is not None and key.key is not None:
+        nonce = ctx.entropy.bytes(XNONCE_BYTES)
+        body = seal_body(key.key, room_id, ctx.me.device, header.seq, encode(header), plain, nonce)
+    header = _with_hash(header, body_hash(body))
+    if len(body) + MAX_HEADER > MAX_EVENT:
+        raise CommandError("too_long", f"{len(plain)} bytes do not fit one message", TOO_LONG_HINT)
+    ctx.batch.tails[room_id] = Tail(header, encode(header), body, unsigned, run_bytes, finish)
+    ctx.batch.wrote = True
+    if control:
+        settle(ctx, room, may_stay_unsigned=False)
+
+
+def settle(ctx: Context, room: RoomCache, *, may_stay_unsigned: bool) -> tuple[int, int]:
+    """Give the open tail of a chain its id; returns length and bytes of the unsigned run."""
+    tail = ctx.batch.tails.pop(room.row.id, None)
+    if tail is None:
+        return 0, 0
+    size = tail.unsigned_bytes + len(tail.raw) + len(tail.body)
+    leave = may_stay_unsigned and tail.unsigned + 1 < MAX_UNSIGNED_RUN and size < MAX_RUN_BYTES
+    signature = b"" if leave else ed25519_sign(ctx.me.signing_key, _EVENT_TAG + tail.raw)
+    identity = event_id(tail.raw, signature)
+    stored = stored_event(Read(identity, tail.header, Event(tail.raw, signature, tail.body)), ctx.now.wall_ms)
+    record(ctx, room, stored)
+    ctx.batch.fresh.setdefault(room.row.id, []).append(stored)
+    tail.finish(ctx, stored)
+    return (tail.unsigned + 1, size) if leave else (0, 0)
+
+
+def _with_hash(header: Header, hashed: bytes) -> Header:
+    return Header(
+        header.v, header.room, header.device, header.seq, header.prev, header.deps, header.auth,
+        header.hlc, header.kind, header.epoch, hashed, header.body_len,
+    )  # fmt: skip
+
+
+def associated_data(header: Header) -> bytes:
+    """The header with `body_hash` zeroed: what a sealed body is bound to."""
+    return encode(_with_hash(header, ZERO_ID))
+
+
+def _deps(ctx: Context, room: RoomCache) -> tuple[bytes, ...]:
+    """Newest heads of other devices, at most 8, none of them from the future."""
+    limit = stamp(ctx.now.wall_ms + FUTURE_MS)
+    others = [head for device, head in room.heads.items() if device != ctx.me.device and head.hlc <= limit]
+    others.sort(key=lambda head: (-head.hlc, head.id))
+    return tuple(head.id for head in others[:MAX_DEPS])
+
+
+def _past_clocks(ctx: Context, room: RoomCache, deps: Sequence[bytes], own: Head | None) -> list[int]:
+    limit = stamp(ctx.now.wall_ms + FUTURE_MS)
+    named = set(deps)
+    clocks = [head.hlc for head in room.heads.values() if head.id in named]
+    if own is not None and own.hlc <= limit:
+        clocks.append(own.hlc)
+    return clocks
+
+
+# -- everybody's events -------------------------------------------------------------
+
+
+def stored_event(read: Read, received_ms: int, flags: int = 0) -> StoredEvent:
+    """The row of an event."""
+    header = read.header
+    if header.hlc > stamp(received_ms + FUTURE_MS):
+        flags |= StoredEvent.FUTURE
+    if read.event.body is None:
+        flags |= StoredEvent.ERASED
+    return StoredEvent(
+        id=read.id,
+        header=read.event.header,
+        signature=read.event.signature,
+        body=read.event.body,
+        room=RoomId(header.room),
+        device=DeviceId(header.device),
+        seq=header.seq,
+        prev=EventId(header.prev),
+        hlc=header.hlc,
+        kind=header.kind,
+        epoch=EpochId(header.epoch),
+        received_ms=received_ms,
+        flags=flags,
+    )
+
+
+def record(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
+    """Put an authentic, allowed event into the log, the heads and the items to count."""
+    ctx.ledger.events.add(event)
+    ctx.batch.wrote = True
+    control = wire.is_control(event.kind)
+    ctx.batch.items.setdefault((event.room, control), []).append((event.hlc >> HLC_SHIFT, event.id))
+    head = room.heads.get(event.device)
+    if head is None or event.seq > head.seq or (event.seq == head.seq and event.id < head.id):
+        room.heads[event.device] = Head(event.seq, event.id, event.hlc)
+    if control:
+        auth = decode(Header, event.header).auth
+        kept = tuple(head for head in room.control_heads if head not in auth)
+        room.control_heads = tuple(sorted((*kept, event.id)))[:MAX_AUTH]
+
+
+def read_event(event: Event) -> Read:
+    """Check the form of a received event; RemoteProtocolError says what is wrong."""
+    if len(event.header) + len(event.signature) + len(event.body or b"") > MAX_EVENT:
+        raise RemoteProtocolError("event too large")
+    if len(event.signature) not in (0, SIGNATURE):
+        raise RemoteProtocolError("signature of wrong length")
+    header = decode(Header, event.header)
+    hashes = (header.room, header.device, header.prev, header.body_hash, *header.deps, *header.auth)
+    if header.v != 1 or any(len(item) != ID_BYTES for item in hashes) or len(header.epoch) != EPOCH_ID_BYTES:
+        raise RemoteProtocolError("event header with wrong lengths")
+    if len(header.deps) > MAX_DEPS or len(header.auth) > MAX_AUTH:
+        raise RemoteProtocolError("event header with too many links")
+    if not 1 <= header.seq < 2**53 or not 0 <= header.hlc < 2**64 or not 0 < header.kind < 256:
+        raise RemoteProtocolError("event header out of range")
+    if (header.seq == 1) != (header.prev == ZERO_ID):
+        raise RemoteProtocolError("first event with a prev, or a later one without")
+    if event.body is not None:
+        if len(event.body) != header.body_len or not same(body_hash(event.body), header.body_hash):
+            raise RemoteProtocolError("body does not match its header")
+    control = wire.is_control(header.kind)
+    if control and (event.body is None or not event.signature):
+        raise RemoteProtocolError("control event without body or signature")
+    if control != (header.epoch == NO_EPOCH):
+        raise RemoteProtocolError("control event sealed, or content in the clear")
+    return Read(event_id(event.header, event.signature), header, event)
+
+
+def signature_holds(read: Read, signing: bytes) -> bool:
+    """Whether the event's own signature is by `signing`."""
+    return ed25519_verify(signing, _EVENT_TAG + read.event.header, read.event.signature)
+
+
+def covered(
+    reads: Sequence[Read], holds: Callable[[Read], bool], already: Callable[[bytes], bool]
+) -> dict[EventId, bool]:
+    """Which of `reads` are authentic: id to True, or False for "not yet".
+
+    `holds` judges an own signature; `already` says whether an id is in the log (then
+    its own cover has been found before). A run is looked at from its end: an event with
+    a valid signature covers its `prev`, that one its own `prev`, for 63 steps, through
+    unsigned events only. RemoteProtocolError for a signature that is present but wrong.
+    """
+    by_id = {read.id: read for read in reads}
+    verdict: dict[EventId, bool] = {}
+    for read in reads:
+        if read.event.signature:
+            if not holds(read):
+                raise RemoteProtocolError("event with wrong signature")
+            verdict[read.id] = True
+    for read in reads:
+        if not read.event.signature:
+            continue
+        step, below = 0, by_id.get(EventId(read.header.prev))
+        while below is not None and not below.event.signature and step < MAX_UNSIGNED_RUN:
+            if below.header.device != read.header.device or below.header.room != read.header.room:
+                break
+            verdict[below.id] = True
+            step += 1
+            below = by_id.get(EventId(below.header.prev))
+    for read in reads:
+        verdict.setdefault(read.id, already(read.id))
+    return verdict

@@ -1,0 +1,454 @@
+"""The front door: what happened, and when, becomes what to do.
+
+Decides: which sibling an input goes to, and what every batch ends with. Does not know
+anything else: each arm of the `match` is one call.
+
+The runner's contract: `snapshot`, BEGIN, `handle` for each input, `close_batch`,
+COMMIT, then the effects in order. If anything fails: ROLLBACK, `restore`, `forget`.
+Effects of a batch that was rolled back must be thrown away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import median
+from typing import Final
+
+from p2pchat.engine import inputs as happened
+from p2pchat.engine import keys, log, outbox, peers, people, receive, rooms, sas, sync, talk, trust, views
+from p2pchat.engine.context import Batch, Cache, Context, Link, Live, Me, Waiter
+from p2pchat.engine.inputs import CloseLink, Effect, FeedGrew, FromPeer, Input, LinkUp, Reply, Send, Tell
+from p2pchat.engine.ports import Entropy, Ledger
+from p2pchat.errors import LocalProtocolError, RemoteProtocolError
+from p2pchat.ids import DeviceId, RoomId
+from p2pchat.model import Now
+from p2pchat.wire.messages import link as wire
+from p2pchat.wire.messages import registers
+from p2pchat.wire.messages.statements import SignedStatement
+
+PREKEY_CHECK_S: Final = 3600.0
+CLOCK_AGREE_MS: Final = 60_000
+FEED_KEPT_MS: Final = 30 * 24 * 3600 * 1000
+
+
+class Node:
+    """One machine of one person, as a function of its inputs."""
+
+    def __init__(
+        self, me: Me, ledger: Ledger, entropy: Entropy, *, name: str, label: str = "", first_run_ms: int = 0
+    ) -> None:
+        """`name` is published if none has been; `label` is our own mDNS label."""
+        self.me = me
+        self.ledger = ledger
+        self.entropy = entropy
+        self.name = name
+        self.live = Live(label=label)
+        self.cache = Cache()
+        self.batch = Batch()
+        self.loaded = False
+        self.first_run_ms = first_run_ms
+
+    # -- the runner's side ---------------------------------------------------------------
+
+    @property
+    def wrote(self) -> bool:
+        """Whether the open batch wrote anything."""
+        return self.batch.wrote
+
+    def snapshot(self) -> Live:
+        """Volatile state as it is now."""
+        return self.live.snapshot()
+
+    def restore(self, snapshot: Live) -> None:
+        """Back to a snapshot: after a rollback."""
+        self.live = snapshot
+
+    def forget(self) -> None:
+        """Drop all that was read from the ledger: after a rollback."""
+        self.cache = Cache()
+        self.batch = Batch()
+        self.loaded = False
+
+    def context(self, now: Now) -> Context:
+        """Everything the siblings work on, with the clock we go by."""
+        shift = clock_shift(self.live)
+        ctx = Context(
+            self.me,
+            self.ledger,
+            self.entropy,
+            replace(now, wall_ms=now.wall_ms + shift),
+            self.live,
+            self.cache,
+            self.batch,
+        )
+        if not self.loaded:
+            self.loaded = True
+            people.load(ctx)
+            _know_ourselves(ctx, self.me.statements)
+        return ctx
+
+    def look(self, now: Now) -> Context:
+        """For `overview`: what is known now. Only between two batches, and only to read."""
+        return self.context(now)
+
+    def handle(self, event: Input, now: Now) -> list[Effect]:
+        """What follows from one input.
+
+        RemoteProtocolError ends the link it came on, CommandError answers the command;
+        after either the batch must be rolled back.
+        """
+        ctx = self.context(now)
+        _dispatch(self, ctx, event)
+        return ctx.out
+
+    def close_batch(self, now: Now) -> list[Effect]:
+        """Sign open chains and write what the batch has put together; effects to add.
+
+        What it returns comes after the effects of the batch's inputs, except that new
+        events are sent before anybody is answered.
+        """
+        ctx = self.context(now)
+        batch = self.batch
+        for room_id in list(batch.tails):
+            log.settle(ctx, rooms.room(ctx, room_id), may_stay_unsigned=False)
+        answers, ctx.out = ctx.out, []
+        sync.push_fresh(ctx)
+        ctx.out.extend(answers)
+        for (room, control), items in batch.items.items():
+            ctx.ledger.items.add(room, control, items)
+        for room, author in batch.have:
+            have = rooms.room(ctx, room).have[author]
+            ctx.ledger.seen.put_seen(room, self.me.device, author, registers.HAVE, have)
+        outbox.close_receipts(ctx)
+        if batch.fed:
+            ctx.out.append(FeedGrew())
+        self.batch = Batch()
+        return ctx.out
+
+
+def clock_shift(live: Live) -> int:
+    """Correction of our wall clock in ms: the median offset of authenticated peers,
+    where at least two agree within a minute and we are more than five minutes off."""
+    offsets = sorted(link.clock_offset_ms for link in live.links.values())
+    if len(offsets) < 2:
+        return 0
+    middle = round(median(offsets))
+    agreeing = sum(abs(offset - middle) <= CLOCK_AGREE_MS for offset in offsets)
+    return middle if agreeing >= 2 and abs(middle) > log.FUTURE_MS else 0
+
+
+def _know_ourselves(ctx: Context, signed: tuple[SignedStatement, ...]) -> None:
+    """On the first run our own statements go into the archive like everybody's."""
+    if ctx.me.account not in ctx.cache.accounts:
+        people.learn_statements(ctx, signed, (ctx.me.account,))
+
+
+def _dispatch(node: Node, ctx: Context, event: Input) -> None:
+    match event:
+        case FromPeer():
+            _from_peer(ctx, event)
+        case happened.Post():
+            talk.post(ctx, event)
+        case happened.TimerFired():
+            _timer(node, ctx, event.name)
+        case LinkUp():
+            _link_up(ctx, event)
+        case happened.LinkDown():
+            _link_down(ctx, event.link)
+        case happened.LinkDrained():
+            _resume(ctx, event.link)
+        case happened.Sighted():
+            peers.sighted(ctx, event)
+        case happened.Lost():
+            peers.lost(ctx, event.label)
+        case happened.NetworkChanged():
+            peers.network_changed(ctx, event.addresses)
+        case happened.DialFailed():
+            peers.dial_failed(ctx, event.dial, event.reason)
+        case happened.Started():
+            _started(node, ctx, event.port)
+        case happened.Stopping():
+            ctx.live.stopping = True
+            outbox.receipts_due(ctx)
+        case happened.Forgotten():
+            ctx.live.waiters.pop(event.request, None)
+        case happened.Change():
+            talk.change(ctx, event)
+        case happened.CancelQueued():
+            talk.cancel(ctx, event)
+        case happened.ConfirmShown():
+            talk.confirm_shown(ctx, event)
+        case happened.AddPeer():
+            _add_peer(ctx, event)
+        case happened.ForgetPeer():
+            trust.forget(ctx, event)
+        case happened.SetTrust():
+            trust.decide(ctx, event)
+        case happened.StartSas():
+            sas.start(ctx, event.request, talk.account_of(ctx, event.target), event.timeout_s)
+        case happened.ConfirmSas():
+            _confirm_sas(ctx, event)
+        case happened.Rename():
+            trust.rename(ctx, event)
+        case happened.Configure():
+            _configure(ctx, event)
+
+
+# -- life -----------------------------------------------------------------------------------
+
+
+def _started(node: Node, ctx: Context, port: int) -> None:
+    ctx.live.port = port
+    trust.publish_name(ctx, node.name)
+    _tend_prekeys(ctx)
+    ctx.ledger.outbox.prune_feed(ctx.now.wall_ms - FEED_KEPT_MS)
+    talk.plan_drafts(ctx)
+    ctx.timer("repair", ctx.now.mono + sync.REPAIR_S)
+    peers.start(ctx)
+
+
+def _tend_prekeys(ctx: Context) -> None:
+    ctx.timer("prekeys", ctx.now.mono + PREKEY_CHECK_S)
+    known = list(ctx.cache.known_rooms)
+    repaired = min((ctx.live.repaired.get(room, 0) for room in known), default=0)
+    if keys.tend_prekeys(ctx, lambda: ctx.entropy.bytes(32), repaired or None):
+        own = ctx.cache.prekeys[ctx.me.device]
+        signed = people.signed_register(own)
+        for number in ctx.live.by_device.values():
+            ctx.out.append(Send(number, wire.Registers((signed,))))
+
+
+def _timer(node: Node, ctx: Context, name: str) -> None:
+    ctx.live.timers.pop(name, None)
+    kind, _, rest = name.partition(":")
+    match kind:
+        case "receipts":
+            outbox.receipts_due(ctx)
+        case "peers":
+            peers.tick(ctx)
+        case "repair":
+            sync.periodic(ctx)
+        case "wait":
+            outbox.timed_out(ctx, int(rest))
+        case "contest":
+            _ready(ctx, peers.older_silent(ctx, int(rest)))
+        case "drafts":
+            talk.drafts_due(ctx)
+        case "prekeys":
+            _tend_prekeys(ctx)
+        case "rotate":
+            room = ctx.cache.known_rooms.get(RoomId(bytes.fromhex(rest)))
+            if room is not None:
+                keys.rotate(ctx, rooms.room(ctx, room.id))
+        case _:
+            raise LocalProtocolError(f"unknown timer {name!r}")
+
+
+# -- links ------------------------------------------------------------------------------------
+
+
+def _link_up(ctx: Context, up: LinkUp) -> None:
+    if up.device == ctx.me.device:
+        if up.dial is not None:
+            peers.dial_failed(ctx, up.dial, "self")
+        ctx.out.append(CloseLink(up.link, "self"))
+        return
+    known = ctx.cache.trust.get(up.account)
+    people.learn_statements(ctx, up.statements, (up.account,))
+    account = ctx.cache.accounts[up.account]
+    blocked = known is not None and known.blocked
+    if blocked or account.devices[up.device].revoked:
+        if up.dial is not None:
+            peers.dial_failed(ctx, up.dial, "refused")
+        ctx.out.append(CloseLink(up.link, "refused"))
+        return
+    learn_registers(ctx, None, up.registers)
+    people.pin(ctx, up.account)
+    link = Link(
+        up.link,
+        up.device,
+        up.account,
+        up.initiator,
+        up.host,
+        up.port,
+        up.handshake_hash,
+        ctx.now.mono,
+        up.peer_wall_ms - (ctx.now.wall_ms - clock_shift(ctx.live)),
+    )
+    ctx.live.last_seen[up.device] = ctx.now.wall_ms
+    if peers.link_up(ctx, link, up.dial):
+        _ready(ctx, up.link)
+
+
+def _ready(ctx: Context, number: int | None) -> None:
+    """A link is now the one to that machine: exchange what both should know."""
+    if number is None:
+        return
+    link = ctx.live.links[number]
+    known = (ctx.cache.accounts[account].signed for account in dict.fromkeys((ctx.me.account, link.account)))
+    signed = tuple(one for statements in known for one in statements)
+    if len(signed) > 2:  # more than the geneses, which both have from the handshake
+        ctx.out.append(Send(number, wire.Statements(signed)))
+    keys.prekey_seen(ctx)
+    _offer(ctx, link)
+    if link.initiator:
+        sync.begin(ctx, link)
+    ctx.out.append(Tell("peer", link.account))
+
+
+def _offer(ctx: Context, link: Link) -> None:
+    concerning = outbox.concerning(ctx, link)
+    if concerning:
+        names = [people.name_of(row) for row in concerning]
+        ctx.out.append(Send(link.link, wire.RegisterOffer(tuple(names))))
+
+
+def _resume(ctx: Context, number: int) -> None:
+    """A link had lost frames for lack of room: start again from the ledger."""
+    link = ctx.live.links.get(number)
+    if link is not None and ctx.live.by_device.get(link.device) == number:
+        sync.link_gone(ctx, number)
+        _offer(ctx, link)
+        sync.begin(ctx, link)
+
+
+def _link_down(ctx: Context, number: int) -> None:
+    link, successor = peers.link_down(ctx, number)
+    sync.link_gone(ctx, number)
+    if link is None:
+        return
+    ctx.live.last_seen[link.device] = ctx.now.wall_ms
+    if successor is not None:
+        _ready(ctx, successor)
+    elif link.device not in ctx.live.by_device:
+        standing = ctx.cache.trust.get(link.account)
+        if standing is not None:
+            people.put_trust(ctx, replace(standing, last_seen_ms=ctx.now.wall_ms))
+        ctx.out.append(Tell("peer", link.account))
+
+
+def _from_peer(ctx: Context, event: FromPeer) -> None:
+    link = ctx.live.links.get(event.link)
+    if link is None:
+        return  # closed meanwhile
+    match event.message:
+        case wire.Events(events):
+            receive.events(ctx, link, events, event.checked)
+        case wire.Receipt(room, author, told, _):
+            outbox.heard(ctx, link, link.device, registers.HAVE, room, author, told)
+        case wire.ReadMark(room, author, told, _):
+            outbox.heard(ctx, link, link.device, registers.READ, room, author, told)
+        case wire.Reconcile():
+            sync.heard(ctx, link, event.message)
+        case wire.Want():
+            sync.wanted(ctx, link, event.message)
+        case wire.Given():
+            sync.given(ctx, link, event.message)
+        case wire.Pull():
+            sync.pull(ctx, link, event.message)
+        case wire.Statements(signed):
+            _statements(ctx, link, signed)
+        case wire.RegisterOffer(names):
+            fresh = outbox.wanted(ctx, names)
+            if fresh:
+                ctx.out.append(Send(link.link, wire.RegisterWant(fresh)))
+        case wire.RegisterWant(names):
+            _give_registers(ctx, link, names)
+        case wire.Registers(signed):
+            learn_registers(ctx, link, signed)
+        case wire.KeyRequest():
+            keys.give(ctx, link, event.message)
+        case wire.Keys():
+            receive.keys_came(ctx, link, event.message)
+        case wire.SasCommit():
+            sas.committed(ctx, link, event.message)
+        case wire.SasReveal():
+            sas.revealed(ctx, link, event.message)
+        case wire.Pong():
+            _ready(ctx, peers.older_answers(ctx, link))
+        case _:
+            raise RemoteProtocolError("frame out of place")
+
+
+def _statements(ctx: Context, link: Link, signed: tuple[SignedStatement, ...]) -> None:
+    for account in people.learn_statements(ctx, signed, (link.account, ctx.me.account)):
+        for device in ctx.cache.accounts[account].devices.values():
+            number = ctx.live.by_device.get(device.id)
+            if device.revoked and number is not None:
+                ctx.out.append(CloseLink(number, "refused"))
+        ctx.out.append(Tell("peer", account))
+
+
+def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.SignedRegister, ...]) -> None:
+    """Take in registers: prekeys and profiles of known machines, and what concerns us."""
+    for one in signed:
+        read = people.read_register(ctx, one)
+        if read is None:
+            continue
+        row, value = read
+        if row.device == ctx.me.device:
+            own = people.own_register(ctx, row.kind, row.room, row.author)
+            if own is None or row.n > own.n:
+                text = "another copy of this profile is or was in use: stop one of the two"
+                ctx.out.append(Tell("warning", ("clone", text)))
+            continue
+        if row.kind in (registers.PREKEY, registers.PROFILE):
+            if people.learn_register(ctx, row, value) and row.kind == registers.PROFILE:
+                ctx.out.append(Tell("peer", ctx.cache.owner[row.device]))
+        elif link is not None:
+            known = ctx.ledger.people.register(row.device, row.kind, row.room, row.author)
+            if known is None or known.n < row.n:
+                ctx.ledger.people.put_register(row)
+                ctx.batch.wrote = True
+                told = outbox.seen_value(value)
+                outbox.heard(ctx, link, row.device, row.kind, row.room, row.author, told)
+
+
+def _give_registers(ctx: Context, link: Link, names: tuple[registers.RegisterName, ...]) -> None:
+    """Ours that concern this peer, and nobody else's."""
+    theirs = ctx.cache.accounts[link.account].devices
+    found = []
+    for name in names[:256]:
+        row = people.own_register(ctx, name.kind, name.room, name.author)
+        about_them = DeviceId(name.author) in theirs or name.kind in (registers.PREKEY, registers.PROFILE)
+        if row is not None and name.device == ctx.me.device and about_them:
+            found.append(people.signed_register(row))
+    if found:
+        ctx.out.append(Send(link.link, wire.Registers(tuple(found))))
+
+
+# -- small commands ------------------------------------------------------------------------------
+
+
+def _add_peer(ctx: Context, command: happened.AddPeer) -> None:
+    numbers = peers.add(ctx, command.request, command.host, command.port)
+    ctx.live.waiters[command.request] = Waiter(command.request, "dial", dials=numbers)
+    ctx.timer(f"wait:{command.request}", ctx.now.mono + 15.0)
+
+
+def _confirm_sas(ctx: Context, command: happened.ConfirmSas) -> None:
+    account = talk.account_of(ctx, command.target)
+    sas.confirm(ctx, account, command.digits)
+    trust.mark_verified(ctx, account)
+    ctx.out.append(Tell("peer", account))
+    ctx.out.append(Reply(command.request, {"account": account.hex(), "trust": "verified"}))
+
+
+def _configure(ctx: Context, command: happened.Configure) -> None:
+    ctx.cache.read_receipts = command.read_receipts
+    ctx.ledger.people.put_value("read_receipts", b"1" if command.read_receipts else b"0")
+    ctx.batch.wrote = True
+    ctx.out.append(Reply(command.request, {}))
+
+
+def rebuild_views(node: Node, now: Now) -> None:
+    """Compute every view again from the log, in one transaction of the caller's."""
+    ctx = node.context(now)
+    for room_id in list(ctx.cache.known_rooms):
+        room = rooms.room(ctx, room_id)
+        everything = [
+            event
+            for device, head in room.heads.items()
+            for event in ctx.ledger.events.run(room_id, device, 1, head.seq, head.seq)
+        ]
+        views.rebuild(ctx, room, everything)

@@ -1,0 +1,248 @@
+"""From `queued` to `delivered` to `read`, and back to whoever asked.
+
+Decides: what receipts are sent and when, what a received one changes, who is told,
+and the life of drafts and keyed sends (docs/protocol.md, "`have`" and "What is
+promised"). Does not know: how events travel.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from p2pchat.engine import people, ranges, rooms
+from p2pchat.engine.context import Context, Link, RoomCache, Waiter
+from p2pchat.engine.inputs import Refuse, Reply, Send, Tell
+from p2pchat.engine.ranges import Ranges
+from p2pchat.errors import CommandError
+from p2pchat.ids import DeviceId, EventId, RoomId
+from p2pchat.model import DELIVERED, HELD, QUEUED, READ, RegisterRow
+from p2pchat.wire.codec import Record, decode
+from p2pchat.wire.limits import MAX_HAVE_RANGES
+from p2pchat.wire.messages import registers
+from p2pchat.wire.messages.link import ReadMark, Receipt
+from p2pchat.wire.messages.registers import RegisterName, Seen
+
+QUIET_S: Final = 0.050
+"""A receipt leaves at once after this much quiet, else it is put together with others."""
+REACHED: Final = {QUEUED: 0, HELD: 1, DELIVERED: 2, READ: 3}
+"""Order of states: a wait for one is over at any later one."""
+
+
+# -- what we say --------------------------------------------------------------------------
+
+
+def close_receipts(ctx: Context) -> None:
+    """At the end of a batch: receipts for what it brought, at once or coalesced."""
+    for room_id, author in ctx.batch.receipts:
+        last = ctx.live.receipt_at.get((room_id, author))
+        if last is None or ctx.now.mono - last >= QUIET_S:
+            send_receipt(ctx, rooms.room(ctx, room_id), author)
+        else:
+            ctx.live.receipt_due[room_id, author] = None
+            ctx.timer("receipts", last + QUIET_S)
+
+
+def receipts_due(ctx: Context) -> None:
+    """The quiet is over: send what was put together."""
+    due, ctx.live.receipt_due = ctx.live.receipt_due, {}
+    for room_id, author in due:
+        send_receipt(ctx, rooms.room(ctx, room_id), author)
+
+
+def send_receipt(ctx: Context, room: RoomCache, author: DeviceId) -> None:
+    """Tell the author's machine what we hold of it, if it is there to hear."""
+    link = ctx.live.by_device.get(author)
+    have = room.have.get(author)
+    if link is None or not have:
+        return
+    ctx.live.receipt_at[room.row.id, author] = ctx.now.mono
+    said = ranges.newest(have, MAX_HAVE_RANGES)
+    ctx.out.append(Send(link, Receipt(room.row.id, author, said, _top(ctx, room, author, said))))
+
+
+def send_read(ctx: Context, room: RoomCache, author: DeviceId) -> None:
+    """Tell what was read: own machines always, its author only if the user wishes so."""
+    read = ranges.newest(room.read.get(author, ()), MAX_HAVE_RANGES)
+    if not read:
+        return
+    mark = ReadMark(room.row.id, author, read, _top(ctx, room, author, read))
+    for device, number in ctx.live.by_device.items():
+        own = ctx.live.links[number].account == ctx.me.account
+        if own or (device == author and ctx.cache.read_receipts):
+            ctx.out.append(Send(number, mark))
+
+
+def _top(ctx: Context, room: RoomCache, author: DeviceId, said: Ranges) -> EventId:
+    head = room.heads.get(author)
+    if head is not None and said and head.seq == said[0][1]:
+        return head.id
+    at = ctx.ledger.events.at(room.row.id, author, said[0][1]) if said else []
+    return at[0].id if at else EventId(bytes(32))
+
+
+def concerning(ctx: Context, link: Link) -> list[RegisterRow]:
+    """Our `have` and `read` registers about the machines of this peer, signed anew if
+    they have moved since."""
+    found = []
+    for room in rooms.common(ctx, link):
+        account = ctx.cache.accounts.get(link.account)
+        for author in account.devices if account else ():
+            found.append(_stated(ctx, room, author, registers.HAVE, room.have.get(author, ())))
+            if ctx.cache.read_receipts or link.account == ctx.me.account:
+                found.append(_stated(ctx, room, author, registers.READ, room.read.get(author, ())))
+    return [register for register in found if register is not None]
+
+
+def _stated(
+    ctx: Context, room: RoomCache, author: DeviceId, kind: int, held: Ranges
+) -> SignedRegister | None:
+    if not held:
+        return None
+    said = ranges.newest(held, MAX_HAVE_RANGES)
+    known = people.own_register(ctx, kind, room.row.id, author)
+    if known is not None and decode(Seen, known.value).ranges == said:
+        return known
+    value = Seen(said, _top(ctx, room, author, said))
+    return people.publish(ctx, kind, value, room.row.id, author)
+
+
+def wanted(ctx: Context, names: tuple[RegisterName, ...]) -> tuple[RegisterName, ...]:
+    """Those of an offer that are newer than what is here."""
+    fresh = []
+    for name in names[:4096]:
+        known = ctx.ledger.people.register(DeviceId(name.device), name.kind, name.room, name.author)
+        if DeviceId(name.device) in ctx.cache.owner and (known is None or known.n < name.n):
+            fresh.append(name)
+    return tuple(fresh)
+
+
+# -- what we hear -------------------------------------------------------------------------
+
+
+def heard(
+    ctx: Context,
+    link: Link,
+    who: DeviceId,
+    kind: int,
+    room_id: bytes,
+    author: bytes,
+    told: tuple[tuple[int, int], ...],
+) -> None:
+    """Machine `who` says that it has (HAVE) or its person read (READ) these of `author`.
+
+    Only what concerns our own events changes anything; what lies beyond our own chain
+    cannot be ours: a clone wrote it, or it is a lie, and either way it is cut off.
+    """
+    said = ranges.checked(told, MAX_HAVE_RANGES)
+    room = rooms.room_with(ctx, link, room_id)
+    if room is None or ctx.cache.owner.get(who) not in room.accounts:
+        return
+    ours = DeviceId(author) == ctx.me.device
+    if not ours:
+        if kind == registers.READ and ctx.cache.owner.get(who) == ctx.me.account:
+            _read_elsewhere(ctx, room, DeviceId(author), said)
+        return
+    head = room.heads.get(ctx.me.device)
+    top = head.seq if head else 0
+    if said and said[0][1] > top:
+        ctx.out.append(
+            Tell("warning", ("clone", f"machine {who.hex()[:12]} has events of ours that are not here"))
+        )
+        said = ranges.cut_above(said, top)
+    store = room.their_have if kind == registers.HAVE else room.their_read
+    before = store.get((who, ctx.me.device), ())
+    after = ranges.union(before, said)
+    if after == before:
+        return
+    store[who, ctx.me.device] = after
+    ctx.ledger.seen.put_seen(room.row.id, who, ctx.me.device, kind, after)
+    ctx.batch.wrote = True
+    if ctx.cache.owner[who] != ctx.me.account:
+        _advance(ctx, room, who, kind, ranges.minus(after, before))
+
+
+def _advance(ctx: Context, room: RoomCache, who: DeviceId, kind: int, new: Ranges) -> None:
+    state, before = (
+        (DELIVERED, (QUEUED, HELD)) if kind == registers.HAVE else (READ, (QUEUED, HELD, DELIVERED))
+    )
+    person = ctx.cache.owner[who]
+    moved: list[EventId] = []
+    for low, high in reversed(new):
+        moved += ctx.ledger.views.advance(room.row.id, ctx.me.device, low, high, before, state)
+    for event in moved:
+        ctx.feed("receipt", event, (("state", state), ("person", person.hex()), ("device", who.hex())))
+    if moved:
+        reached(ctx, dict.fromkeys(moved), state)
+
+
+def _read_elsewhere(ctx: Context, room: RoomCache, author: DeviceId, said: Ranges) -> None:
+    """Another machine of ours showed these: they are read here too."""
+    new = ranges.minus(said, room.read.get(author, ()))
+    if new:
+        ids = [
+            event.id
+            for low, high in new
+            for event in ctx.ledger.events.run(room.row.id, author, low, high, 4096)
+        ]
+        mark_read(ctx, room, ids)
+
+
+def mark_read(ctx: Context, room: RoomCache, ids: list[EventId]) -> None:
+    """These were put before the user's eyes."""
+    touched: dict[DeviceId, None] = {}
+    for device, seq in ctx.ledger.views.mark_read(ids):
+        room.read[device] = ranges.add(room.read.get(device, ()), seq)
+        touched[device] = None
+    for device in touched:
+        ctx.ledger.seen.put_seen(room.row.id, ctx.me.device, device, registers.READ, room.read[device])
+        ctx.batch.wrote = True
+        send_read(ctx, room, device)
+
+
+# -- who waits ------------------------------------------------------------------------------
+
+
+def await_state(
+    ctx: Context, request: int, event: EventId, room: RoomId, want: str, timeout_s: float
+) -> None:
+    """Answer `request` once `event` has come as far as `want`, or the time is over."""
+    ctx.live.waiters[request] = Waiter(request, "post", want, event, room)
+    ctx.timer(f"wait:{request}", ctx.now.mono + timeout_s)
+
+
+def reached(ctx: Context, events: dict[EventId, None], state: str) -> None:
+    """Answer those who waited for this state of these events."""
+    for request, waiter in list(ctx.live.waiters.items()):
+        if waiter.kind == "post" and waiter.event in events and REACHED[state] >= REACHED[waiter.want]:
+            del ctx.live.waiters[request]
+            ctx.out.append(Reply(request, posted(waiter, state)))
+
+
+def timed_out(ctx: Context, request: int) -> None:
+    """The wait is over without success: the message stays queued, and we say so."""
+    waiter = ctx.live.waiters.pop(request, None)
+    if waiter is None:
+        return
+    if waiter.kind != "post" or waiter.event is None:
+        ctx.out.append(Refuse(request, CommandError("timeout", "no answer in time", "")))
+        return
+    view = ctx.ledger.views.message(waiter.event)
+    state = view.state if view else QUEUED
+    error = CommandError(
+        "timeout", f"not {waiter.want} in time; it stays {state}", "see what waits: `p2pchat queue`"
+    )
+    ctx.out.append(Refuse(request, error, posted(waiter, state)))
+
+
+def posted(waiter: Waiter, state: str) -> dict[str, object]:
+    """What `send` answers."""
+    return {
+        "id": waiter.event.hex() if waiter.event else "",
+        "room": waiter.room.hex() if waiter.room else "",
+        "state": state,
+    }
+
+
+def seen_value(value: Record) -> tuple[tuple[int, int], ...]:
+    """The ranges in a HAVE or READ register."""
+    return value.ranges if isinstance(value, Seen) else ()

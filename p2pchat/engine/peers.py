@@ -1,0 +1,351 @@
+"""Who to dial, and which of two links to one machine stays.
+
+Decides: when an address is dialled, how failures are paced, what is remembered, and
+how crossing dials end (docs/protocol.md, "Finding each other" and "Crossing dials").
+Does not know: sockets, mDNS or what is said on a link.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import replace
+from typing import Final
+
+from p2pchat.engine.context import Context, Link, Sight, Target
+from p2pchat.engine.inputs import CloseLink, Dial, Reply, Send, Sighted
+from p2pchat.ids import DeviceId
+from p2pchat.model import AddressRow
+from p2pchat.wire.limits import (
+    CROSSING_PING_S,
+    FIRST_PORT,
+    LAST_PORT,
+    MAX_DIALS_AT_ONCE,
+    MAX_UNKNOWN_DIALS_PER_S,
+    MAX_UNKNOWN_PEERS,
+    UNPACED_DIALS_AT_START,
+)
+from p2pchat.wire.messages.link import Ping
+
+SECOND_DIALLER_S: Final = 1.0
+"""The greater label waits this long, so that two fresh machines do not cross."""
+NEXT_ADDRESS_S: Final = 0.5
+"""Another address of the same sighting is tried this much later."""
+FAST_RETRY_S: Final = 600.0
+"""So long a lost peer is tried every few seconds: back within 5 s of the network."""
+GIVE_UP_FAILURES: Final = 6
+"""An address of which nothing is known is dropped after so many failures."""
+CONTEST: Final = 1 << 32
+"""Pings above this number are the engine's: their pongs come back as input."""
+MAX_ADDRESSES: Final = 8
+
+
+def backoff(target: Target, now: float, jitter: float) -> float:
+    """Seconds until an address that just failed is due again."""
+    age = now - target.since
+    if age < FAST_RETRY_S:
+        return min(3.0, 0.5 * 2.0 ** min(target.failures, 8)) * (0.75 + 0.25 * jitter)
+    return (15.0 if age < 3600.0 else 60.0) * (0.75 + 0.5 * jitter)
+
+
+# -- learning addresses ----------------------------------------------------------------
+
+
+def start(ctx: Context) -> None:
+    """Remembered and given addresses are dialled when the daemon starts."""
+    for row in ctx.cache.addresses.values():
+        _aim(ctx, Target(row.host, row.port, "", row.device, 0, ctx.now.mono, ctx.now.mono))
+    tick(ctx)
+
+
+def sighted(ctx: Context, seen: Sighted) -> None:
+    """Somebody announces himself."""
+    live = ctx.live
+    if seen.label == live.label:
+        return
+    known = live.sights.get(seen.label)
+    if known is None and len(live.sights) >= MAX_UNKNOWN_PEERS and not _make_room(ctx):
+        return
+    hosts = tuple(host for host in seen.addresses if dialable(host, seen.port, live.addresses))[
+        :MAX_ADDRESSES
+    ]
+    device = known.device if known else None
+    live.sights[seen.label] = Sight(seen.label, hosts, seen.port, ctx.now.mono, device)
+    if device is not None and device in live.by_device:
+        return
+    # The smaller label dials at once; the other only if nothing came of that.
+    first = 0.0 if live.label < seen.label else SECOND_DIALLER_S
+    for place, host in enumerate(hosts):
+        due = ctx.now.mono + first + place * NEXT_ADDRESS_S
+        standing = live.targets.get((host, seen.port))
+        since = standing.since if standing and standing.device else ctx.now.mono
+        who = standing.device if standing else device
+        _aim(ctx, Target(host, seen.port, seen.label, who, 0, due, since))
+    tick(ctx)
+
+
+def lost(ctx: Context, label: str) -> None:
+    """An announcement was withdrawn: stop dialling it. Trust and links are untouched."""
+    ctx.live.sights.pop(label, None)
+    for key, target in list(ctx.live.targets.items()):
+        if target.label == label and target.device is None and key not in ctx.cache.addresses:
+            del ctx.live.targets[key]
+
+
+def network_changed(ctx: Context, addresses: tuple[str, ...]) -> None:
+    """Other addresses, or awake again: everything is worth another try at once."""
+    ctx.live.addresses = addresses
+    for key, target in list(ctx.live.targets.items()):
+        ctx.live.targets[key] = replace(target, failures=0, due=ctx.now.mono, since=ctx.now.mono)
+    tick(ctx)
+
+
+def dialable(host: str, port: int, own: tuple[str, ...]) -> bool:
+    """Whether an announced address may be dialled at all: never a privileged port, and
+    this machine's loopback only if it is what we use."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    if not 1024 <= port <= 65535 or address.is_multicast or address.is_unspecified:
+        return False
+    return not address.is_loopback or any(_is_loopback(one) for one in own)
+
+
+def _is_loopback(host: str) -> bool:
+    return host.startswith("127.") or host == "::1"
+
+
+def _make_room(ctx: Context) -> bool:
+    """Forget the oldest sighting of a stranger; known machines are never pushed out."""
+    strangers = [s for s in ctx.live.sights.values() if s.device is None]
+    oldest = min(strangers, key=lambda sight: (sight.at, sight.label), default=None)
+    if oldest is None:
+        return False
+    lost(ctx, oldest.label)
+    return True
+
+
+def _aim(ctx: Context, target: Target) -> None:
+    standing = ctx.live.targets.get((target.host, target.port))
+    if standing is not None and standing.dialling is not None:
+        target = replace(target, dialling=standing.dialling)
+    ctx.live.targets[target.host, target.port] = target
+
+
+def remember(ctx: Context, host: str, port: int, device: DeviceId | None, *, static: bool) -> None:
+    """Keep an address that worked, or was given by hand."""
+    known = ctx.cache.addresses.get((host, port))
+    fixed = static or (known is not None and known.static)
+    row = AddressRow(host, port, device or (known.device if known else None), fixed, ctx.now.wall_ms)
+    if known is not None and (known.device, known.static) == (row.device, row.static):
+        if row.last_ok_ms - known.last_ok_ms < 3_600_000:
+            return  # nothing worth a write
+    ctx.cache.addresses[host, port] = row
+    ctx.ledger.people.put_address(row)
+    ctx.batch.wrote = True
+
+
+def forget(ctx: Context, devices: list[DeviceId]) -> None:
+    """Drop what is remembered of where these machines are."""
+    for key, row in list(ctx.cache.addresses.items()):
+        if row.device in devices:
+            del ctx.cache.addresses[key]
+            ctx.live.targets.pop(key, None)
+            ctx.ledger.people.drop_address(row.host, row.port)
+            ctx.batch.wrote = True
+
+
+# -- dialling ------------------------------------------------------------------------------
+
+
+def tick(ctx: Context) -> None:
+    """Dial what is due, within the limits; set the timer for what is due next."""
+    if ctx.live.stopping:
+        return
+    now = ctx.now.mono
+    recent = tuple(at for at in ctx.live.dial_times if now - at < 1.0)
+    ctx.live.dial_times = recent
+    upcoming: float | None = None
+    for key, target in list(ctx.live.targets.items()):
+        if target.dialling is not None or _reached(ctx, target):
+            continue
+        if target.due > now + 0.001:
+            upcoming = target.due if upcoming is None else min(upcoming, target.due)
+            continue
+        unknown = target.device is None and key not in ctx.cache.addresses
+        paced = unknown and ctx.live.counter > UNPACED_DIALS_AT_START
+        if len(ctx.live.dials) >= MAX_DIALS_AT_ONCE or (
+            paced and len(ctx.live.dial_times) >= MAX_UNKNOWN_DIALS_PER_S
+        ):
+            upcoming = now + 0.2 if upcoming is None else min(upcoming, now + 0.2)
+            continue
+        dial(ctx, target)
+    if upcoming is not None:
+        ctx.timer("peers", max(upcoming, now + 0.01))
+
+
+def dial(ctx: Context, target: Target) -> int:
+    """Ask for one connection."""
+    number = ctx.number()
+    key = (target.host, target.port)
+    ctx.live.dials[number] = key
+    ctx.live.dial_times = (*ctx.live.dial_times, ctx.now.mono)
+    ctx.live.targets[key] = replace(target, dialling=number)
+    ctx.out.append(Dial(number, target.host, target.port))
+    return number
+
+
+def _reached(ctx: Context, target: Target) -> bool:
+    if target.device is not None:
+        return target.device in ctx.live.by_device or target.device == ctx.me.device
+    sight = ctx.live.sights.get(target.label)
+    return sight is not None and sight.device is not None and sight.device in ctx.live.by_device
+
+
+def dial_failed(ctx: Context, number: int, reason: str) -> None:
+    """Nothing came of a dial."""
+    key = ctx.live.dials.pop(number, None)
+    target = ctx.live.targets.get(key) if key else None
+    if key is not None and target is not None:
+        failed = replace(target, dialling=None, failures=target.failures + 1)
+        known = failed.device is not None or key in ctx.cache.addresses or failed.label in ctx.live.sights
+        if not known and failed.failures >= GIVE_UP_FAILURES:
+            del ctx.live.targets[key]
+        else:
+            wait = backoff(failed, ctx.now.mono, ctx.entropy.random())
+            ctx.live.targets[key] = replace(failed, due=ctx.now.mono + wait)
+    _answer_add(ctx, number, None, reason)
+    tick(ctx)
+
+
+def add(ctx: Context, request: int, host: str, port: int | None) -> tuple[int, ...]:
+    """Dial an address given by hand, remembered either way; the dials under way."""
+    remember(ctx, host, port or FIRST_PORT, None, static=True)
+    numbers = []
+    for one in (port,) if port else range(FIRST_PORT, LAST_PORT + 1):
+        standing = ctx.live.targets.get((host, one))
+        if standing is not None and standing.dialling is not None:
+            numbers.append(standing.dialling)
+            continue
+        fresh = Target(host, one, "", standing.device if standing else None, 0, ctx.now.mono, ctx.now.mono)
+        numbers.append(dial(ctx, fresh))
+    return tuple(numbers)
+
+
+def _answer_add(ctx: Context, number: int, link: Link | None, reason: str) -> None:
+    for request, waiter in list(ctx.live.waiters.items()):
+        if waiter.kind != "dial" or number not in waiter.dials:
+            continue
+        rest = tuple(one for one in waiter.dials if one != number)
+        if link is None and rest:
+            ctx.live.waiters[request] = replace(waiter, dials=rest, want=_worse(waiter.want, reason))
+            continue
+        del ctx.live.waiters[request]
+        told = reason if link else _worse(waiter.want, reason)
+        ctx.out.append(Reply(request, {"connected": link is not None, "reason": told, "link": link}))
+
+
+def _worse(before: str, reason: str) -> str:
+    """Of several dials' reasons the one that says most: a closed port proves a host."""
+    order = ("", "timeout", "unreachable", "host_down", "name", "port_closed")
+    ranked = {word: place for place, word in enumerate(order)}
+    return max(before, reason, key=lambda word: ranked.get(word, len(order)))
+
+
+# -- links come and go ------------------------------------------------------------------------
+
+
+def link_up(ctx: Context, link: Link, dialled: int | None) -> bool:
+    """A handshake is complete. True if this is now *the* link to that machine."""
+    live = ctx.live
+    live.links[link.link] = link
+    key = live.dials.pop(dialled, None) if dialled is not None else None
+    if key is not None:
+        target = live.targets.get(key)
+        if target is not None:
+            live.targets[key] = replace(
+                target, dialling=None, failures=0, device=link.device, since=ctx.now.mono
+            )
+            sight = live.sights.get(target.label)
+            if sight is not None:
+                live.sights[target.label] = replace(sight, device=link.device)
+    if link.port:
+        where = key if key is not None else (link.host, link.port)
+        if link.device != ctx.me.device:
+            remember(ctx, *where, link.device, static=False)
+            if where not in live.targets:
+                _aim(ctx, Target(*where, "", link.device, 0, ctx.now.mono, ctx.now.mono))
+    if dialled is not None:
+        _answer_add(ctx, dialled, link, "")
+    return _settle(ctx, link)
+
+
+def _settle(ctx: Context, link: Link) -> bool:
+    live = ctx.live
+    older = live.links.get(live.by_device.get(link.device, -1))
+    if older is None:
+        live.by_device[link.device] = link.link
+        return True
+    if older.initiator == link.initiator:
+        ctx.out.append(CloseLink(older.link, "duplicate"))
+        live.by_device[link.device] = link.link
+        return True
+    previous = live.contested.pop(older.link, None)
+    if previous is not None and previous in live.links:
+        ctx.out.append(CloseLink(previous, "duplicate"))
+    live.contested[older.link] = link.link
+    ctx.out.append(Send(older.link, Ping(CONTEST | link.link)))
+    ctx.timer(f"contest:{older.link}", ctx.now.mono + CROSSING_PING_S)
+    return False
+
+
+def older_answers(ctx: Context, link: Link) -> int | None:
+    """The older of two crossing links lives: the smaller device id's connection stays.
+
+    Returns the number of the link that has just become the one to use, if it changed.
+    """
+    newer = ctx.live.contested.pop(link.link, None)
+    if newer is None or newer not in ctx.live.links:
+        return None
+    by_us = ctx.me.device < link.device
+    if link.initiator == by_us:
+        ctx.out.append(CloseLink(newer, "duplicate"))
+        return None
+    return _replace(ctx, link, newer)
+
+
+def older_silent(ctx: Context, number: int) -> int | None:
+    """The older link did not answer in time: the newer one takes over."""
+    newer = ctx.live.contested.pop(number, None)
+    older = ctx.live.links.get(number)
+    if newer is None or newer not in ctx.live.links or older is None:
+        return None
+    return _replace(ctx, older, newer)
+
+
+def _replace(ctx: Context, older: Link, newer: int) -> int:
+    ctx.live.by_device[older.device] = newer
+    ctx.out.append(CloseLink(older.link, "duplicate"))
+    return newer
+
+
+def link_down(ctx: Context, number: int) -> tuple[Link | None, int | None]:
+    """A link is gone: (the link, the one that has taken its place, if any)."""
+    live = ctx.live
+    link = live.links.pop(number, None)
+    newer = live.contested.pop(number, None)
+    for older, contender in list(live.contested.items()):
+        if contender == number:
+            del live.contested[older]
+    if link is None or live.by_device.get(link.device) != number:
+        return link, None
+    del live.by_device[link.device]
+    if newer is not None and newer in live.links:
+        live.by_device[link.device] = newer
+        return link, newer
+    soon = ctx.now.mono + 0.2 + 0.3 * ctx.entropy.random()
+    for key, target in list(live.targets.items()):
+        if target.device == link.device:
+            live.targets[key] = replace(target, failures=0, due=soon, since=ctx.now.mono)
+    tick(ctx)
+    return link, None

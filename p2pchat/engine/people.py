@@ -1,0 +1,230 @@
+"""People as this profile knows them: statements, registers, trust and names.
+
+Decides: what is learnt from statements and registers, when a first key is pinned, and
+which person a typed name means (docs/protocol.md, "People and machines"). A name
+never selects a trust record: it only finds candidates. Does not know: links, events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from p2pchat.crypto.primitives import ed25519_sign, ed25519_verify, tag_bytes, x25519_usable
+from p2pchat.engine import accounts
+from p2pchat.engine.context import Context
+from p2pchat.errors import RemoteProtocolError
+from p2pchat.ids import AccountId, DeviceId
+from p2pchat.model import RegisterRow, TrustRow
+from p2pchat.wire.codec import Record, decode, encode
+from p2pchat.wire.limits import MAX_NAME
+from p2pchat.wire.messages import registers as wire
+from p2pchat.wire.messages.registers import Prekey, Profile, Register, RegisterName, Seen, SignedRegister
+from p2pchat.wire.messages.statements import SignedStatement
+
+MAX_STATEMENTS = 256
+"""Per account; a person with more machines and changes than this is an attack."""
+
+_REGISTER_TAG = tag_bytes(wire.TAG_REGISTER)
+_VALUES: dict[int, type[Record]] = {
+    wire.PREKEY: Prekey,
+    wire.PROFILE: Profile,
+    wire.HAVE: Seen,
+    wire.READ: Seen,
+}
+
+
+# -- statements -----------------------------------------------------------------------
+
+
+def load(ctx: Context) -> None:
+    """Fill the cache of people from the ledger."""
+    grouped: dict[AccountId, list[SignedStatement]] = {}
+    for account, raw, signature in ctx.ledger.people.statements():
+        grouped.setdefault(account, []).append(SignedStatement(raw, signature))
+    for signed in grouped.values():
+        _install(ctx, accounts.fold([accounts.read_statement(one) for one in signed]))
+    for row in ctx.ledger.people.registers(wire.PREKEY):
+        ctx.cache.prekeys[row.device] = row
+    for row in ctx.ledger.people.registers(wire.PROFILE):
+        _install_profile(ctx, row)
+    ctx.cache.trust = {row.account: row for row in ctx.ledger.people.trust()}
+    ctx.cache.addresses = {(row.host, row.port): row for row in ctx.ledger.people.addresses()}
+    ctx.cache.own_prekeys = {row.n: row for row in ctx.ledger.rooms.prekeys()}
+    ctx.cache.known_rooms = {row.id: row for row in ctx.ledger.rooms.rooms()}
+    ctx.cache.read_receipts = ctx.ledger.people.value("read_receipts") == b"1"
+
+
+def _install(ctx: Context, account: accounts.Account) -> None:
+    ctx.cache.accounts[account.id] = account
+    for device in account.devices:
+        ctx.cache.owner[device] = account.id
+
+
+def learn_statements(
+    ctx: Context, signed: Iterable[SignedStatement], allowed: Iterable[AccountId]
+) -> list[AccountId]:
+    """Take in statements about `allowed` accounts; returns those that changed.
+
+    Statements about others are ignored: nobody introduces strangers to us.
+    """
+    permitted = dict.fromkeys(allowed)
+    grouped: dict[AccountId, list[accounts.Act]] = {}
+    for one in signed:
+        act = accounts.read_statement(one)
+        if act.account in permitted:
+            grouped.setdefault(act.account, []).append(act)
+    changed = []
+    for account, acts in grouped.items():
+        known = ctx.cache.accounts.get(account)
+        before = {one.statement: one for one in known.signed} if known else {}
+        fresh = [act for act in acts if act.signed.statement not in before]
+        if not fresh:
+            continue
+        if len(before) + len(fresh) > MAX_STATEMENTS:
+            raise RemoteProtocolError("too many statements")
+        folded = accounts.fold([*(accounts.read_statement(one) for one in before.values()), *fresh])
+        kept = {one.statement for one in folded.signed}
+        for act in fresh:
+            if act.signed.statement in kept:
+                ctx.ledger.people.add_statement(act.id, account, act.signed.statement, act.signed.signature)
+        ctx.batch.wrote = True
+        _install(ctx, folded)
+        changed.append(account)
+    return changed
+
+
+# -- registers ------------------------------------------------------------------------
+
+
+def signed_register(row: RegisterRow) -> SignedRegister:
+    """A register as it travels: its one encoding and its signature."""
+    body = Register(1, row.device, row.kind, row.room, row.author, row.n, row.value)
+    return SignedRegister(encode(body), row.signature)
+
+
+def read_register(ctx: Context, signed: SignedRegister) -> tuple[RegisterRow, Record] | None:
+    """Row and value of a register whose signature holds; None if its device is unknown
+    or revoked, or its kind is one we do not know. RemoteProtocolError if it is wrong."""
+    body = decode(Register, signed.register)
+    device = DeviceId(body.device)
+    owner = ctx.cache.owner.get(device)
+    if owner is None or body.v != 1:
+        return None
+    machine = ctx.cache.accounts[owner].devices[device]
+    if not ed25519_verify(machine.signing, _REGISTER_TAG + signed.register, signed.signature):
+        raise RemoteProtocolError("register with wrong signature")
+    kind = _VALUES.get(body.kind)
+    if kind is None or machine.revoked:
+        return None
+    if not 0 < body.n < 2**63:
+        raise RemoteProtocolError("register out of range")
+    scoped = body.kind in (wire.HAVE, wire.READ)
+    if (len(body.room), len(body.author)) != ((32, 32) if scoped else (0, 0)):
+        raise RemoteProtocolError("register with wrong key")
+    row = RegisterRow(device, body.kind, body.room, body.author, body.n, body.value, signed.signature)
+    return row, decode(kind, body.value)
+
+
+def learn_register(ctx: Context, row: RegisterRow, value: Record) -> bool:
+    """Keep a PREKEY or PROFILE register if it is newer; True if it was."""
+    owner = ctx.cache.owner[row.device]
+    if isinstance(value, Prekey):
+        known = ctx.cache.prekeys.get(row.device)
+        if known is not None and known.n >= row.n:
+            return False
+        if len(value.public) != 32 or not x25519_usable(value.public):
+            raise RemoteProtocolError("prekey that cannot be used")
+        ctx.cache.prekeys[row.device] = row
+    elif isinstance(value, Profile):
+        known = ctx.cache.profiles.get(owner)
+        if known is not None and (known.n, row.device) >= (row.n, known.device):
+            return False
+        if not value.name or len(value.name) > MAX_NAME:
+            raise RemoteProtocolError("name of wrong length")
+        _install_profile(ctx, row)
+        trust = ctx.cache.trust.get(owner)
+        if trust is not None:
+            put_trust(ctx, replace(trust, name=value.name))
+    else:
+        return False
+    ctx.ledger.people.put_register(row)
+    ctx.batch.wrote = True
+    return True
+
+
+def _install_profile(ctx: Context, row: RegisterRow) -> None:
+    owner = ctx.cache.owner.get(row.device)
+    if owner is None:
+        return
+    known = ctx.cache.profiles.get(owner)
+    if known is None or (row.n, known.device) > (known.n, row.device):
+        ctx.cache.profiles[owner] = row
+
+
+def publish(ctx: Context, kind: int, value: Record, room: bytes = b"", author: bytes = b"") -> RegisterRow:
+    """Sign and keep the next number of one of our own registers."""
+    n = 1 + _own_number(ctx, kind, room, author)
+    encoded = encode(value)
+    raw = encode(Register(1, ctx.me.device, kind, room, author, n, encoded))
+    signature = ed25519_sign(ctx.me.signing_key, _REGISTER_TAG + raw)
+    row = RegisterRow(ctx.me.device, kind, room, author, n, encoded, signature)
+    ctx.ledger.people.put_register(row)
+    ctx.batch.wrote = True
+    if kind == wire.PREKEY:
+        ctx.cache.prekeys[ctx.me.device] = row
+    elif kind == wire.PROFILE:
+        ctx.cache.profiles[ctx.me.account] = row
+    return row
+
+
+def _own_number(ctx: Context, kind: int, room: bytes, author: bytes) -> int:
+    if kind == wire.PREKEY:
+        known = ctx.cache.prekeys.get(ctx.me.device)
+        return known.n if known else 0
+    if kind == wire.PROFILE:  # belongs to the person: 1 + the greatest known of the account
+        known = ctx.cache.profiles.get(ctx.me.account)
+        return known.n if known else 0
+    own = own_register(ctx, kind, room, author)
+    return own.n if own else 0
+
+
+def own_register(ctx: Context, kind: int, room: bytes, author: bytes) -> RegisterRow | None:
+    """What this machine last signed under that name."""
+    return ctx.ledger.people.register(ctx.me.device, kind, room, author)
+
+
+def name_of(row: RegisterRow) -> RegisterName:
+    """How a register is offered."""
+    return RegisterName(row.device, row.kind, row.room, row.author, row.n)
+
+
+# -- trust and names --------------------------------------------------------------------
+
+
+def put_trust(ctx: Context, row: TrustRow) -> None:
+    """Write what is decided about a person."""
+    ctx.cache.trust[row.account] = row
+    ctx.ledger.people.put_trust(row)
+    ctx.batch.wrote = True
+
+
+def pin(ctx: Context, account: AccountId) -> bool:
+    """Remember a person at first contact as unverified; True if this was the first."""
+    known = ctx.cache.trust.get(account)
+    if known is not None:
+        return False
+    put_trust(
+        ctx,
+        TrustRow(account, False, False, name(ctx, account), None, ctx.now.wall_ms, ctx.now.wall_ms),
+    )
+    return True
+
+
+def name(ctx: Context, account: AccountId) -> str:
+    """What a person is called: his profile's name, the pinned one, or his fingerprint."""
+    row = ctx.cache.profiles.get(account)
+    if row is not None:
+        return decode(Profile, row.value).name
+    trust = ctx.cache.trust.get(account)
+    return trust.name if trust and trust.name else account.hex()[:8]

@@ -1,0 +1,252 @@
+"""What to ask for, and what to hand over.
+
+Decides: when and with whom sets are reconciled, which events are pushed, wanted or
+given, and in what order (docs/protocol.md, "Live" and "Repair"). Does not know:
+whether an event may in (receive) or what a view is.
+
+One side asks: it learns what either side lacks, pushes a little of what the other
+lacks and wants what it lacks itself, piece by piece. Where the other lacks much, it is
+told to pull at its own pace, so that nobody is sent more than his queue holds.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from p2pchat.engine import rooms
+from p2pchat.engine.context import Context, Link, Recon, RoomCache
+from p2pchat.engine.inputs import Send
+from p2pchat.engine.items import Items, WeekItems, salted, unpack
+from p2pchat.engine.reconcile import Reconciler
+from p2pchat.ids import EventId, RoomId
+from p2pchat.model import StoredEvent
+from p2pchat.wire.limits import MAX_PLAINTEXT, MAX_RECONCILE_FRAME, MAX_UNSIGNED_RUN
+from p2pchat.wire.messages.events import Event
+from p2pchat.wire.messages.link import Events, Given, Pull, Reconcile, Want
+
+PUSH: Final = 256
+"""Pushed at most, unasked, after a reconciliation; more is pulled by the other side."""
+CHUNK: Final = 256
+"""Wanted at once: an answer is about 150 KiB, well inside a link's queue."""
+FRAME_BYTES: Final = MAX_PLAINTEXT - 4096
+_Sets = tuple[Items, dict[bytes, bytes]]
+"""Items, and the way back to real ids where they are salted."""
+REPAIR_S: Final = 60.0
+SALT_EVERY: Final = 16
+
+
+# -- live ------------------------------------------------------------------------------------
+
+
+def push_fresh(ctx: Context) -> None:
+    """At the end of a batch: own new events to every live machine of their rooms."""
+    for room_id, fresh in ctx.batch.fresh.items():
+        room = rooms.room(ctx, room_id)
+        links = rooms.links_of(ctx, room)
+        if links:
+            frames = list(in_frames(fresh))
+            for link in links:
+                ctx.out.extend(Send(link.link, frame) for frame in frames)
+
+
+def in_frames(events: Iterable[StoredEvent]) -> Iterable[Events]:
+    """Events packed into as few frames as they need."""
+    pending: list[Event] = []
+    size = 0
+    for stored in events:
+        event = Event(stored.header, stored.signature, stored.body)
+        cost = len(event.header) + len(event.signature) + len(event.body or b"") + 16
+        if pending and size + cost > FRAME_BYTES:
+            yield Events(tuple(pending))
+            pending, size = [], 0
+        pending.append(event)
+        size += cost
+    if pending:
+        yield Events(tuple(pending))
+
+
+def with_covers(ctx: Context, events: Sequence[StoredEvent]) -> list[StoredEvent]:
+    """`events` in an order in which each can be judged, unsigned ones with their cover."""
+    chosen = {event.id: event for event in events}
+    for event in sorted(events, key=lambda e: (e.device, e.seq)):
+        if event.signature:
+            continue
+        run = ctx.ledger.events.run(event.room, event.device, event.seq + 1, event.seq + MAX_UNSIGNED_RUN, 64)
+        for later in run:
+            if later.id in chosen and later.signature:
+                break
+            chosen.setdefault(later.id, later)
+            if later.signature:
+                break
+    return sorted(chosen.values(), key=lambda e: (e.kind > 31, e.device, e.seq, e.id))
+
+
+# -- repair ------------------------------------------------------------------------------------
+
+
+def begin(ctx: Context, link: Link) -> None:
+    """A link has come up: repair every room we share, control first."""
+    for room in rooms.common(ctx, link):
+        _ask(ctx, link, room, control=True)
+
+
+def periodic(ctx: Context) -> None:
+    """Once a minute, with one random peer; every 16th time under a salt."""
+    spread = REPAIR_S * (0.8 + 0.4 * ctx.entropy.random())
+    ctx.timer("repair", ctx.now.mono + spread)
+    numbers = sorted(ctx.live.by_device.values())
+    if not numbers:
+        return
+    link = ctx.live.links[numbers[int(ctx.entropy.random() * len(numbers))]]
+    turn = ctx.number()
+    for room in rooms.common(ctx, link):
+        if turn % SALT_EVERY == 0:
+            _ask_salted(ctx, link, room)
+        else:
+            _ask(ctx, link, room, control=True)
+
+
+def _items(ctx: Context, room: RoomCache, control: bool, salt: bytes, week: int) -> _Sets:
+    """The set a message is about: the whole one, or one week of it under a salt."""
+    room_id, store = room.row.id, ctx.ledger.items
+    if salt:
+        return salted(unpack(store.packed(room_id, control, week)), salt)
+    rows = store.weeks(room_id, control)
+    load = functools.partial(store.packed, room_id, control)
+    return WeekItems(rows, load, ctx.cache.weeks, (room_id, control)), {}
+
+
+def _ask(ctx: Context, link: Link, room: RoomCache, *, control: bool) -> None:
+    _open(ctx, link, room, Recon(link.link, room.row.id, control))
+
+
+def _ask_salted(ctx: Context, link: Link, room: RoomCache) -> None:
+    weeks = ctx.ledger.items.weeks(room.row.id, False)
+    if weeks:
+        week = weeks[int(ctx.entropy.random() * len(weeks))].week
+        _open(ctx, link, room, Recon(link.link, room.row.id, False, ctx.entropy.bytes(32), week))
+
+
+def _open(ctx: Context, link: Link, room: RoomCache, recon: Recon) -> None:
+    for number, other in list(ctx.live.recons.items()):
+        if (other.link, other.room, other.control) == (recon.link, recon.room, recon.control):
+            del ctx.live.recons[number]  # the newer question replaces the one under way
+    session = ctx.number()
+    ctx.live.recons[session] = recon
+    items, _ = _items(ctx, room, recon.control, recon.salt, recon.week)
+    first = Reconciler(items, MAX_RECONCILE_FRAME, initiator=True).initiate()
+    _say(ctx, recon, session, first)
+
+
+def _say(ctx: Context, recon: Recon, session: int, message: bytes) -> None:
+    said = Reconcile(recon.room, recon.control, session, True, recon.salt, recon.week, message)
+    ctx.out.append(Send(recon.link, said))
+
+
+def heard(ctx: Context, link: Link, message: Reconcile) -> None:
+    """A negentropy message: a question to answer, or an answer to ours."""
+    room = rooms.room_with(ctx, link, message.room)
+    if room is None:
+        return
+    if message.asking:
+        _answer(ctx, link, room, message)
+        return
+    recon = ctx.live.recons.get(message.session)
+    if recon is None or recon.link != link.link or recon.room != message.room:
+        return
+    items, real = _items(ctx, room, recon.control, recon.salt, recon.week)
+    step = Reconciler(items, MAX_RECONCILE_FRAME, initiator=True).reconcile(message.message)
+    give = [EventId(real.get(one, one)) for one in dict.fromkeys(step.have)]
+    need = dict.fromkeys((*recon.need, *step.need))
+    if recon.salt:
+        need = {one: None for one in need if one not in real}
+    else:
+        need = dict.fromkeys(ctx.ledger.events.missing([EventId(one) for one in need]))
+    recon = replace(recon, need=tuple(need), lacking=recon.lacking + len(give))
+    if give and recon.lacking <= PUSH:
+        hand_over(ctx, link, give)
+    ctx.live.recons[message.session] = recon
+    if step.reply is not None:
+        _say(ctx, recon, message.session, step.reply)
+        return
+    if recon.lacking > PUSH:
+        ctx.out.append(Send(link.link, Pull(message.room)))
+    _next_want(ctx, link, message.session)
+
+
+def _answer(ctx: Context, link: Link, room: RoomCache, message: Reconcile) -> None:
+    items, _ = _items(ctx, room, message.control, message.salt, message.week)
+    reply = Reconciler(items, MAX_RECONCILE_FRAME, initiator=False).respond(message.message)
+    answer = Reconcile(
+        message.room, message.control, message.session, False, message.salt, message.week, reply
+    )
+    ctx.out.append(Send(link.link, answer))
+
+
+def _next_want(ctx: Context, link: Link, session: int) -> None:
+    recon = ctx.live.recons[session]
+    if not recon.need:
+        _finished(ctx, link, session)
+        return
+    chunk, rest = recon.need[:CHUNK], recon.need[CHUNK:]
+    ctx.live.recons[session] = replace(recon, need=rest)
+    ctx.out.append(Send(link.link, Want(recon.room, recon.control, chunk, recon.salt, recon.week)))
+
+
+def given(ctx: Context, link: Link, message: Given) -> None:
+    """All of our last want has come: want the next piece, or be done."""
+    for session, recon in list(ctx.live.recons.items()):
+        if (recon.link, recon.room, recon.control) == (link.link, message.room, message.control):
+            _next_want(ctx, link, session)
+
+
+def _finished(ctx: Context, link: Link, session: int) -> None:
+    recon = ctx.live.recons.pop(session)
+    room = rooms.room(ctx, recon.room)
+    if recon.control:
+        _ask(ctx, link, room, control=False)
+        return
+    ctx.live.repaired[recon.room] = ctx.now.wall_ms
+
+
+def wanted(ctx: Context, link: Link, message: Want) -> None:
+    """Give what a member asks for."""
+    room = rooms.room_with(ctx, link, message.room)
+    if room is None:
+        return
+    ids = [bytes(one) for one in message.ids[:CHUNK]]
+    if message.salt:
+        _, real = _items(ctx, room, message.control, message.salt, message.week)
+        ids = [real[one] for one in ids if one in real]
+    hand_over(ctx, link, [EventId(one) for one in ids], only=room.row.id)
+    ctx.out.append(Send(link.link, Given(message.room, message.control)))
+
+
+def hand_over(ctx: Context, link: Link, ids: Sequence[EventId], only: RoomId | None = None) -> None:
+    """Send these events of ours, each with what it takes to judge it."""
+    found = [event for event in map(ctx.ledger.events.get, ids) if event is not None]
+    found = [event for event in found if only is None or event.room == only]
+    ctx.out.extend(Send(link.link, frame) for frame in in_frames(with_covers(ctx, found)))
+
+
+def pull(ctx: Context, link: Link, message: Pull) -> None:
+    """The other side has much for us: ask, unless we are asking already."""
+    room = rooms.room_with(ctx, link, message.room)
+    if room is None:
+        return
+    busy = any(recon.link == link.link and recon.room == message.room for recon in ctx.live.recons.values())
+    if not busy:
+        _ask(ctx, link, room, control=True)
+
+
+def link_gone(ctx: Context, number: int) -> None:
+    """Nothing more will come of what was under way on that link."""
+    for session, recon in list(ctx.live.recons.items()):
+        if recon.link == number:
+            del ctx.live.recons[session]
+    for key in list(ctx.live.asked_keys):
+        if key[0] == number:
+            del ctx.live.asked_keys[key]

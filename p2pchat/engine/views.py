@@ -1,0 +1,257 @@
+"""What a message looks like now.
+
+Decides: how the events that touch a message (edits, deletes, reactions, pins) and the
+message itself come to one view, whatever the order of their arrival. A view is always
+computed whole and replaced, never incremented, so it can be rebuilt at any time.
+Does not know: who may send an event (it is allowed when it gets here), or delivery.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2pchat.engine import keys, log, ranges
+from p2pchat.engine.context import Context, RoomCache
+from p2pchat.engine.ranges import Ranges
+from p2pchat.errors import RemoteProtocolError
+from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EventId
+from p2pchat.model import CANCELLED, DELIVERED, QUEUED, READ, RECEIVED, MessageView, StoredEvent, Touch
+from p2pchat.wire.codec import Record, decode
+from p2pchat.wire.limits import MAX_EMOJI, MAX_MENTIONS, MAX_TEXT
+from p2pchat.wire.messages import events as wire
+
+FEED_TYPES = {wire.EDIT: "edit", wire.DELETE: "delete", wire.REACTION: "reaction", wire.PIN: "pin"}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A content event with its body opened, and the person it is from."""
+
+    event: StoredEvent
+    account: AccountId
+    body: Record | None  # None: absent, keyless, or of a kind this version does not know
+
+
+def read_body(kind: int, plain: bytes) -> Record | None:
+    """The record in an opened body, its text within limits; RemoteProtocolError if wrong.
+
+    A record `v` or kind from a later version gives None: kept and relayed, not shown.
+    """
+    known = wire.BODIES.get(kind)
+    if known is None:
+        return None
+    body = decode(known, plain)
+    if getattr(body, "v", 1) != 1:
+        return None
+    match body:
+        case wire.Message():
+            fine = _text(body.text) and all(len(i) in (0, ID_BYTES) for i in (body.reply_to, body.thread))
+            fine = fine and _ids(body.mentions)
+        case wire.Edit():
+            fine = _text(body.text) and len(body.target) == ID_BYTES and _ids(body.mentions)
+            fine = fine and all(len(i) in (0, ID_BYTES) for i in (body.reply_to, body.thread))
+        case wire.Reaction():
+            fine = 0 < len(body.emoji.encode()) <= MAX_EMOJI and len(body.target) == ID_BYTES
+        case wire.Delete() | wire.Pin():
+            fine = len(body.target) == ID_BYTES
+        case _:
+            fine = True
+    if not fine:
+        raise RemoteProtocolError("message body out of form")
+    return body
+
+
+def _text(text: str) -> bool:
+    return len(text.encode("utf-8", "surrogatepass")) <= MAX_TEXT
+
+
+def _ids(items: tuple[bytes, ...]) -> bool:
+    return len(items) <= MAX_MENTIONS and all(len(item) == ID_BYTES for item in items)
+
+
+def said(ctx: Context, room: RoomCache, event: StoredEvent, header: wire.Header | None = None) -> Said:
+    """Open an event of the log."""
+    account = ctx.cache.owner[event.device]
+    plain = keys.open_plain(room, event, header)
+    return Said(event, account, None if plain is None else read_body(event.kind, plain))
+
+
+def apply(ctx: Context, room: RoomCache, what: Said) -> None:
+    """Let one new content event take effect on what people see, and tell the feed."""
+    event, body = what.event, what.body
+    if event.kind == wire.MESSAGE:
+        view = refresh(ctx, room, what)
+        if view is not None and not view.hidden:
+            ctx.feed("message", event.id)
+        return
+    touch = _touch(what, body)
+    if touch is None:
+        return
+    ctx.ledger.views.put_touch(touch)
+    ctx.batch.wrote = True
+    target = ctx.ledger.events.get(touch.target)
+    if target is None or target.room != event.room or target.kind != wire.MESSAGE:
+        return  # takes effect when its target comes
+    if _counts_as_absent(touch, ctx.cache.owner.get(target.device)) and target.body is None:
+        note_have(ctx, room, target)
+    if touch.kind == wire.DELETE and touch.account == ctx.cache.owner.get(target.device):
+        target = erase(ctx, target, shown=True)
+    view = refresh(ctx, room, said(ctx, room, target))
+    if view is not None and not view.hidden:
+        ctx.feed(FEED_TYPES[event.kind], target.id)
+
+
+def _touch(what: Said, body: Record | None) -> Touch | None:
+    event, who = what.event, what.account
+    match body:
+        case wire.Edit():
+            mentions = tuple(AccountId(m) for m in body.mentions)
+            return Touch(
+                EventId(body.target), event.id, who, event.hlc, event.kind, body.text, False, mentions
+            )
+        case wire.Delete():
+            return Touch(EventId(body.target), event.id, who, event.hlc, event.kind, "", False)
+        case wire.Reaction():
+            return Touch(EventId(body.target), event.id, who, event.hlc, event.kind, body.emoji, body.remove)
+        case wire.Pin():
+            return Touch(EventId(body.target), event.id, who, event.hlc, event.kind, "", body.remove)
+    return None
+
+
+def _counts_as_absent(touch: Touch, author: AccountId | None) -> bool:
+    return touch.kind in (wire.EDIT, wire.DELETE) and touch.account == author
+
+
+def lawfully_absent(ctx: Context, event: StoredEvent) -> bool:
+    """Whether the author himself took back or replaced the body that is missing."""
+    author = ctx.cache.owner.get(event.device)
+    return any(_counts_as_absent(touch, author) for touch in ctx.ledger.views.touches(event.id))
+
+
+def note_have(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
+    """From this commit on we hold this event: count it, and say so to its author."""
+    room.have[event.device] = ranges.add(room.have.get(event.device, ()), event.seq)
+    ctx.batch.have[event.room, event.device] = None
+    if event.device != ctx.me.device:
+        ctx.batch.receipts[event.room, event.device] = None
+
+
+def erase(ctx: Context, event: StoredEvent, *, shown: bool) -> StoredEvent:
+    """Drop a stored body for good; `shown`: somebody may have seen it, so marks stay."""
+    flags = event.flags | StoredEvent.ERASED
+    if shown and event.body is not None:
+        flags |= StoredEvent.SHOWN
+    ctx.ledger.events.put_body(event.id, None, flags)
+    ctx.batch.wrote = True
+    return StoredEvent(
+        event.id, event.header, event.signature, None, event.room, event.device, event.seq, event.prev,
+        event.hlc, event.kind, event.epoch, event.received_ms, flags,
+    )  # fmt: skip
+
+
+def refresh(ctx: Context, room: RoomCache, what: Said) -> MessageView | None:
+    """Compute and store the view of one message; None if there is nothing to show yet."""
+    touches = ctx.ledger.views.touches(what.event.id)
+    view = compute(ctx, room, what, touches)
+    if view is not None:
+        ctx.ledger.views.put_message(view)
+        ctx.batch.wrote = True
+    return view
+
+
+def compute(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> MessageView | None:
+    """The view that a message and its touches, in (hlc, id) order, come to."""
+    event, body, author = what.event, what.body, what.account
+    base = body if isinstance(body, wire.Message) else None
+    edits = [t for t in touches if t.kind == wire.EDIT and t.account == author]
+    deleted = any(t.kind == wire.DELETE and t.account == author for t in touches)
+    if base is None and not edits and not deleted:
+        return None
+    was_here = base is not None or bool(event.flags & StoredEvent.SHOWN)
+    text = edits[-1].value if edits else (base.text if base else None)
+    mentions = edits[-1].mentions if edits else tuple(AccountId(m) for m in (base.mentions if base else ()))
+    if base is not None:
+        reply_to = EventId(base.reply_to) if base.reply_to else None
+        thread = EventId(base.thread) if base.thread else None
+        urgent = base.urgent
+    elif edits:
+        reply_to, thread, urgent = edits[-1].reply_to, edits[-1].thread, edits[-1].urgent
+    else:
+        reply_to, thread, urgent = None, None, False
+    pins = [t for t in touches if t.kind == wire.PIN]
+    mine = author == ctx.me.account
+    state = own_state(ctx, room, event.seq) if event.device == ctx.me.device else RECEIVED
+    if mine and deleted and not was_here:
+        state = CANCELLED
+    return MessageView(
+        id=event.id,
+        room=event.room,
+        account=author,
+        device=event.device,
+        seq=event.seq,
+        hlc=event.hlc,
+        written_ms=event.hlc >> log.HLC_SHIFT,
+        received_ms=event.received_ms,
+        text=None if deleted else text,
+        reply_to=reply_to,
+        thread=thread,
+        urgent=urgent,
+        edited=bool(edits) and was_here,
+        deleted=deleted,
+        pinned=bool(pins) and not pins[-1].remove and not deleted,
+        hidden=deleted and not was_here,
+        mine=mine,
+        mentions=() if deleted else mentions,
+        mentions_me=not deleted and ctx.me.account in mentions,
+        reactions=() if deleted else _reactions(touches),
+        state=state,
+        flags=_flags(event),
+    )
+
+
+def _reactions(touches: list[Touch]) -> tuple[tuple[str, tuple[AccountId, ...]], ...]:
+    standing: dict[tuple[str, AccountId], bool] = {}
+    for touch in touches:
+        if touch.kind == wire.REACTION:
+            standing[touch.value, touch.account] = not touch.remove
+    by_emoji: dict[str, list[AccountId]] = {}
+    for (emoji, account), on in standing.items():
+        if on:
+            by_emoji.setdefault(emoji, []).append(account)
+    return tuple((emoji, tuple(sorted(who))) for emoji, who in sorted(by_emoji.items()))
+
+
+def _flags(event: StoredEvent) -> tuple[str, ...]:
+    named = ((StoredEvent.FORKED, "forked"), (StoredEvent.FUTURE, "future"))
+    return tuple(word for bit, word in named if event.flags & bit)
+
+
+def own_state(ctx: Context, room: RoomCache, seq: int) -> str:
+    """How far an own message has come, by what other people's machines have said."""
+    if _any_other(ctx, seq, room.their_read):
+        return READ
+    return DELIVERED if _any_other(ctx, seq, room.their_have) else QUEUED
+
+
+def _any_other(ctx: Context, seq: int, told: dict[tuple[DeviceId, DeviceId], Ranges]) -> bool:
+    return any(
+        author == ctx.me.device and ctx.cache.owner.get(who) != ctx.me.account and ranges.contains(r, seq)
+        for (who, author), r in told.items()
+    )
+
+
+def rebuild(ctx: Context, room: RoomCache, events: list[StoredEvent]) -> None:
+    """Compute every view of a room again from its events; the feed is told nothing."""
+    messages = []
+    for event in events:
+        if wire.is_control(event.kind):
+            continue
+        what = said(ctx, room, event)
+        if event.kind == wire.MESSAGE:
+            messages.append(what)
+            continue
+        touch = _touch(what, what.body)
+        if touch is not None:
+            ctx.ledger.views.put_touch(touch)
+    for what in messages:
+        refresh(ctx, room, what)
