@@ -95,7 +95,7 @@ def concerning(ctx: Context, link: Link) -> list[RegisterRow]:
 
 def _stated(
     ctx: Context, room: RoomCache, author: DeviceId, kind: int, held: Ranges
-) -> SignedRegister | None:
+) -> RegisterRow | None:
     if not held:
         return None
     said = ranges.newest(held, MAX_HAVE_RANGES)
