@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 
-from p2pchat.platform.common import LockHeld
+from p2pchat.platform.common import LockHeld, disk_error, unsafe
 
 if sys.platform == "win32":
     from p2pchat.platform.windows import (
@@ -45,11 +45,13 @@ __all__ = [
     "Lock",
     "LockHeld",
     "check_private_dir",
+    "disk_error",
     "harden_process",
     "make_private_dir",
     "peer_uid",
     "read_private_file",
     "secure_umask",
+    "unsafe",
     "user_id",
     "write_private_file",
 ]

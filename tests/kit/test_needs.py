@@ -33,7 +33,7 @@ def test_root_is_judged_by_the_effective_user(monkeypatch: pytest.MonkeyPatch) -
     assert not needs.lacks("root")
 
 
-@pytest.mark.parametrize(("ci", "outcome"), [("", "1 skipped"), ("true", "1 failed")])
+@pytest.mark.parametrize(("ci", "outcome"), [("", "1 skipped"), ("true", "1 error")])
 def test_the_mark_skips_by_name_or_fails_in_ci(ci: str, outcome: str, tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     (tmp_path / "test_play.py").write_text(
