@@ -67,16 +67,18 @@ class CommandError(P2pchatError):
     """A command cannot be carried out.
 
     `kind` is a key of EXIT_CODES; `message` a lower-case sentence quoting the
-    offending value; `hint` one thing to do that works, or empty.
+    offending value; `hint` one thing to do that works, or empty; `result` what was done
+    all the same (JSON-ready), or None.
     """
 
-    def __init__(self, kind: str, message: str, hint: str = "") -> None:
+    def __init__(self, kind: str, message: str, hint: str = "", result: object = None) -> None:
         if kind not in EXIT_CODES:
             raise LocalProtocolError(f"unknown failure kind {kind!r}")
         super().__init__(message)
         self.kind = kind
         self.message = message
         self.hint = hint
+        self.result = result
 
     @property
     def code(self) -> int:

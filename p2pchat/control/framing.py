@@ -163,8 +163,11 @@ def failure(request_id: RequestId | None, error: CommandError) -> dict[str, Any]
 
 
 def error_object(error: CommandError) -> dict[str, Any]:
-    """`{"code", "message", "data": {"kind", "hint"}}`."""
-    return {"code": error.code, "message": error.message, "data": {"kind": error.kind, "hint": error.hint}}
+    """`{"code", "message", "data": {"kind", "hint"}}`, and `result` where part of the work was done."""
+    data: dict[str, Any] = {"kind": error.kind, "hint": error.hint}
+    if error.result is not None:
+        data["result"] = error.result
+    return {"code": error.code, "message": error.message, "data": data}
 
 
 def refusal(error: ControlProtocolError) -> dict[str, Any]:
@@ -200,7 +203,7 @@ def read_error(error: object) -> CommandError:
         return CommandError("failed", message, "restart the daemon: p2pchat down, then p2pchat up")
     kind = data.get("kind")
     known = kind if isinstance(kind, str) and kind in EXIT_CODES else "failed"
-    return CommandError(known, message, str(data.get("hint", "")))
+    return CommandError(known, message, str(data.get("hint", "")), data.get("result"))
 
 
 def _parse(line: bytes) -> Any:
