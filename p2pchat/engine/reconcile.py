@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Final
 
 from p2pchat.engine.items import Items
@@ -139,17 +139,22 @@ class _Answer:
 
     def answer(self, ranges: list[Range]) -> _Answer:
         """Deal with ranges until all are done, or the rest is put off by a tail."""
-        for left, part in enumerate(ranges, 1 - len(ranges)):
-            if self._range(part) or (left and self._items.work > self._stop_at and self._put_off()):
+        for part, following in zip_longest(ranges, ranges[1:]):
+            if isinstance(part, Skip):
+                # only the last of several counts; a skip alone leads nowhere, so never stop there
+                if not isinstance(following, Skip):
+                    self._pass(self._items.lower_bound(part.upper), part.upper)
+            elif self._range(part):
+                break
+            elif following is not None and self._items.work > self._stop_at:
+                self._put_off()
                 break
         return self
 
-    def _range(self, part: Range) -> bool:
+    def _range(self, part: Fingerprint | IdList) -> bool:
         """Deal with one range; True if a tail was said and nothing may follow."""
         end = self._items.lower_bound(part.upper)
         match part:
-            case Skip(upper):
-                self._pass(end, upper)
             case Fingerprint(upper, digest):
                 if digest == self._digest(self._start, end):
                     self._pass(end, upper)

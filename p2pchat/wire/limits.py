@@ -62,7 +62,7 @@ MAX_NESTING: Final = 16
 MAX_ITEMS: Final = 4096
 """Elements of one list in a record: time and memory of one decode."""
 MAX_EVENT: Final = 32 * KIB
-"""Header, signature and body of one event: a place in the archive for ever, two fit a frame."""
+"""Header, signature and body of one event: a place in the archive for ever, and it fits one frame."""
 MAX_TEXT: Final = 16 * KIB
 """A message's text in UTF-8: what a screen, a search index and a reader can take."""
 MAX_NAME: Final = 64
@@ -81,7 +81,7 @@ MAX_UNSIGNED_RUN: Final = 63
 """Events in a row that one later signature covers: the walk until an event is authentic."""
 MAX_PENDING: Final = 1000
 """Events kept while what they need is missing: disk a member can take with what nobody can judge."""
-MAX_RANGES: Final = 16
+MAX_HAVE_RANGES: Final = 16
 """Ranges in a `have` or `read`: size of a register, and of the row it becomes."""
 FUTURE_MS: Final = 5 * 60 * 1000
 """How far ahead of us an event may be dated before it stops moving our clock."""
@@ -103,7 +103,7 @@ MAX_RECONCILE_FRAME: Final = 60_000
 MAX_RECONCILE_RANGES: Final = 8192
 """Ranges in one negentropy message: lookups it can cost us. An honest one of 60,000 bytes has
 fewer than 6,200 (161 splits into 16 fingerprints beside the most lists and skips that can come)."""
-MAX_RECONCILE_WORK: Final = 131_072
+MAX_RECONCILE_WORK: Final = 65_536
 """Items read for one negentropy message before the rest is put off to the next: the loop's time."""
 MAX_WEEK_CACHE: Final = 16 * MIB
 """Reconciliation items kept unpacked: the memory of a daemon with a long archive."""
