@@ -271,7 +271,11 @@ class PlainClient:
 
     def _forget(self, feed: Feed) -> None:
         if self._feeds.pop(feed.number, None) is not None:
-            self.call("unsubscribe", {"subscription": feed.number}, HELLO_TIMEOUT_S)
+            try:
+                self.call("unsubscribe", {"subscription": feed.number}, HELLO_TIMEOUT_S)
+            except CommandError as error:
+                if error.kind != "no_such_target":  # it had ended by itself just then
+                    raise
 
     def _read_message(self, deadline: float | None) -> dict[str, Any]:
         try:

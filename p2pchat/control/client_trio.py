@@ -216,14 +216,16 @@ class TrioClient(trio.abc.AsyncResource):
 
     async def _read_line(self) -> bytes:
         """The next line; cancelled, it leaves what was read for the next reader."""
-        while (line := self._lines.next_line()) is None:
-            try:
+        try:
+            while (line := self._lines.next_line()) is None:
                 data = await self._stream.receive_some(READ_BYTES)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                raise DaemonGone from None
-            if not data:
-                raise DaemonGone
-            self._lines.receive_data(data)
+                if not data:
+                    raise DaemonGone
+                self._lines.receive_data(data)
+        except ControlProtocolError as error:
+            raise garbled(error) from error
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise DaemonGone from None
         return line
 
     async def _write(self, line: bytes) -> None:
@@ -278,7 +280,11 @@ class TrioFeed:
         self._waiting.clear()
         self._ended = True
         if self._client._feeds.pop(self.number, None) is not None:
-            await self._client.call("unsubscribe", {"subscription": self.number})
+            try:
+                await self._client.call("unsubscribe", {"subscription": self.number})
+            except CommandError as error:
+                if error.kind != "no_such_target":  # it had ended by itself just then
+                    raise
 
     def take(self, event: dict[str, Any]) -> None:
         """An event arrived."""
