@@ -1,0 +1,77 @@
+"""`send`: say something.
+
+Decides: where the text comes from, and what happens when the daemon vanishes in the
+middle. Does not know: how a message travels.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Final
+
+from p2pchat.errors import CommandError
+from p2pchat_cli.session import Context, check_text, message_text
+from p2pchat_cli.text import field
+
+WAIT_S: Final = 30.0
+AGAIN_S: Final = 5.0
+"""How long a restarting daemon may be away before a send that it did not answer fails."""
+
+
+def run(ctx: Context) -> int:
+    """Send, print the id; exit 5 with the same answer if it is not there in time."""
+    text = check_text(message_text(ctx.text("text"), ctx), ctx)
+    timeout = ctx.number("timeout")
+    try:
+        answer = say(
+            ctx,
+            ctx.word("target"),
+            text,
+            reply_to=ctx.text("reply_to") or "",
+            thread=ctx.text("thread") or "",
+            urgent=ctx.flag("urgent"),
+            at_ms=due(ctx),
+            wait=ctx.text("wait") or "",
+            timeout_s=WAIT_S if timeout is None else timeout,
+            key=ctx.text("key") or "",
+        )
+    except CommandError as error:
+        if isinstance(error.result, dict) and not ctx.out.json:
+            ctx.out.line(str(error.result.get("id")))
+        raise
+    if ctx.out.json:
+        ctx.out.object(answer)
+        return 0
+    ctx.out.line(answer["id"])
+    if answer.get("warning"):
+        ctx.out.remark(f"warning: {field(answer['warning'])}")
+    return 0
+
+
+def say(ctx: Context, target: str, text: str, *, key: str = "", **rest: Any) -> dict[str, Any]:
+    """Send under a key, so that asking twice cannot send twice; once more if the daemon vanished."""
+    from p2pchat.control.client import DaemonGone
+
+    params = {**rest, "target": target, "text": text, "key": key or os.urandom(16).hex()}
+    wait_s = float(rest.get("timeout_s", 0.0)) if rest.get("wait") else 0.0
+    try:
+        return ctx.call("send", wait_s=wait_s, **params)
+    except DaemonGone:
+        ctx.close()
+    deadline = time.monotonic() + AGAIN_S
+    while not ctx.running() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return ctx.call("send", wait_s=wait_s, **params)
+
+
+def due(ctx: Context) -> int | None:
+    """`--at` in ms since 1970."""
+    given = ctx.text("at")
+    if given is None:
+        return None
+    from datetime import datetime
+
+    from p2pchat_cli import when
+
+    return when.parse(given, datetime.now().astimezone(), ahead=True)

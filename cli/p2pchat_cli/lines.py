@@ -1,0 +1,91 @@
+"""Messages as lines that people read.
+
+Decides: how a message, its marks and a day look, so that no text can pass for a line of
+somebody else. Does not know: where messages come from, or JSON.
+
+    ── Mon 2026-11-23 ──
+    14:30 Ann  shall we say ten?
+             │ or eleven
+             ╰ edited · 👍 Bob
+    14:31 Bob  eleven
+
+Column 0 is ours: every line of a text after its first stands behind `│`, marks behind
+`╰`, and on a terminal long lines are broken here, not by the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from p2pchat_cli.output import Output
+from p2pchat_cli.text import body, columns, field, fit
+from p2pchat_cli.when import local
+
+Message = Mapping[str, Any]
+
+NAME_WIDTH: Final = 20
+
+
+def conversation(out: Output, messages: Iterable[Message], *, rooms: bool = False) -> None:
+    """Print messages with a line for every new day; `rooms` names the conversation of each."""
+    listed = list(messages)
+    names = [_who(message, rooms) for message in listed]
+    wide = max((columns(name) for name in names), default=0)
+    day = ""
+    own = [message["id"] for message in listed if message["mine"]]
+    for message, name in zip(listed, names, strict=True):
+        moment = _moment(message)
+        if moment.strftime("%Y-%m-%d") != day:
+            day = moment.strftime("%Y-%m-%d")
+            out.line(out.style(f"── {moment.strftime('%a')} {day} ──", "dim"))
+        for line in _lines(out, message, name, wide, last=bool(own) and message["id"] == own[-1]):
+            out.line(line)
+
+
+def single(out: Output, message: Message, *, rooms: bool = False) -> list[str]:
+    """The lines of one message as it arrives."""
+    name = _who(message, rooms)
+    return _lines(out, message, name, columns(name), last=False)
+
+
+def marks(message: Message, *, last: bool = False) -> list[str]:
+    """What stands behind `╰`: changes, reactions, and how far an own message has come."""
+    words = [word for word in ("deleted", "edited", "pinned", "urgent") if message.get(word)]
+    words += [flag for flag in message["flags"] if flag not in words and flag not in ("pinned", "urgent")]
+    for reaction in message["reactions"]:
+        who = ", ".join(field(person["name"], NAME_WIDTH) for person in reaction["by"])
+        words.append(f"{field(reaction['emoji'], 16)} {who}")
+    if message["mine"] and (last or message["state"] in ("scheduled", "queued", "held", "cancelled")):
+        words.append(message["state"])
+    return words
+
+
+def _lines(out: Output, message: Message, name: str, wide: int, *, last: bool) -> list[str]:
+    head = f"{_moment(message).strftime('%H:%M')} {fit(name, wide)}  "
+    prefix = " " * (columns(head) - 2) + "│ "
+    lines = body(message["text"] or "", prefix, out.width)
+    shown = [out.style(head[:6], "dim") + out.style(head[6:], "bold") + lines[0], *lines[1:]]
+    found = marks(message, last=last)
+    if found:
+        shown.append(out.style(" " * (columns(head) - 2) + "╰ " + " · ".join(found), "dim"))
+    return [line.rstrip() for line in shown]
+
+
+def _who(message: Message, rooms: bool) -> str:
+    name = field(message["author_name"], NAME_WIDTH)
+    if rooms and (message["mine"] or message["kind"] != "direct"):
+        return f"{name} → {field(message['room_name'], NAME_WIDTH)}"
+    return name
+
+
+def _moment(message: Message) -> datetime:
+    moment = local(message["written_at"])
+    assert moment is not None
+    return moment
+
+
+def people(entries: Iterable[Mapping[str, Any]]) -> str:
+    """Names of a list of people, in one line."""
+    return ", ".join(field(person["name"], NAME_WIDTH) for person in entries)

@@ -1,0 +1,296 @@
+"""The one table of commands: every argument, option, twin and sentence of help.
+
+Decides: what the command line looks like. Does not know: how it is parsed (parser,
+full), or what a command does (commands/).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Opt(NamedTuple):
+    """An option. `kind` is one of `flag str int number`; `many` collects repetitions.
+
+    `env` names its twin in the environment: a flag reads 1/0 there, a list commas.
+    """
+
+    flags: tuple[str, ...]
+    help: str
+    kind: str = "str"
+    metavar: str = ""
+    many: bool = False
+    choices: tuple[str, ...] = ()
+    env: str = ""
+
+    @property
+    def dest(self) -> str:
+        """The name under which the value is kept: the first flag without dashes."""
+        return self.flags[0].lstrip("-").replace("-", "_")
+
+
+class Arg(NamedTuple):
+    """A positional argument; `many` takes all that are left."""
+
+    dest: str
+    metavar: str
+    help: str
+    required: bool = True
+    many: bool = False
+
+
+class Command(NamedTuple):
+    """One command: its words, the module under `commands/`, the function in it."""
+
+    words: tuple[str, ...]
+    help: str
+    module: str
+    args: tuple[Arg, ...] = ()
+    opts: tuple[Opt, ...] = ()
+    function: str = "run"
+    notes: str = ""
+
+
+HOME: Final = Opt(
+    ("--home",),
+    "Profile folder: identity, archive, socket, inbox, log.",
+    metavar="DIR",
+    env="P2PCHAT_HOME",
+)
+JSON: Final = Opt(("--json",), "One JSON object on stdout.", "flag", env="P2PCHAT_JSON")
+NO_INPUT: Final = Opt(
+    ("--no-input",), "Never ask; name the flag that answers instead.", "flag", env="P2PCHAT_NO_INPUT"
+)
+GLOBALS: Final = (HOME, JSON, NO_INPUT)
+"""Options that stand before or after any command."""
+
+HELP: Final = Opt(("--help", "-h"), "Show this and exit.", "flag")
+VERSION: Final = Opt(("--version",), "Show the version and exit.", "flag")
+
+_TARGET = Arg("target", "TARGET", "A person or a room: bob, launch, or an id.")
+_PERSON = Arg("target", "TARGET", "A person: bob, or an id.")
+_ID = Arg("id", "ID", "A message: its id, 6 or more digits of it, or last.")
+_IN = Opt(("--in",), "Where 'last' looks.", metavar="TARGET")
+_TIMEOUT = Opt(("--timeout",), "Give up after so many seconds.", "number", metavar="S")
+
+_TIME = "RFC 3339, YYYY-MM-DD, HH:MM, or 10m 2h 3d"
+
+COMMANDS: Final = (
+    Command(
+        ("demo",),
+        "Two throwaway people on this machine meet and talk.",
+        "demo",
+        opts=(Opt(("--keep",), "Leave them running.", "flag"),),
+    ),
+    Command(
+        ("up",),
+        "Start the daemon; the first time also makes your identity.",
+        "up",
+        opts=(
+            Opt(("--name",), "What others call you.", metavar="NAME", env="P2PCHAT_NAME"),
+            Opt(
+                ("--interface",),
+                "Only this network interface.",
+                metavar="IF",
+                many=True,
+                env="P2PCHAT_INTERFACE",
+            ),
+            Opt(("--port",), "TCP port.", "int", metavar="N", env="P2PCHAT_PORT"),
+            Opt(("--peer",), "Dial this address too.", metavar="HOST[:PORT]", many=True, env="P2PCHAT_PEER"),
+            Opt(
+                ("--no-announce",), "Do not announce this machine by mDNS.", "flag", env="P2PCHAT_NO_ANNOUNCE"
+            ),
+            Opt(("--foreground",), "Stay in this terminal; prints 'ready'.", "flag"),
+        ),
+    ),
+    Command(
+        ("down",),
+        "Stop the daemon.",
+        "down",
+        opts=(Opt(("--now",), "Do not hand over first what only lies here.", "flag"),),
+    ),
+    Command(("status",), "Me, the daemon, links, unread, what waits, warnings.", "status"),
+    Command(("whoami",), "Who I am to others.", "whoami"),
+    Command(
+        ("peers",),
+        "Who is there, how reached, how trusted.",
+        "peers",
+        opts=(
+            Opt(("--all",), "Also blocked people and my own other machines.", "flag"),
+            Opt(("--wait",), "Wait until this person is connected.", metavar="NAME"),
+            _TIMEOUT,
+        ),
+    ),
+    Command(
+        ("peers", "add"),
+        "Dial an address now, and remember it.",
+        "peers",
+        (Arg("address", "HOST[:PORT]", "Without a port 26700 to 26709 are tried."),),
+        function="add",
+    ),
+    Command(
+        ("peers", "forget"),
+        "Drop the addresses of a person, and the name if unverified.",
+        "peers",
+        (Arg("target", "TARGET", "A person, or HOST[:PORT]."),),
+        function="forget",
+    ),
+    Command(
+        ("send",),
+        "Say something.",
+        "send",
+        (_TARGET, Arg("text", "TEXT", "The message; '-' or nothing: stdin.", required=False)),
+        (
+            Opt(("--reply-to",), "The message this answers.", metavar="ID"),
+            Opt(("--thread",), "The message whose thread this belongs to.", metavar="ID"),
+            Opt(("--urgent",), "Mark it urgent.", "flag"),
+            Opt(("--at",), f"Send it then: {_TIME} (ahead).", metavar="TIME"),
+            Opt(("--key",), "The same key is sent once and gives the same id.", metavar="K"),
+            Opt(("--wait",), "Return only when it is there.", choices=("delivered", "read")),
+            _TIMEOUT,
+        ),
+    ),
+    Command(
+        ("edit",),
+        "Replace the text of an own message.",
+        "change",
+        (_ID, Arg("text", "TEXT", "The new text; '-' or nothing: stdin.", required=False)),
+        (_IN,),
+        function="edit",
+    ),
+    Command(("delete",), "Delete an own message.", "change", (_ID,), (_IN,), function="delete"),
+    Command(
+        ("react",),
+        "Add a reaction, or take it back.",
+        "change",
+        (_ID, Arg("emoji", "EMOJI", "One emoji.")),
+        (Opt(("--remove",), "Take it back.", "flag"), _IN),
+        function="react",
+    ),
+    Command(
+        ("pin",),
+        "Pin a message, or unpin it.",
+        "change",
+        (_ID,),
+        (Opt(("--remove",), "Unpin.", "flag"), _IN),
+        function="pin",
+    ),
+    Command(("queue",), "What waits, for whom.", "queue"),
+    Command(("queue", "list"), "What waits, for whom.", "queue"),
+    Command(
+        ("queue", "cancel"),
+        "Take back what nobody has yet.",
+        "queue",
+        (Arg("id", "ID", "A waiting message or a draft."),),
+        function="cancel",
+    ),
+    Command(
+        ("history",),
+        "A conversation, oldest first; marks nothing read.",
+        "history",
+        (_TARGET,),
+        (
+            Opt(("--tail",), "The newest N (50), or all.", metavar="N|all"),
+            Opt(("--before",), f"Only before this message or time ({_TIME}).", metavar="ID|TIME"),
+            Opt(("--after", "--since"), "Only after this message or time.", metavar="ID|TIME"),
+            Opt(("--thread",), "Only the thread of this message.", metavar="ID"),
+            Opt(("--pinned",), "Only pinned messages.", "flag"),
+        ),
+    ),
+    Command(("read",), "Unread messages, then marked read.", "read", (_TARGET,)),
+    Command(("inbox",), "What did I miss.", "inbox"),
+    Command(
+        ("listen",),
+        "A stream of what happens; resumable.",
+        "listen",
+        (Arg("targets", "[TARGET]...", "Only these conversations.", required=False, many=True),),
+        (
+            Opt(("--since",), "Go on after this cursor; 0: the oldest kept.", metavar="CURSOR"),
+            Opt(("--types",), "Only these types, with commas.", metavar="T,T"),
+            Opt(("--mentions",), "Only messages that mention me.", "flag"),
+            Opt(("--count",), "End after N events.", "int", metavar="N"),
+            Opt(("--timeout",), "End after so many seconds.", "number", metavar="S"),
+        ),
+    ),
+    Command(
+        ("search",),
+        "Full text, newest first.",
+        "search",
+        (Arg("query", "QUERY...", "Words that must all occur; quotes make a phrase.", many=True),),
+        (
+            Opt(("--in",), "Only in this conversation.", metavar="TARGET"),
+            Opt(("--from",), "Only from this person.", metavar="PERSON"),
+            Opt(("--after",), "Only after this time.", metavar="TIME"),
+            Opt(("--before",), "Only before this time.", metavar="TIME"),
+            Opt(("--limit",), "At most N (50).", "int", metavar="N"),
+            Opt(("--offset",), "Skip the newest N.", "int", metavar="N"),
+        ),
+    ),
+    Command(
+        ("chat",),
+        "Type a line, it is sent; what arrives is printed. Ctrl-D ends.",
+        "chat",
+        (_TARGET,),
+        (Opt(("--plain",), "Plain lines: the only form so far.", "flag"),),
+    ),
+    Command(("trust", "show"), "What to compare with a person.", "trust", (_PERSON,), function="show"),
+    Command(
+        ("trust", "verify"),
+        "Mark a person as verified.",
+        "trust",
+        (_PERSON,),
+        (
+            Opt(("--fingerprint",), "Only if it matches; '-': stdin.", metavar="F"),
+            Opt(("--safety-number",), "Only if it matches; '-': stdin.", metavar="N"),
+            Opt(("--sas",), "Compare six digits live; both sides run it.", "flag"),
+            Opt(("--confirm",), "The digits the other side shows; '-': stdin.", metavar="DIGITS"),
+            Opt(("--yes",), "You compared the safety number yourself.", "flag"),
+            _TIMEOUT,
+        ),
+        function="verify",
+    ),
+    Command(("trust", "accept"), "Take a person's new key.", "trust", (_PERSON,), function="accept"),
+    Command(("trust", "block"), "Neither hear nor reach a person.", "trust", (_PERSON,), function="block"),
+    Command(("trust", "unblock"), "Take a block back.", "trust", (_PERSON,), function="unblock"),
+    Command(("device", "list"), "My machines.", "device"),
+    Command(
+        ("device", "recovery-key"),
+        "Print the recovery key and erase it here.",
+        "device",
+        opts=(Opt(("--yes",), "It is written down: erase it without asking.", "flag"),),
+        function="recovery_key",
+    ),
+    Command(("doctor",), "What is wrong on this machine, and what to do.", "doctor"),
+    Command(
+        ("config", "show"),
+        "Settings.",
+        "config",
+        opts=(Opt(("--origin",), "Also where each value comes from.", "flag"),),
+        function="show",
+    ),
+    Command(
+        ("config", "set"),
+        "Change a setting.",
+        "config",
+        (Arg("key", "KEY", "Its name."), Arg("value", "VALUE", "Its value; lists with commas.")),
+        function="change",
+    ),
+    Command(("paths",), "Where everything lies.", "paths"),
+    Command(
+        ("logs",),
+        "The daemon's log.",
+        "logs",
+        opts=(Opt(("--follow", "-f"), "Go on as it grows.", "flag"),),
+    ),
+)
+
+GROUPS: Final = {
+    "trust": "How far people are trusted.",
+    "device": "My machines and the recovery key.",
+    "config": "Settings.",
+    "peers": "Who is there, how reached, how trusted.",
+    "queue": "What waits, for whom.",
+}
+"""First words that have words below them; `peers` and `queue` are commands by themselves too."""
+
+BY_WORDS: Final = {command.words: command for command in COMMANDS}
