@@ -31,6 +31,9 @@ HELLO_TIMEOUT_S: Final = 5.0
 MAX_WAITING_EVENTS: Final = 1000
 """Events that may arrive during other calls; a feed left unread longer is ended, resume by cursor."""
 
+QUEUE_FULL_PAUSE_S: Final = 0.005
+"""Wait before asking a busy daemon again; it takes hundreds of connections in that time."""
+
 READ_BYTES: Final = 64 * 1024
 
 
@@ -50,6 +53,17 @@ def not_answering(profile: Profile) -> CommandError:
     """Something listens where our daemon should, but is not it or does not speak."""
     where = os.fspath(profile.home)
     return CommandError("no_daemon", f"the daemon of {where!r} does not answer", "p2pchat logs")
+
+
+def served_by_another(profile: Profile) -> CommandError:
+    """The socket is there, but its server is not our user: nothing is said to it."""
+    return platform.unsafe(profile.socket, "is served by another user", "name your own folder: --home DIR")
+
+
+def unusable(profile: Profile, error: OSError) -> CommandError:
+    """Connecting failed for a reason of the system."""
+    why = f"cannot be used: {(error.strerror or str(error)).lower()}"
+    return platform.unsafe(profile.socket, why, "p2pchat doctor")
 
 
 def read_hello(line: bytes) -> dict[str, Any]:
@@ -137,28 +151,37 @@ def _connect_unix(profile: Profile, timeout_s: float) -> socket.socket | None:
     if not check_socket_folder(profile):
         return None
     raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    raw.settimeout(timeout_s)
     try:
-        raw.connect(os.fspath(profile.socket))
+        _connect_patiently(raw, os.fspath(profile.socket), time.monotonic() + timeout_s)
         if platform.peer_uid(raw) != platform.user_id():
-            raise platform.unsafe(
-                profile.socket, "is served by another user", "name your own folder: --home DIR"
-            )
+            raise served_by_another(profile)
     except (FileNotFoundError, ConnectionRefusedError):
         raw.close()
         return None
-    except TimeoutError:
+    except BlockingIOError:
         raw.close()
         raise not_answering(profile) from None
     except OSError as error:
         raw.close()
-        raise platform.unsafe(
-            profile.socket, f"cannot be used: {(error.strerror or str(error)).lower()}", "p2pchat doctor"
-        ) from error
+        raise unusable(profile, error) from error
     except BaseException:
         raw.close()
         raise
     return raw
+
+
+def _connect_patiently(raw: socket.socket, path: str, deadline: float) -> None:
+    """Connect; while the daemon's queue is full Linux says EAGAIN at once, so ask again until `deadline`."""
+    raw.setblocking(False)
+    while True:
+        try:
+            raw.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(QUEUE_FULL_PAUSE_S)
+        else:
+            return
 
 
 def _connect_tcp(port: int, timeout_s: float) -> socket.socket | None:
@@ -257,12 +280,11 @@ class PlainClient:
         """Put an event where it belongs; late answers and ended subscriptions are dropped."""
         if message.get("id") is None and "error" in message:
             raise framing.read_error(message["error"])  # said of the connection, not of a call
-        params = message.get("params")
-        if not isinstance(params, dict):
+        said = framing.subscription_of(message)
+        feed = self._feeds.get(said[0]) if said is not None else None
+        if said is None or feed is None:
             return
-        feed = self._feeds.get(params.get("subscription", 0))
-        if feed is None:
-            return
+        params = said[1]
         if message.get("method") == "end":
             feed.finish(framing.read_error(params["error"]) if "error" in params else None)
             del self._feeds[feed.number]
@@ -301,8 +323,8 @@ class PlainClient:
         return line
 
     def _write(self, line: bytes, deadline: float | None) -> None:
-        self._raw.settimeout(_left(deadline))
         try:
+            self._raw.settimeout(_left(deadline))
             self._raw.sendall(line)
         except TimeoutError:
             self._raw.close()  # an unknown part of the line is out: nothing can follow it

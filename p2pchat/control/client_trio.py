@@ -32,6 +32,8 @@ from p2pchat.control.client import (
     no_daemon,
     not_answering,
     read_hello,
+    served_by_another,
+    unusable,
 )
 from p2pchat.control.framing import ControlProtocolError, LineBuffer
 from p2pchat.control.token import answer_challenge, is_proven
@@ -86,12 +88,15 @@ async def _dial_unix(profile: Profile) -> trio.SocketStream | None:
         stream = await trio.open_unix_socket(os.fspath(profile.socket))
     except (FileNotFoundError, ConnectionRefusedError):
         return None
+    except BlockingIOError:
+        raise not_answering(
+            profile
+        ) from None  # its queue is full; a program, unlike a script, asks again itself
     except OSError as error:
-        why = f"cannot be used: {(error.strerror or str(error)).lower()}"
-        raise platform.unsafe(profile.socket, why, "p2pchat doctor") from error
+        raise unusable(profile, error) from error
     if platform.peer_uid(stream.socket) != platform.user_id():
         await trio.aclose_forcefully(stream)
-        raise platform.unsafe(profile.socket, "is served by another user", "name your own folder: --home DIR")
+        raise served_by_another(profile)
     return stream
 
 
@@ -199,10 +204,11 @@ class TrioClient(trio.abc.AsyncResource):
                 # made here, not by the waiting task: another may read the first event before that one runs
                 self._open_feed(pending, message.get("result"))
             return
-        params = message.get("params")
-        feed = self._feeds.get(params.get("subscription", 0)) if isinstance(params, dict) else None
-        if feed is None or not isinstance(params, dict):
+        said = framing.subscription_of(message)
+        feed = self._feeds.get(said[0]) if said is not None else None
+        if said is None or feed is None:
             return
+        params = said[1]
         if message["method"] == "end":
             feed.finish(framing.read_error(params["error"]) if "error" in params else None)
             del self._feeds[feed.number]

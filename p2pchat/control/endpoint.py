@@ -30,8 +30,8 @@ from p2pchat.control.token import (
 from p2pchat.errors import CommandError, P2pchatError
 from p2pchat.paths import Profile
 
-BACKLOG: Final = 64
-"""Connections the kernel keeps for us: as many as clients are served at once."""
+BACKLOG: Final = 1024
+"""Connections the kernel keeps for us: a script may start hundreds of commands at once."""
 
 ADMISSION_TIMEOUT_S: Final = 5.0
 """How long a loopback stranger may take to prove the token; our own client takes milliseconds."""

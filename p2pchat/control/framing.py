@@ -189,6 +189,14 @@ def end(subscription: int, error: CommandError | None = None) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "method": "end", "params": params}
 
 
+def subscription_of(message: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]] | None:
+    """Number and params of what the daemon says about a subscription; None for anything else."""
+    params = message.get("params")
+    if not isinstance(params, dict) or type(params.get("subscription")) is not int:
+        return None
+    return params["subscription"], params
+
+
 def read_error(error: object) -> CommandError:
     """An error object of the daemon as the exception a command shows.
 

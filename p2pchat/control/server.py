@@ -33,8 +33,11 @@ log = logging.getLogger(__name__)
 MAX_CLIENTS: Final = 64
 """Connections of admitted clients. A person has a few; a script in a loop must not take all our files."""
 
+PATIENCE_S: Final = 2.0
+"""How long a client waits for a place: a burst of short commands passes, a crowd of listeners is told."""
+
 MAX_ARRIVALS: Final = 64
-"""Connections that have not proven themselves yet (loopback TCP only; the kernel admits at once)."""
+"""Connections that wait for a place or have yet to prove the token; more wait in the kernel."""
 
 MAX_CALLS: Final = 64
 """Calls and subscriptions of one client at a time; more are refused, so that reading never stops."""
@@ -98,51 +101,56 @@ class _Server:
         self.handler = handler
         self.version = version
         self.stopping = trio.Event()
-        self.clients = 0
-        self.arrivals = 0
+        self.places = trio.Semaphore(MAX_CLIENTS)
+        self.arrivals = trio.Semaphore(MAX_ARRIVALS)
 
     async def accept_all(self, clients: trio.Nursery) -> None:
         """Start a task per connection until the listener is closed."""
         while True:
-            try:
-                stream = await self.listener.accept()
-            except trio.ClosedResourceError:
+            await self.arrivals.acquire()
+            stream = await self._accept()
+            if stream is None:
                 return
+            clients.start_soon(self._serve, stream)
+
+    async def _accept(self) -> trio.abc.Stream | None:
+        while True:
+            try:
+                return await self.listener.accept()
+            except trio.ClosedResourceError:
+                return None
             except OSError as error:
                 if error.errno not in _OUT_OF_FILES:
                     raise
                 log.warning("no room for another control client: %s", error)
                 await trio.sleep(ACCEPT_PAUSE_S)
-                continue
-            if self.arrivals >= MAX_ARRIVALS:
-                await trio.aclose_forcefully(stream)
-                continue
-            self.arrivals += 1
-            clients.start_soon(self._serve, stream)
 
     async def _serve(self, stream: trio.abc.Stream) -> None:
-        arriving = True
         try:
             async with stream:
-                client, hello_extra, early = await self.listener.admit(stream)
-                self.arrivals -= 1
-                arriving = False
-                if self.clients >= MAX_CLIENTS:
+                try:
+                    client, hello_extra, early = await self.listener.admit(stream)
+                    placed = await self._find_place()
+                finally:
+                    self.arrivals.release()
+                if not placed:
                     await self._turn_away(stream)
                     return
-                self.clients += 1
                 try:
                     connection = _Connection(self, stream, client)
                     await connection.run(framing.hello(os.getpid(), self.version) | hello_extra, early)
                 finally:
-                    self.clients -= 1
+                    self.places.release()
         except Refused as error:
             log.warning("control connection refused: %s", error)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             log.debug("a control client went away")
-        finally:
-            if arriving:
-                self.arrivals -= 1
+
+    async def _find_place(self) -> bool:
+        with trio.move_on_after(PATIENCE_S):
+            await self.places.acquire()
+            return True
+        return False
 
     async def _turn_away(self, stream: trio.abc.Stream) -> None:
         """Say why instead of the hello; a client too slow for one line is not waited for."""
@@ -277,19 +285,29 @@ class _Connection:
         except Exception as error:  # as in _answer: one bad call must not end the daemon
             return framing.failure(request.id, _internal("subscribe", error))
         try:
-            await self._send(framing.result(request.id, {"subscription": number}))
-            while (item := await subscription.next_item(source)) is not None:
-                await self._send(framing.encode(framing.event(number, item)))
+            await self._pump(source, request, number, subscription)
         except ControlProtocolError as error:
             return framing.end(number, CommandError("usage", error.message))
         except CommandError as error:
             return framing.end(number, error)
         except Exception as error:  # as in _answer
             return framing.end(number, _internal("subscribe", error))
+        return framing.end(number)
+
+    async def _pump(
+        self,
+        source: AsyncIterator[Mapping[str, Any]],
+        request: Request,
+        number: int,
+        subscription: _Subscription,
+    ) -> None:
+        try:
+            await self._send(framing.result(request.id, {"subscription": number}))
+            while (item := await subscription.next_item(source)) is not None:
+                await self._send(framing.encode(framing.event(number, item)))
         finally:
             if isinstance(source, _Closable):
                 await source.aclose()
-        return framing.end(number)
 
     async def _send(self, message: bytes | dict[str, Any]) -> None:
         """Send one line whole. If the client is gone, everything of it is cancelled, us included.

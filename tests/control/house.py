@@ -91,8 +91,12 @@ class MemoryListener:
         """The client's end of a new connection."""
         pair = trio.testing.lockstep_stream_pair if self._lockstep else trio.testing.memory_stream_pair
         theirs, ours = pair()
-        self._arrivals.send_nowait(ours)
+        self.arrive(ours)
         return theirs
+
+    def arrive(self, stream: trio.abc.Stream) -> None:
+        """Accept `stream` next."""
+        self._arrivals.send_nowait(stream)
 
     async def accept(self) -> trio.abc.Stream:
         try:

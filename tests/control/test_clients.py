@@ -369,6 +369,7 @@ async def test_a_subscription_without_number_is_refused_by_both(result: object) 
         {"jsonrpc": "2.0", "id": 999, "result": 1},
         {"jsonrpc": "2.0", "method": "event", "params": {"subscription": 5, "event": {}}},
         {"jsonrpc": "2.0", "method": "event", "params": []},
+        {"jsonrpc": "2.0", "method": "event", "params": {"subscription": [], "event": {}}},
         {"jsonrpc": "2.0", "method": "from the future", "params": {}},
     ],
 )
@@ -381,6 +382,54 @@ async def test_what_was_not_asked_for_is_passed_over(noise: dict[str, Any]) -> N
     near, far = trio.testing.memory_stream_pair()
     await far.send_all(framing.encode(framing.hello(1, "1")) + answer)
     assert await (await client_trio.over(near)).call("echo") == "yes"
+
+
+async def test_what_the_system_refuses_is_told_with_its_reason(profile: Profile) -> None:
+    platform.make_private_dir(profile.home)
+    profile.socket.symlink_to(profile.socket)
+    error = await both(profile)
+    assert error.kind == "unsafe_path"
+    assert "levels of symbolic links" in error.message
+
+
+def test_a_busy_daemon_is_asked_again_and_then_given_up(profile: Profile) -> None:
+    platform.make_private_dir(profile.home)
+    with socket.socket(socket.AF_UNIX) as busy, contextlib.ExitStack() as crowd:
+        busy.bind(os.fspath(profile.socket))
+        busy.listen(0)
+        for _ in range(10):
+            waiting = crowd.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.setblocking(False)
+            waiting.connect_ex(os.fspath(profile.socket))
+        with pytest.raises(CommandError, match="does not answer"):
+            client.connect(profile, timeout_s=0.02)
+
+
+def test_a_call_that_cannot_be_sent_times_out_and_ends_the_connection() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs, PlainClient(ours) as plain:
+        with pytest.raises(CommandError) as caught:
+            plain.call("send", {"text": "x" * 1_000_000}, timeout_s=0.02)
+        assert caught.value.kind == "timeout"
+        with pytest.raises(DaemonGone):
+            plain.call("echo")
+
+
+def test_what_the_daemon_says_of_the_connection_reaches_who_waits() -> None:
+    refusal = framing.ControlProtocolError(framing.INVALID_REQUEST, "a line is longer than 7 bytes")
+    ours, theirs = socket.socketpair()
+    with theirs, PlainClient(ours) as plain:
+        theirs.sendall(framing.encode(framing.refusal(refusal)))
+        with pytest.raises(CommandError, match="longer than 7"):
+            plain.call("echo")
+
+
+def test_junk_in_the_middle_is_one_clear_error() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs, PlainClient(ours) as plain:
+        theirs.sendall(b"\x00\n")
+        with pytest.raises(CommandError, match="makes no sense"):
+            plain.call("echo")
 
 
 def test_a_plain_client_loads_nothing_heavy() -> None:

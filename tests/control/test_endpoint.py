@@ -100,6 +100,17 @@ async def test_what_is_no_socket_is_never_removed(kind: str, profile: Profile, t
     assert profile.socket.is_symlink() or profile.socket.exists()
 
 
+@needs_root
+async def test_the_socket_of_another_user_is_never_removed(profile: Profile) -> None:
+    platform.make_private_dir(profile.home)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(os.fspath(profile.socket))
+    os.chown(profile.socket, 65534, 65534)
+    with pytest.raises(CommandError, match="belongs to user 65534"):
+        open_control(profile)
+    assert profile.socket.exists()
+
+
 async def test_closing_leaves_the_socket_of_somebody_else(profile: Profile) -> None:
     listener = open_control(profile)
     profile.socket.rename(profile.home / "moved")

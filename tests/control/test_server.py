@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import trio
@@ -12,6 +14,7 @@ import trio.testing
 from p2pchat.control import framing, server
 from p2pchat.control.client import MAX_WAITING_EVENTS
 from p2pchat.control.client_trio import over
+from p2pchat.control.endpoint import Admission, ClientInfo, Refused
 from p2pchat.control.server import serve_control
 from p2pchat.errors import CommandError
 from tests.control.house import VERSION, House, Line, MemoryListener, serving
@@ -183,15 +186,147 @@ async def test_more_calls_than_one_client_may_have_are_refused_not_queued() -> N
         }
 
 
-async def test_one_client_too_many_is_told_and_the_next_place_is_given_again() -> None:
+async def test_one_client_too_many_is_told_after_a_while(autojump_clock: trio.testing.MockClock) -> None:
     listener = MemoryListener()
     async with serving(listener, House()):
         lines = [await greeted(listener) for _ in range(server.MAX_CLIENTS)]
+        start = trio.current_time()
         with pytest.raises(CommandError, match="already talking"):
             await over(listener.dial())
+        assert trio.current_time() - start == pytest.approx(server.PATIENCE_S)
         await lines[0].stream.aclose()
-        await trio.testing.wait_all_tasks_blocked()
         await greeted(listener)
+
+
+async def test_a_burst_of_short_commands_all_get_their_turn(autojump_clock: trio.testing.MockClock) -> None:
+    listener, house = MemoryListener(), House()
+    served = 0
+
+    async def command() -> None:
+        nonlocal served
+        client = await over(listener.dial())
+        await client.call("echo")
+        await trio.sleep(0.1)
+        await client.aclose()
+        served += 1
+
+    async with serving(listener, house):
+        async with trio.open_nursery() as nursery:
+            for _ in range(10 * server.MAX_CLIENTS):
+                nursery.start_soon(command)
+    assert served == 10 * server.MAX_CLIENTS
+
+
+async def test_a_crowd_that_proves_nothing_keeps_no_place_of_the_served(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Strict(MemoryListener):
+        proving = 0
+
+        async def admit(self, stream: trio.abc.Stream) -> Admission:
+            self.proving += 1
+            assert self.proving <= server.MAX_ARRIVALS
+            try:
+                await trio.sleep(5)
+            finally:
+                self.proving -= 1
+            raise Refused("does not know the token")
+
+    listener = Strict()
+    async with serving(listener, House()):
+        crowd = [Line(listener.dial()) for _ in range(3 * server.MAX_ARRIVALS)]
+        for line in crowd:
+            assert await line.read() is None
+
+
+async def test_a_client_that_goes_while_it_is_sent_to_takes_all_its_own(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    listener, house = MemoryListener(lockstep=True), House()
+    async with serving(listener, house):
+        line, other = await greeted(listener), await greeted(listener)
+        await line.ask(1, "wait", door="a")
+        await line.ask(2, "subscribe")
+        assert (await line.read() or {})["id"] == 2
+        await trio.testing.wait_all_tasks_blocked()
+        await line.stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert house.cancelled == ["a"]
+        assert house.closed_feeds == 1
+        await other.ask(1, "echo")
+        assert (await other.read() or {})["id"] == 1
+
+
+async def test_a_client_that_cannot_be_sent_to_is_gone_even_if_it_could_still_speak() -> None:
+    class Deaf(trio.abc.SendStream):
+        alive = True
+
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            await trio.lowlevel.checkpoint()
+            if b"event" in bytes(data):
+                raise trio.BrokenResourceError
+
+        async def wait_send_all_might_not_block(self) -> None:
+            await trio.lowlevel.checkpoint()
+
+        async def aclose(self) -> None:
+            self.alive = False
+            await trio.lowlevel.checkpoint()
+
+    listener, house, deaf = MemoryListener(), House(), Deaf()
+    says, hears = trio.testing.memory_stream_one_way_pair()
+    listener.arrive(trio.StapledStream(deaf, hears))
+    async with serving(listener, house):
+        await says.send_all(framing.request(1, "wait", {"door": "a"}) + framing.request(2, "subscribe", {}))
+        await trio.testing.wait_all_tasks_blocked()
+        assert not deaf.alive
+        assert house.cancelled == ["a"]
+        assert house.closed_feeds == 1
+
+
+async def test_a_feed_that_breaks_while_closing_ends_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Brittle(House):
+        def subscribe(self, params: dict[str, Any], client: ClientInfo) -> AsyncIterator[dict[str, Any]]:
+            return self._break()
+
+        async def _break(self) -> AsyncIterator[dict[str, Any]]:
+            try:
+                yield {"n": 0}
+                await trio.sleep_forever()
+            finally:
+                raise ZeroDivisionError
+
+    listener = MemoryListener()
+    async with serving(listener, Brittle()):
+        client = await over(listener.dial())
+        feed = await client.subscribe()
+        assert await anext(feed) == {"n": 0}
+        await feed.aclose()
+        assert await client.call("echo") == {}
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_what_the_daemon_says_of_the_connection_reaches_who_waits() -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    refusal = framing.ControlProtocolError(framing.INVALID_REQUEST, "a line is longer than 7 bytes")
+    await theirs.send_all(framing.encode(HELLO) + framing.encode(framing.refusal(refusal)))
+    client = await over(ours)
+    with pytest.raises(CommandError, match="longer than 7"):
+        await client.call("echo")
+
+
+async def test_a_call_cancelled_while_half_sent_ends_the_connection() -> None:
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(theirs.send_all, framing.encode(HELLO))
+        client = await over(ours)
+    with trio.move_on_after(0.01):
+        await client.call("echo")
+    with pytest.raises(CommandError) as caught:
+        await client.call("echo")
+    assert caught.value.kind == "no_daemon"
 
 
 async def test_a_subscription_answers_then_feeds_then_ends() -> None:
