@@ -87,7 +87,14 @@ class CommandError(P2pchatError):
 
 
 class ArchiveError(P2pchatError):
-    """The archive is damaged, foreign, locked, or the disk refuses."""
+    """The archive is damaged, foreign, locked, or the disk refuses.
+
+    `hint` is one thing to do that works, or empty.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class SettingsError(P2pchatError):

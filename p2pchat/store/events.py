@@ -1,0 +1,227 @@
+"""The event log in tables: authentic events, gaps, and those that cannot be judged yet.
+
+Decides: how events are written and found, and what is remembered about the holes of a
+chain. Does not know: whether an event is authentic or allowed (engine), or what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from p2pchat.ids import DeviceId, EpochId, EventId, RoomId
+from p2pchat.model import Head, StoredEvent
+from p2pchat.store.core import Core
+from p2pchat.store.rows import EVENT_COLUMNS, event_of, parked_of
+from p2pchat.store.schema import HLC_OFFSET
+from p2pchat.wire.messages.events import LAST_CONTROL
+
+_ADD: Final = (
+    "INSERT INTO event"
+    " (id, room, device, seq, hlc, item, kind, epoch, flags, received, prev, signature, header, body)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_PARK: Final = (
+    "INSERT OR IGNORE INTO parked"
+    " (id, room, device, seq, hlc, kind, epoch, flags, received, prev, signature, header, body)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_SELECT: Final = f"SELECT {EVENT_COLUMNS} FROM event "  # noqa: S608 - constants
+_GET: Final = _SELECT + "WHERE id = ?"
+_AT: Final = _SELECT + "WHERE room = ? AND device = ? AND seq = ? ORDER BY id"
+_RUN: Final = _SELECT + "WHERE room = ? AND device = ? AND seq BETWEEN ? AND ? ORDER BY seq, id LIMIT ?"
+_CONTROL: Final = _SELECT + "WHERE room = ? AND item IN (1, 3) ORDER BY hlc, id"
+_KEYLESS: Final = _SELECT + "WHERE room = ? AND epoch = ? AND (flags & 4) != 0"
+_PARKED: Final = f"SELECT {EVENT_COLUMNS} FROM parked WHERE device = ? AND room = ? ORDER BY seq, id"  # noqa: S608 - constants
+# One look-up per device instead of a walk over the room's whole chain index.
+_DEVICES: Final = (
+    "WITH RECURSIVE d (n) AS (SELECT min(device) FROM event WHERE room = :room"
+    " UNION ALL SELECT (SELECT min(device) FROM event WHERE room = :room AND device > d.n)"
+    " FROM d WHERE d.n IS NOT NULL)"
+    " SELECT n, (SELECT max(seq) FROM event WHERE room = :room AND device = n) FROM d WHERE n IS NOT NULL"
+)
+
+
+class Events:
+    """The log; fits engine.ports.EventLog."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._conn = core.conn
+        self._write = core.conn.cursor()
+
+    def add(self, event: StoredEvent) -> None:
+        """Insert; the caller has made sure that the id is new."""
+        core = self._core
+        intern = core.names.intern
+        room, device, seq = intern(event.room), intern(event.device), event.seq
+        top = core.tops.get((room, device))
+        if top is None:
+            top = self._top(room, device)
+        self._write.execute(
+            _ADD,
+            (
+                event.id,
+                room,
+                device,
+                seq,
+                event.hlc - HLC_OFFSET,
+                1 if event.kind <= LAST_CONTROL else 0,
+                event.kind,
+                intern(event.epoch),
+                event.flags,
+                event.received_ms,
+                event.prev,
+                event.signature,
+                event.header,
+                event.body,
+            ),
+        )
+        pk = self._write.lastrowid
+        assert pk is not None
+        core.fresh[event.id] = pk
+        if seq > top:
+            core.tops[room, device] = seq
+            if seq > top + 1:
+                self._put_gap(room, device, top + 1, seq - 1)
+        else:
+            core.tops[room, device] = top
+            self._fill_gap(room, device, seq)
+
+    def get(self, event: EventId) -> StoredEvent | None:
+        """The event with this id."""
+        row = self._conn.execute(_GET, (event,)).fetchone()
+        return None if row is None else event_of(row, self._core.names)
+
+    def missing(self, events: Sequence[EventId]) -> list[EventId]:
+        """Those of `events` that are not in the log, in the given order."""
+        look = self._conn.execute
+        return [one for one in events if look("SELECT 1 FROM event WHERE id = ?", (one,)).fetchone() is None]
+
+    def at(self, room: RoomId, device: DeviceId, seq: int) -> list[StoredEvent]:
+        """All events of that place in a chain (two or more: a fork), by id."""
+        return self._select(_AT, room, device, seq)
+
+    def run(self, room: RoomId, device: DeviceId, low: int, high: int, limit: int) -> list[StoredEvent]:
+        """Events with low <= seq <= high, ascending, at most `limit`."""
+        return self._select(_RUN, room, device, low, high, limit)
+
+    def heads(self, room: RoomId) -> dict[DeviceId, Head]:
+        """Greatest seq of each device; of a fork the smaller id. Ordered by device."""
+        names = self._core.names
+        number = names.known(room)
+        if number is None:
+            return {}
+        found: dict[DeviceId, Head] = {}
+        for device, seq in self._conn.execute(_DEVICES, {"room": number}).fetchall():
+            identity, hlc = self._conn.execute(
+                "SELECT id, hlc FROM event WHERE room = ? AND device = ? AND seq = ? ORDER BY id LIMIT 1",
+                (number, device, seq),
+            ).fetchone()
+            found[DeviceId(names.id(device))] = Head(seq, identity, hlc + HLC_OFFSET)
+        return dict(sorted(found.items()))
+
+    def control(self, room: RoomId) -> list[StoredEvent]:
+        """All control events of a room in (hlc, id) order."""
+        return self._select(_CONTROL, room)
+
+    def put_body(self, event: EventId, body: bytes | None, flags: int) -> None:
+        """Replace body and flags: erased, or arrived after all.
+
+        Erasing a body also empties what was derived from it in `touch`; the message that
+        the event itself is gets its new text from the engine.
+        """
+        self._conn.execute("UPDATE event SET body = ?, flags = ? WHERE id = ?", (body, flags, event))
+        if body is not None:
+            return
+        self._conn.execute("UPDATE touch SET value = '' WHERE id = ?", (event,))
+        waiting = self._conn.execute(
+            "SELECT 1 FROM message WHERE pk = (SELECT pk FROM event WHERE id = ?) AND state IN (1, 2)",
+            (event,),
+        ).fetchone()
+        self._core.erased = True
+        if waiting is None:  # what nobody has yet is in no index: see fulltext
+            self._core.mark_words()
+
+    def keyless(self, room: RoomId, epoch: EpochId) -> list[StoredEvent]:
+        """Events that wait for this epoch's key, in (device, seq) order."""
+        number = self._core.names.known(epoch)
+        if number is None:
+            return []
+        return sorted(self._select(_KEYLESS, room, number), key=lambda one: (one.device, one.seq, one.id))
+
+    def park(self, event: StoredEvent, limit: int) -> bool:
+        """Keep an event that cannot be judged yet; False if its device has `limit` already."""
+        if self._conn.execute("SELECT 1 FROM parked WHERE id = ?", (event.id,)).fetchone() is not None:
+            return True
+        row = self._conn.execute("SELECT count(*) FROM parked WHERE device = ?", (event.device,)).fetchone()
+        if row[0] >= limit:
+            return False
+        self._conn.execute(
+            _PARK,
+            (
+                event.id,
+                event.room,
+                event.device,
+                event.seq,
+                event.hlc - HLC_OFFSET,
+                event.kind,
+                event.epoch,
+                event.flags,
+                event.received_ms,
+                event.prev,
+                event.signature,
+                event.header,
+                event.body,
+            ),
+        )
+        return True
+
+    def parked(self, room: RoomId, device: DeviceId) -> list[StoredEvent]:
+        """Parked events of one device in one room by seq."""
+        return [parked_of(row) for row in self._conn.execute(_PARKED, (device, room))]
+
+    def unpark(self, event: EventId) -> None:
+        """Drop a parked event."""
+        self._conn.execute("DELETE FROM parked WHERE id = ?", (event,))
+
+    def _select(self, sql: str, room: RoomId, *rest: bytes | int) -> list[StoredEvent]:
+        """Events of one room; a device among `rest` is given as its id. None of it is interned."""
+        names = self._core.names
+        values: list[int] = []
+        for one in (room, *rest):
+            number = names.known(one) if isinstance(one, bytes) else one
+            if number is None:
+                return []
+            values.append(number)
+        return [event_of(row, names) for row in self._conn.execute(sql, values).fetchall()]
+
+    # -- the holes of a chain ------------------------------------------------------------
+
+    def _top(self, room: int, device: int) -> int:
+        sql = "SELECT max(seq) FROM event WHERE room = ? AND device = ?"
+        top: int | None = self._conn.execute(sql, (room, device)).fetchone()[0]
+        return top or 0
+
+    def _put_gap(self, room: int, device: int, low: int, high: int) -> None:
+        self._conn.execute(
+            "INSERT INTO gap (room, device, low, high) VALUES (?, ?, ?, ?)", (room, device, low, high)
+        )
+
+    def _fill_gap(self, room: int, device: int, seq: int) -> None:
+        """One number below the head has come: the hole around it shrinks, splits or goes."""
+        found = self._conn.execute(
+            "SELECT low, high FROM gap WHERE room = ? AND device = ? AND high >= ? ORDER BY high LIMIT 1",
+            (room, device, seq),
+        ).fetchone()
+        if found is None or found[0] > seq:
+            return  # a fork: that number was here already
+        low, high = found
+        if seq == high:
+            sql = "DELETE FROM gap WHERE room = ? AND device = ? AND high = ?"
+            self._conn.execute(sql, (room, device, high))
+        else:
+            sql = "UPDATE gap SET low = ? WHERE room = ? AND device = ? AND high = ?"
+            self._conn.execute(sql, (seq + 1, room, device, high))
+        if low < seq:
+            self._put_gap(room, device, low, seq - 1)

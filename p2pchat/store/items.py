@@ -1,0 +1,98 @@
+"""Reconciliation items: which events of a room count, week by week.
+
+Decides: how weeks are summed and how a week is listed from the log. Does not know: which
+events are allowed, or the reconciliation protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Final
+
+from p2pchat.ids import EventId, RoomId
+from p2pchat.model import WeekRow
+from p2pchat.store.core import Core
+from p2pchat.store.schema import HLC_OFFSET
+
+WEEK_MS: Final = 604_800_000
+_MODULUS: Final = 1 << 256
+_LAST_HLC: Final = (1 << 64) - 1
+
+
+class Items:
+    """Counts and sums in `week`, membership in `event.item`; fits engine.ports.ItemStore."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._conn = core.conn
+
+    def weeks(self, room: RoomId, control: bool) -> list[WeekRow]:
+        """Ascending by week."""
+        number = self._core.names.known(room)
+        rows = self._conn.execute(
+            "SELECT week, count, sum FROM week WHERE room = ? AND control = ? AND count > 0 ORDER BY week",
+            (number, int(control)),
+        )
+        return [WeekRow(week, count, total) for week, count, total in rows]
+
+    def packed(self, room: RoomId, control: bool, week: int) -> bytes:
+        """u64 big-endian ms and 32-byte id of each item, sorted by (ms, id); b"" if none."""
+        number = self._core.names.known(room)
+        low = min((week * WEEK_MS) << 16, _LAST_HLC)
+        high = min((((week + 1) * WEEK_MS) << 16) - 1, _LAST_HLC)
+        rows = self._conn.execute(
+            "SELECT hlc, id FROM event WHERE room = ? AND item = ? AND hlc BETWEEN ? AND ?",
+            (number, int(control), low - HLC_OFFSET, high - HLC_OFFSET),
+        )
+        return b"".join(
+            sorted(((hlc + HLC_OFFSET) >> 16).to_bytes(8, "big") + identity for hlc, identity in rows)
+        )
+
+    def add(self, room: RoomId, control: bool, items: Sequence[tuple[int, EventId]]) -> None:
+        """Count new items (ms, id) in; the events are in the log already. Once a batch."""
+        number = self._core.names.intern(room)
+        if self._has_excluded(number):  # what voided some of them may have fallen
+            self._conn.executemany(
+                "UPDATE event SET item = item - 2 WHERE id = ? AND item >= 2", [(one,) for _, one in items]
+            )
+        self._count(number, control, items, 1)
+
+    def remove(self, room: RoomId, control: bool, items: Sequence[tuple[int, EventId]]) -> None:
+        """Count items out and exclude their events: cut, or void."""
+        number = self._core.names.intern(room)
+        self._conn.executemany(
+            "UPDATE event SET item = item + 2 WHERE id = ? AND item < 2", [(one,) for _, one in items]
+        )
+        if items:
+            self._core.excluded[number] = True
+        self._count(number, control, items, -1)
+
+    def _count(self, room: int, control: bool, items: Sequence[tuple[int, EventId]], sign: int) -> None:
+        by_week = sorted(items, key=_week_of)
+        for week, group in groupby(by_week, key=_week_of):
+            ids = [int.from_bytes(identity, "little") for _, identity in group]
+            row = self._conn.execute(
+                "SELECT count, sum FROM week WHERE room = ? AND control = ? AND week = ?",
+                (room, int(control), week),
+            ).fetchone()
+            count, total = (row[0], int.from_bytes(row[1], "little")) if row else (0, 0)
+            total = (total + sign * sum(ids)) % _MODULUS
+            self._conn.execute(
+                "INSERT INTO week (room, control, week, count, sum) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET count = excluded.count, sum = excluded.sum",
+                (room, int(control), week, count + sign * len(ids), total.to_bytes(32, "little")),
+            )
+
+    def _has_excluded(self, room: int) -> bool:
+        known = self._core.excluded.get(room)
+        if known is None:
+            row = self._conn.execute(
+                "SELECT 1 FROM event WHERE room = ? AND item IN (2, 3) LIMIT 1", (room,)
+            ).fetchone()
+            known = self._core.excluded[room] = row is not None
+        return known
+
+
+def _week_of(item: tuple[int, EventId]) -> int:
+    return item[0] // WEEK_MS

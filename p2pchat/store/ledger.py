@@ -1,0 +1,380 @@
+"""Opening the archive, and the one transaction at a time in which it is written.
+
+Decides: which files are opened as an archive and how, the settings SQLite must have, what
+a commit promises, and how a crash is survived and played. Does not know: what is written
+(the families), or when to commit (the runner).
+
+`queued` is told after `commit` returned: with WAL and synchronous=FULL the log has been
+synced by then (SQLite, "PRAGMA synchronous"). A failed commit is final for its handle: the
+kernel may have dropped the pages, and a second try would then lie.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Final
+
+from sqlite_utils import Database
+
+from p2pchat.errors import ArchiveError, LocalProtocolError
+from p2pchat.store import schema
+from p2pchat.store.check import problems
+from p2pchat.store.core import Core
+from p2pchat.store.events import Events
+from p2pchat.store.fulltext import FullText
+from p2pchat.store.items import Items
+from p2pchat.store.outbox import Outbox
+from p2pchat.store.people import People
+from p2pchat.store.rooms import Rooms
+from p2pchat.store.seen import Seen
+from p2pchat.store.views import Views
+
+MEMORY: Final = ":memory:"
+
+BUSY_MS: Final = 5000
+"""Patience with another program that holds the file, such as a backup tool."""
+
+PRAGMAS: Final[dict[str, int | str]] = {
+    "journal_mode": "wal",
+    "synchronous": 2,  # FULL; NORMAL "might roll back following a power loss"
+    "fullfsync": 1,  # macOS: fsync alone does not reach the platter
+    "checkpoint_fullfsync": 1,
+    "wal_autocheckpoint": 1000,
+    "journal_size_limit": 67_108_864,
+    "foreign_keys": 1,
+    "busy_timeout": BUSY_MS,
+    "trusted_schema": 0,
+    "cell_size_check": 1,
+    "secure_delete": 1,  # what was erased is overwritten
+    "temp_store": 2,  # no text in temporary files
+    "mmap_size": 0,  # a disk error is an error code and not a signal
+    "cache_size": -8192,  # KiB; random ids outgrow the default of 2 MiB
+}
+"""Settings of the writing connection, each read back; another value and the archive is not opened."""
+
+_HEADER_BYTES: Final = 100
+"""SQLite, "Database File Format": 16 bytes of magic, `application_id` at 68."""
+
+NOT_IN_MEMORY: Final = ("journal_mode", "journal_size_limit", "mmap_size", "cache_size", "wal_autocheckpoint")
+
+
+class Ledger:
+    """The archive, open for writing. Fits engine.ports.Ledger.
+
+    Used by one thread at a time; a commit may run in another one while the first waits.
+    """
+
+    def __init__(self, conn: sqlite3.Connection, path: str) -> None:
+        self.path = path
+        self._conn = conn
+        self._core = core = Core(conn)
+        self._fulltext = FullText(core)
+        self._failed = False
+        self._changes = 0
+        self.events = Events(core)
+        self.items = Items(core)
+        self.rooms = Rooms(core)
+        self.people = People(core)
+        self.seen = Seen(core)
+        self.views = Views(core, self._fulltext)
+        self.outbox = Outbox(core)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For readers of an archive in memory, and for tests."""
+        return self._conn
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether this archive is in no file."""
+        return self.path == MEMORY
+
+    # -- transactions --------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Open the transaction, for writing from the start. ArchiveError if it cannot be."""
+        if self._failed:
+            raise ArchiveError(f"the archive '{self.path}' failed to commit", "close it and open it again")
+        try:
+            self._conn.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise _wrapped(self.path, error) from error
+        self._changes = self._conn.total_changes
+
+    @property
+    def wrote(self) -> bool:
+        """Whether this transaction changed any row. A commit without changes touches no disk."""
+        return self._conn.total_changes != self._changes
+
+    def commit(self) -> None:
+        """Make all of it durable. ArchiveError if not: then this handle is finished (DU7)."""
+        try:
+            self._conn.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._failed = True
+            self._core.forget()
+            raise _wrapped(self.path, error) from error
+        if self._conn.in_transaction:
+            self._failed = True
+            raise LocalProtocolError("a transaction is open after its commit")
+        self._core.settle()
+
+    def rollback(self) -> None:
+        """Undo all of it and drop every cache. Harmless where SQLite has rolled back already."""
+        self._core.forget()
+        if self._conn.in_transaction:
+            try:
+                self._conn.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                self._failed = True
+                raise _wrapped(self.path, error) from error
+        if self._conn.in_transaction:
+            self._failed = True
+            raise LocalProtocolError("a transaction is open after its rollback")
+
+    def forget(self) -> None:
+        """Drop every cache; what is asked next is read from the tables."""
+        self._core.forget()
+
+    # -- upkeep, between transactions ----------------------------------------------------
+
+    def scrub(self, pages: int = 64) -> bool:
+        """One slice of making erased text unreadable in the file; True when none is left.
+
+        Merges some pages of the full text, then empties the log. Call again later while
+        False: a reader may be in the way of the last step.
+        """
+        if self._core.words_stale():
+            self.begin()
+            try:
+                done = self._fulltext.merge_some(pages)
+            except sqlite3.Error as error:
+                self.rollback()
+                raise _wrapped(self.path, error) from error
+            self.commit()
+            if not done:
+                return False
+        if self._core.erased:
+            if not self.checkpoint():
+                return False
+            self._core.erased = False
+        return True
+
+    def checkpoint(self) -> bool:
+        """Move the log into the archive and empty it; False, at once, if a reader still needs it."""
+        if self.in_memory:
+            return True
+        try:
+            self._conn.execute("PRAGMA busy_timeout = 0")
+            busy: int = self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            self._conn.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        except sqlite3.Error as error:
+            raise _wrapped(self.path, error) from error
+        return busy == 0
+
+    def check_integrity(self) -> list[str]:
+        """What is wrong with the archive, one sentence each; empty if nothing. Reads all of it."""
+        try:
+            return problems(self._conn, self._fulltext)
+        except sqlite3.DatabaseError as error:
+            return [str(error)]
+
+    def serialize(self) -> bytes:
+        """The image of the archive as of the last commit; LocalProtocolError inside a transaction."""
+        if self._conn.in_transaction:
+            raise LocalProtocolError("an image was asked for inside a transaction")
+        return self._conn.serialize()
+
+    def close(self) -> None:
+        """Finish erasing, empty the log and close. An open transaction is rolled back."""
+        try:
+            if not self._failed:
+                self.rollback()
+                while self._core.words_stale() and not self.scrub(1024):
+                    pass
+                self.checkpoint()
+        finally:
+            self._conn.close()
+
+
+# -- opening ---------------------------------------------------------------------------
+
+
+def open_ledger(path: str | os.PathLike[str]) -> Ledger:
+    """Open the archive at `path`, make it if there is none, bring an older one up to date.
+
+    `:memory:` opens an empty one in no file, with the same tables. Raises ArchiveError,
+    with the path and a hint, for a foreign, damaged or newer file and for a disk that refuses.
+    """
+    name = os.fspath(path)
+    if sqlite3.sqlite_version_info < schema.MINIMUM_SQLITE:
+        raise ArchiveError(
+            f"this Python has SQLite {sqlite3.sqlite_version}, the archive needs 3.37 or newer",
+            "use a newer Python, for example from python.org",
+        )
+    if name == MEMORY:
+        return open_image(_empty_image())
+    new = _look_at(Path(name))
+    crashed = _size(name + "-wal") > 0  # a clean stop leaves no log behind
+    try:
+        conn = _connect(name)
+        try:
+            _prepare(conn, name, new, crashed)
+        except BaseException:  # whatever it was: no handle may stay open on the file
+            conn.close()
+            raise
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        raise _wrapped(name, error) from error
+    if new:
+        _sync_folder(Path(name).parent)
+    return Ledger(conn, name)
+
+
+def open_image(image: bytes) -> Ledger:
+    """An archive in memory from an image that `serialize` made: a crash, played."""
+    source = sqlite3.connect(MEMORY)
+    conn = _connect(MEMORY)
+    try:
+        # Bytes 18 and 19 ask for a log, which memory has not (SQLite, "Database File Format").
+        source.deserialize(image[:18] + b"\x01\x01" + image[20:])
+        source.backup(conn)
+        _set_pragmas(conn, MEMORY)
+        schema.migrate(Database(conn, execute_plugins=False))
+    except sqlite3.Error as error:
+        conn.close()
+        raise _wrapped(MEMORY, error) from error
+    finally:
+        source.close()
+    return Ledger(conn, MEMORY)
+
+
+@functools.cache
+def _empty_image() -> bytes:
+    """An empty archive, made once: five hundred simulated nodes shall not migrate one each."""
+    conn = _connect(MEMORY)
+    conn.execute("PRAGMA page_size = 1024")  # many small tables: a fifth of the memory
+    conn.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+    schema.migrate(Database(conn, execute_plugins=False))
+    image = conn.serialize()
+    conn.close()
+    return image
+
+
+def _connect(name: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        name,
+        timeout=BUSY_MS / 1000,
+        isolation_level=None,  # begin and commit are said here, never implied
+        check_same_thread=False,
+        cached_statements=256,
+    )
+
+
+def _look_at(path: Path) -> bool:
+    """Refuse what is no archive before SQLite touches it; True if a file was made."""
+    aside = f"move '{path}' aside, or choose another folder with --home"
+    if path.is_symlink():
+        raise ArchiveError(f"'{path}' is a link: two names corrupt an archive", aside)
+    try:
+        with path.open("rb") as file:
+            start = file.read(_HEADER_BYTES)
+            links = os.fstat(file.fileno()).st_nlink
+    except FileNotFoundError:
+        _make(path)
+        return True
+    except OSError as error:
+        raise ArchiveError(f"cannot read the archive '{path}': {error.strerror}", aside) from error
+    if start and start[:16] != b"SQLite format 3\0":
+        raise ArchiveError(f"'{path}' is not a p2pchat archive", aside)
+    if start and len(start) < _HEADER_BYTES:
+        raise _damaged(str(path), f"it ends after {len(start)} bytes")
+    if start and int.from_bytes(start[68:72], "big") != schema.APPLICATION_ID:
+        raise ArchiveError(f"'{path}' is another program's database, not a p2pchat archive", aside)
+    if links > 1:
+        raise ArchiveError(f"'{path}' has {links} names: two names corrupt an archive", "remove the others")
+    return not start
+
+
+def _make(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError as error:
+        raise ArchiveError(
+            f"cannot make the archive '{path}': {error.strerror}", "check the folder and its rights"
+        ) from error
+
+
+def _prepare(conn: sqlite3.Connection, name: str, new: bool, crashed: bool) -> None:
+    """Set, check and migrate. A newer archive is refused before anything is written."""
+    if new:  # before the log exists, so that the file itself says whose it is
+        conn.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+    version: int = conn.execute("PRAGMA user_version").fetchone()[0]
+    if version > schema.VERSION:
+        raise ArchiveError(
+            f"the archive '{name}' was written by a newer p2pchat"
+            f" (its schema is {version}, this program knows {schema.VERSION})",
+            "install that version again, or a newer one",
+        )
+    _set_pragmas(conn, name)
+    if crashed:
+        found = [row[0] for row in conn.execute("PRAGMA quick_check(5)")]
+        if found != ["ok"]:
+            raise _damaged(name, found[0])
+    schema.migrate(Database(conn, execute_plugins=False))
+
+
+def _set_pragmas(conn: sqlite3.Connection, name: str) -> None:
+    for pragma, wanted in PRAGMAS.items():
+        if name == MEMORY and pragma in NOT_IN_MEMORY:
+            continue
+        conn.execute(f"PRAGMA {pragma} = {wanted}")
+        row = conn.execute(f"PRAGMA {pragma}").fetchone()
+        if row is None or row[0] != wanted:
+            got = row[0] if row else "nothing"
+            raise ArchiveError(
+                f"SQLite does not take {pragma}={wanted} for '{name}' (it says {got})",
+                "keep the archive on a local disk",
+            )
+
+
+def _wrapped(name: str, error: Exception) -> ArchiveError:
+    """The sentence for what SQLite says."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return _damaged(name, str(error))
+    if code == sqlite3.SQLITE_FULL:
+        return ArchiveError(f"the disk of '{name}' is full", "make room and start again; nothing is lost")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return ArchiveError(f"another program holds '{name}'", "end it; only p2pchat may open its archive")
+    return ArchiveError(
+        f"the archive '{name}' failed: {error}", "check the disk and the rights of its folder"
+    )
+
+
+def _damaged(name: str, detail: str) -> ArchiveError:
+    return ArchiveError(
+        f"the archive '{name}' is damaged: {detail}",
+        f"put a backup in its place, or move '{name}' aside and start again: peers send what they have",
+    )
+
+
+def _size(name: str) -> int:
+    try:
+        return os.stat(name).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file's name is durable only once its folder is (DU9). Windows has no such call."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,285 @@
+"""Tables of the archive, and the numbered steps that lead to them.
+
+Decides: which tables exist, what one row of each promises, which indices are worth their
+writes, and how an older archive becomes a newer one. Does not know: who fills the rows
+(one file per family beside this one) or how a file is opened (ledger).
+
+A migration is never changed once released: a later one is added. Each runs in one
+transaction with its entry in `_sqlite_migrations` and with `user_version`, the number of
+the last step, so an archive is always at one whole version.
+
+All tables are STRICT. Ids of rooms, devices, accounts and epochs are 16 or 32 bytes and
+repeat in every row, so they are written as small numbers (`ident`). No foreign keys are
+declared on the path of a message: both ends are written in one transaction by one file,
+and `check_integrity` looks for rows without their other half.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlite_utils import Database, Migrations
+
+APPLICATION_ID: Final = 0x70327063
+"""`p2pc` in ASCII: tells our archive from any other SQLite file (SQLite, "application_id")."""
+
+MINIMUM_SQLITE: Final = (3, 37, 0)
+"""The first with STRICT tables."""
+
+TOKENIZER: Final = "unicode61 remove_diacritics 2"
+"""What a word is, for the index and for the part of the archive not yet in it."""
+
+HLC_OFFSET: Final = 1 << 63
+"""Columns named `hlc` hold hlc − 2^63: all 64 bits of a stranger's clock fit, in their order."""
+
+STATES: Final = ("scheduled", "queued", "held", "delivered", "read", "cancelled", "received")
+"""States of messages by the number in `message.state`; numbers are never reused."""
+
+migrations = Migrations("p2pchat")
+
+
+# One string per table. The paragraph above each says what a row promises.
+_V1: Final = (
+    # ident: the number `n` stands for these bytes, for ever. Rows are never deleted.
+    "CREATE TABLE ident (n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE) STRICT",
+    # event: an authentic event, exactly as it was signed. Rows are never deleted, and only
+    # `body`, `flags` and `item` ever change. `pk` grows in order of arrival. `item` says in
+    # which reconciliation set it counts: 0 content, 1 control; 2 and 3: excluded from it.
+    """CREATE TABLE event (
+        pk INTEGER PRIMARY KEY,
+        id BLOB NOT NULL UNIQUE,
+        room INTEGER NOT NULL,
+        device INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        hlc INTEGER NOT NULL,
+        item INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        flags INTEGER NOT NULL,
+        received INTEGER NOT NULL,
+        prev BLOB NOT NULL,
+        signature BLOB NOT NULL,
+        header BLOB NOT NULL,
+        body BLOB
+    ) STRICT""",
+    "CREATE INDEX event_chain ON event (room, device, seq)",
+    # Covers the listing of a week's items, and finds a room's control events.
+    "CREATE INDEX event_item ON event (room, item, hlc, id)",
+    "CREATE INDEX event_keyless ON event (room, epoch) WHERE (flags & 4) != 0",
+    # gap: these numbers of a chain lie below its head and are not here. Kept as events come
+    # in, so that showing gaps costs the gaps and not the history.
+    """CREATE TABLE gap (
+        room INTEGER NOT NULL,
+        device INTEGER NOT NULL,
+        high INTEGER NOT NULL,
+        low INTEGER NOT NULL,
+        PRIMARY KEY (room, device, high)
+    ) STRICT, WITHOUT ROWID""",
+    # parked: an event that cannot be judged yet. Promises nothing; bounded per device; its
+    # ids are not interned, since a stranger may have made them up.
+    """CREATE TABLE parked (
+        id BLOB PRIMARY KEY,
+        room BLOB NOT NULL,
+        device BLOB NOT NULL,
+        seq INTEGER NOT NULL,
+        hlc INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        epoch BLOB NOT NULL,
+        flags INTEGER NOT NULL,
+        received INTEGER NOT NULL,
+        prev BLOB NOT NULL,
+        signature BLOB NOT NULL,
+        header BLOB NOT NULL,
+        body BLOB
+    ) STRICT""",
+    "CREATE INDEX parked_device ON parked (device, room, seq)",
+    # week: how many items a room's set has in one week, and the sum of their ids mod 2^256.
+    # Written in the transaction of the events it counts.
+    """CREATE TABLE week (
+        room INTEGER NOT NULL,
+        control INTEGER NOT NULL,
+        week INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        sum BLOB NOT NULL,
+        PRIMARY KEY (room, control, week)
+    ) STRICT, WITHOUT ROWID""",
+    # message: what one message looks like now. `pk` is that of its event; every column but
+    # `unread` and `doc` follows from events and `seen`, so the table can be made again.
+    # `place` is where it stands in history: its hlc, or for one dated ahead of its arrival
+    # the time it came. `unread` is 1 from first insert until shown, hidden or deleted.
+    # `doc` is its row in the full text, NULL while it is in none.
+    """CREATE TABLE message (
+        pk INTEGER PRIMARY KEY,
+        room INTEGER NOT NULL,
+        account INTEGER NOT NULL,
+        device INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        hlc INTEGER NOT NULL,
+        place INTEGER NOT NULL,
+        written INTEGER NOT NULL,
+        received INTEGER NOT NULL,
+        urgent INTEGER NOT NULL,
+        edited INTEGER NOT NULL,
+        deleted INTEGER NOT NULL,
+        pinned INTEGER NOT NULL,
+        hidden INTEGER NOT NULL,
+        mine INTEGER NOT NULL,
+        mentions_me INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        unread INTEGER NOT NULL,
+        doc INTEGER,
+        reply_to BLOB,
+        thread BLOB,
+        mentions BLOB,
+        reactions TEXT,
+        flags TEXT,
+        text TEXT
+    ) STRICT""",
+    "CREATE INDEX message_order ON message (room, place) WHERE hidden = 0",
+    "CREATE INDEX message_unread ON message (room, place, mentions_me) WHERE unread = 1",
+    # Own messages not at their end: `queue`, and receipts that move a whole range at once.
+    "CREATE INDEX message_live ON message (state, room, device, seq) WHERE state IN (1, 2, 3)",
+    "CREATE INDEX message_mine ON message (room, place) WHERE mine = 1 AND hidden = 0 AND deleted = 0",
+    "CREATE INDEX message_pinned ON message (room, place) WHERE pinned = 1 AND hidden = 0",
+    "CREATE INDEX message_thread ON message (thread) WHERE thread IS NOT NULL",
+    "CREATE INDEX message_todo ON message (state) WHERE doc IS NULL AND text IS NOT NULL AND hidden = 0",
+    "CREATE UNIQUE INDEX message_doc ON message (doc) WHERE doc IS NOT NULL",
+    # touch: one event that changes how another looks, known or not yet known here. Made
+    # from the event log; `value` is emptied when that event's body is erased.
+    """CREATE TABLE touch (
+        id BLOB NOT NULL UNIQUE,
+        target BLOB NOT NULL,
+        account INTEGER NOT NULL,
+        hlc INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        remove INTEGER NOT NULL,
+        urgent INTEGER NOT NULL,
+        reply_to BLOB,
+        thread BLOB,
+        mentions BLOB,
+        value TEXT NOT NULL
+    ) STRICT""",
+    "CREATE INDEX touch_target ON touch (target, hlc, id)",
+    # fulltext: the words of every message that has a `doc`, and of no other. `doc` follows
+    # `place`, so that newest first is descending order of rows and costs no sorting.
+    "CREATE VIEW fulltext_source AS SELECT doc, text FROM message WHERE doc IS NOT NULL",
+    f"""CREATE VIRTUAL TABLE fulltext USING fts5 (
+        text, content = 'fulltext_source', content_rowid = 'doc', columnsize = 0, tokenize = '{TOKENIZER}'
+    )""",
+    # room: a conversation this profile knows. `peer` is the other account of a direct chat.
+    "CREATE TABLE room (id BLOB PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, peer BLOB) STRICT",
+    # epoch: an announced key of a room; `key` NULL until it is here.
+    """CREATE TABLE epoch (
+        room BLOB NOT NULL,
+        epoch BLOB NOT NULL,
+        gen INTEGER NOT NULL,
+        member_hash BLOB NOT NULL,
+        shareable INTEGER NOT NULL,
+        key BLOB,
+        event BLOB NOT NULL,
+        hlc INTEGER NOT NULL,
+        PRIMARY KEY (room, epoch)
+    ) STRICT, WITHOUT ROWID""",
+    # prekey: one of our own; `secret` is empty once it has been deleted for good.
+    """CREATE TABLE prekey (
+        n INTEGER PRIMARY KEY,
+        public BLOB NOT NULL,
+        secret BLOB NOT NULL,
+        made INTEGER NOT NULL,
+        replaced INTEGER
+    ) STRICT""",
+    # statement: a signed act about an account, kept for ever; `pk` is the order of arrival.
+    """CREATE TABLE statement (
+        pk INTEGER PRIMARY KEY,
+        id BLOB NOT NULL UNIQUE,
+        account BLOB NOT NULL,
+        raw BLOB NOT NULL,
+        signature BLOB NOT NULL
+    ) STRICT""",
+    # register: the newest known value of one name, with its signature. Our own row is
+    # written before the register is sent, so `n` never repeats.
+    """CREATE TABLE register (
+        device BLOB NOT NULL,
+        kind INTEGER NOT NULL,
+        room BLOB NOT NULL,
+        author BLOB NOT NULL,
+        n INTEGER NOT NULL,
+        value BLOB NOT NULL,
+        signature BLOB NOT NULL,
+        PRIMARY KEY (kind, device, room, author)
+    ) STRICT, WITHOUT ROWID""",
+    # trust: what the user decided about a person.
+    """CREATE TABLE trust (
+        account BLOB PRIMARY KEY,
+        verified INTEGER NOT NULL,
+        blocked INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        successor_of BLOB,
+        first_seen INTEGER NOT NULL,
+        last_seen INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    # address: where somebody was once reached, or where the user said he is.
+    """CREATE TABLE address (
+        host TEXT NOT NULL,
+        port INTEGER NOT NULL,
+        device BLOB,
+        static INTEGER NOT NULL,
+        last_ok INTEGER NOT NULL,
+        PRIMARY KEY (host, port)
+    ) STRICT, WITHOUT ROWID""",
+    # value: a small fact of this archive. Keys that start with `store.` are this floor's own.
+    "CREATE TABLE value (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    # seen: what `device` has or has read of `author`'s events: closed ranges as JSON,
+    # newest first. For this machine it is the promise its receipts repeat.
+    """CREATE TABLE seen (
+        room INTEGER NOT NULL,
+        device INTEGER NOT NULL,
+        author INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        ranges TEXT NOT NULL,
+        PRIMARY KEY (room, device, author, kind)
+    ) STRICT, WITHOUT ROWID""",
+    # send_key: a scripted send with this key was done, and became this event.
+    "CREATE TABLE send_key (key TEXT PRIMARY KEY, event BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    # draft: a message kept until `at`. Open while neither sent nor cancelled.
+    """CREATE TABLE draft (
+        id TEXT PRIMARY KEY,
+        room BLOB NOT NULL,
+        text TEXT NOT NULL,
+        reply_to BLOB,
+        thread BLOB,
+        urgent INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        made INTEGER NOT NULL,
+        sent_as BLOB,
+        cancelled INTEGER NOT NULL
+    ) STRICT""",
+    "CREATE INDEX draft_open ON draft (at) WHERE sent_as IS NULL AND cancelled = 0",
+    # feed: one thing that happened, told in the transaction it tells of. AUTOINCREMENT: a
+    # cursor once given is never given again, even when all rows have been pruned.
+    """CREATE TABLE feed (
+        cursor INTEGER PRIMARY KEY AUTOINCREMENT,
+        type TEXT NOT NULL,
+        ref BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        detail TEXT
+    ) STRICT""",
+)
+
+
+@migrations(name="0001_first")
+def _first(db: Database) -> None:
+    """The tables of the first conversation."""
+    for statement in _V1:
+        db.execute(statement)
+    db.execute("PRAGMA user_version = 1")
+
+
+VERSION: Final = 1
+"""The schema this program writes: the number of the last migration."""
+
+
+def migrate(db: Database) -> None:
+    """Bring an archive of any earlier version, or an empty one, to VERSION."""
+    migrations.apply(db)
