@@ -85,7 +85,7 @@ def test_numbers_beyond_64_bits_are_our_bug() -> None:
 
 
 def test_an_example_byte_by_byte() -> None:
-    ranges = [
+    ranges: list[Range] = [
         Skip(Bound(5, b"")),
         Fingerprint(Bound(5, b"\xab"), b"f" * 16),
         IdList(Bound(205, b""), (b"i" * 32,)),
