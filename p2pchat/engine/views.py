@@ -107,7 +107,17 @@ def _touch(what: Said, body: Record | None) -> Touch | None:
         case wire.Edit():
             mentions = tuple(AccountId(m) for m in body.mentions)
             return Touch(
-                EventId(body.target), event.id, who, event.hlc, event.kind, body.text, False, mentions
+                EventId(body.target),
+                event.id,
+                who,
+                event.hlc,
+                event.kind,
+                body.text,
+                False,
+                mentions,
+                EventId(body.reply_to) if body.reply_to else None,
+                EventId(body.thread) if body.thread else None,
+                body.urgent,
             )
         case wire.Delete():
             return Touch(EventId(body.target), event.id, who, event.hlc, event.kind, "", False)
