@@ -7,13 +7,15 @@ tells), whether to dial it (engine), or how to connect (tcp).
 One session is one Zeroconf on one set of addresses. When addresses change, when the
 machine wakes, or when a call fails, the session is closed and the next one opened: one
 way in and one way out, and no record of the old network outlives it. zeroconf runs in a
-thread of its own. Its callback only notes a name in a bounded table and wakes one trio
-task; that task reads the records out of zeroconf's cache, where a normal answer put all of
-them (RFC 6763 section 12.1). Only a name with records missing costs a question.
+thread of its own. Its callbacks only note a name in a bounded table and wake one trio
+task. A normal answer holds all records of a name (RFC 6763 section 12.1) and is taken from
+the packet itself, since a flooded cache throws fresh records out first; else the cache is
+read; only a name with records still missing costs a question.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import time
 from collections.abc import Callable
@@ -22,17 +24,19 @@ from typing import Final
 import trio
 import zeroconf
 
+# the library exports these three at its top without listing them
+from zeroconf import DNSAddress, DNSService, DNSText  # type: ignore[attr-defined]
+
 from p2pchat.net.interfaces import POLL_S, LocalAddress, Scan, Watch, scanner
 from p2pchat.net.lan import (
     Announcement,
     DiscoveryState,
-    Gone,
     NetworkChanged,
     Notice,
     NoticeBox,
-    Sighting,
 )
-from p2pchat.net.sightings import MAX_ADDRESSES, MAX_NAMES, SERVICE, Names, label_of, sighting_of
+from p2pchat.net.reader import MAX_NAMES, Reader
+from p2pchat.net.sightings import MAX_ADDRESSES, SERVICE, Facts, Word, label_of
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +53,6 @@ Known answers go along, so that nobody answers unless somebody was missed."""
 
 REFRESH_S: Final = 5.0
 """At most one `refresh` is carried out in this time, however many links return at once."""
-
-MAX_SEEN: Final = 2048
-"""Last sighting per label, so that a repeat is not told twice: four times an office of 500."""
-
-NAMES_PER_STEP: Final = 32
-STEP_S: Final = 0.016
-"""At most 2,000 names a second are read from the cache, 32 at a time (≤ 3 ms of the loop)."""
 
 MAX_ASKING: Final = 16
 ASK_S: Final = 3.0
@@ -88,7 +85,7 @@ class MdnsDiscovery:
         session = self._session
         if session is None:
             return self._state
-        return DiscoveryState(True, self._state.addresses, session.heard_self, "")
+        return DiscoveryState(True, self._state.addresses, session.reader.heard_self, "")
 
     def refresh(self) -> None:
         """See lan.Discovery."""
@@ -178,20 +175,15 @@ class _Session:
         box: NoticeBox,
         wall_s: Callable[[], float],
     ) -> None:
-        self.heard_self = False
+        own = announcement.label if announcement is not None else None
+        self.reader = Reader(local, own, box)
         self.trouble = ""
         self._local = local
         self._announcement = announcement
-        self._box = box
         self._wall_s = wall_s
         self._zc: zeroconf.Zeroconf | None = None
         self._closed = False
         self._browser: zeroconf.ServiceBrowser | None = None
-        self._names = Names()
-        self._wake = trio.Event()
-        self._incomplete: dict[str, None] = {}
-        self._ask = trio.Event()
-        self._seen: dict[str, Sighting] = {}
         self._again = trio.Event()
         self._threads = trio.CapacityLimiter(MAX_ASKING)
 
@@ -238,7 +230,9 @@ class _Session:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._browse, zc)
-                nursery.start_soon(self._deliver, zc)
+                nursery.start_soon(
+                    self.reader.run, lambda name: _cached_facts(zc, name), lambda: _cached_names(zc)
+                )
                 for _ in range(MAX_ASKING):
                     nursery.start_soon(self._resolve, zc)
                 if self._announcement is not None:
@@ -273,25 +267,20 @@ class _Session:
 
     async def _browse(self, zc: zeroconf.Zeroconf) -> None:
         """Ask who is there, in rounds ever further apart, or at once after a refresh."""
-        token = trio.lowlevel.current_trio_token()
 
-        def wake() -> None:
-            self._wake.set()
-
+        # the argument names are the library's
         def heard(
             zeroconf: zeroconf.Zeroconf,
             service_type: str,
             name: str,
             state_change: zeroconf.ServiceStateChange,
         ) -> None:
-            self._names.note(name, _is_removal(state_change))
-            try:
-                token.run_sync_soon(wake, idempotent=True)
-            except trio.RunFinishedError:
-                return  # the daemon is gone; zeroconf's thread outlived it by a moment
+            self.reader.note(name.lower(), "gone" if _is_removal(state_change) else "look")
 
         def start() -> None:
             before = self._browser
+            if before is not None and len(_cached_names(zc)) > MAX_NAMES:
+                return  # a flood: questions would carry all its names as known answers
             # a new browser asks at 0, 1, 5 and 14 s and repeats what the cache holds
             self._browser = zeroconf.ServiceBrowser(zc, SERVICE, handlers=[heard])
             if before is not None:
@@ -299,6 +288,7 @@ class _Session:
             if self._closed:  # cancelled meanwhile: nobody else will stop its thread
                 self._browser.cancel()
 
+        zc.add_listener(_PacketReader(self.reader.note), None)
         pause, longest = ASK_AGAIN_S
         while True:
             await self._call(start)
@@ -310,79 +300,62 @@ class _Session:
                 await self._republish(zc, self._announcement, self._tag_now(self._announcement))
             pause = ASK_AGAIN_S[0] if self._again.is_set() else min(longest, 2 * pause)
 
-    async def _deliver(self, zc: zeroconf.Zeroconf) -> None:
-        """Turn names into notices, a few at a time."""
-        while True:
-            self._wake = trio.Event()
-            batch = self._names.take(NAMES_PER_STEP)
-            if not batch and not self._names.lost:
-                await self._wake.wait()
-                continue
-            if not batch:
-                await self._recover(zc)
-                continue
-            for name, gone in batch:
-                self._consider(zc, name, gone)
-            await trio.sleep(STEP_S if len(batch) == NAMES_PER_STEP else 0)
-
-    async def _recover(self, zc: zeroconf.Zeroconf) -> None:
-        """After a flood overflowed the table: read every name the cache still has, once."""
-        self._names.lost = False
-        names = await trio.to_thread.run_sync(_cached_names, zc, abandon_on_cancel=True)
-        for start in range(0, len(names), NAMES_PER_STEP):
-            for name in names[start : start + NAMES_PER_STEP]:
-                self._consider(zc, name, False)
-            await trio.sleep(STEP_S)
-
-    def _consider(self, zc: zeroconf.Zeroconf, name: str, gone: bool) -> None:
-        label = label_of(name)
-        if label is None:
-            return
-        if self._announcement is not None and label == self._announcement.label:
-            self.heard_self = not gone
-            return
-        if gone:
-            self._seen.pop(label, None)
-            self._incomplete.pop(name, None)
-            self._box.put(Gone(label))
-            return
-        info = zeroconf.ServiceInfo(SERVICE, name)
-        if info.load_from_cache(zc) and info.port is not None:
-            self._tell(label, info)
-            return
-        self._incomplete.pop(name, None)
-        if len(self._incomplete) >= MAX_NAMES:
-            del self._incomplete[next(iter(self._incomplete))]
-        self._incomplete[name] = None
-        self._ask.set()
-
     async def _resolve(self, zc: zeroconf.Zeroconf) -> None:
         """Ask for the records a name came without, one name at a time (MAX_ASKING of these)."""
         while True:
-            if not self._incomplete:
-                self._ask = trio.Event() if self._ask.is_set() else self._ask
-                await self._ask.wait()
-                continue
-            name = next(iter(self._incomplete))
-            del self._incomplete[name]
+            name = await self.reader.next_incomplete()
             info = zeroconf.ServiceInfo(SERVICE, name)
             answered = await trio.to_thread.run_sync(
                 info.request, zc, ASK_S * 1000, abandon_on_cancel=True, limiter=self._threads
             )
-            label = label_of(name)
-            if answered and label is not None:
-                self._tell(label, info)
+            if answered:
+                self.reader.tell(name, _facts(info))
 
-    def _tell(self, label: str, info: zeroconf.ServiceInfo) -> None:
-        heard = info.parsed_scoped_addresses()
-        sighting = sighting_of(label, info.port, heard, info.properties, self._local)
-        if sighting is None or self._seen.get(label) == sighting:
-            return
-        self._seen.pop(label, None)
-        if len(self._seen) >= MAX_SEEN:
-            del self._seen[next(iter(self._seen))]
-        self._seen[label] = sighting
-        self._box.put(sighting)
+
+class _PacketReader(zeroconf.RecordUpdateListener):
+    """Takes the names of which one packet holds everything. Runs in zeroconf's thread."""
+
+    def __init__(self, note: Callable[[str, Word], None]) -> None:
+        super().__init__()
+        self._note = note
+
+    def async_update_records(
+        self, zc: zeroconf.Zeroconf, now: float, records: list[zeroconf.RecordUpdate]
+    ) -> None:
+        services: dict[str, DNSService] = {}
+        texts: dict[str, bytes] = {}
+        hosts: dict[str, list[str]] = {}
+        for record in (update.new for update in records):
+            if record.is_expired(now):
+                continue
+            if isinstance(record, DNSAddress):
+                hosts.setdefault(record.key, []).append(_literal(record))
+            elif isinstance(record, DNSService) and record.key.endswith(SERVICE):
+                services[record.key] = record
+            elif isinstance(record, DNSText):
+                texts[record.key] = record.text
+        for name, service in services.items():
+            if name in texts and service.server_key in hosts:
+                heard = tuple(hosts[service.server_key][: 4 * MAX_ADDRESSES])
+                self._note(name, Facts(service.port, texts[name], heard))
+
+
+def _literal(record: DNSAddress) -> str:
+    try:
+        ip = ipaddress.ip_address(record.address)
+    except ValueError:
+        return ""  # neither 4 nor 16 bytes: no address of anybody
+    return f"{ip}%{record.scope_id}" if record.scope_id and ip.is_link_local else str(ip)
+
+
+def _cached_facts(zc: zeroconf.Zeroconf, name: str) -> Facts | None:
+    info = zeroconf.ServiceInfo(SERVICE, name)
+    complete = info.load_from_cache(zc) and info.port is not None
+    return _facts(info) if complete else None
+
+
+def _facts(info: zeroconf.ServiceInfo) -> Facts:
+    return Facts(info.port, info.text, tuple(info.parsed_scoped_addresses()))
 
 
 def _is_removal(change: zeroconf.ServiceStateChange) -> bool:

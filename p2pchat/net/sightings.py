@@ -1,25 +1,19 @@
-"""What is believed of other people's mDNS records, and how many of them.
+"""What is believed of other people's mDNS records.
 
-Decides: which labels and records make a sighting, and what is kept of names that arrive
-faster than they are read. Does not know: zeroconf, packets or sockets (mdns). All input
-here is written by strangers.
+Decides: which labels and records make a sighting. Does not know: zeroconf, packets or
+sockets (mdns), or when it is asked (reader). All input here is written by strangers.
 """
 
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Mapping, Sequence
-from itertools import islice
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from p2pchat.net.interfaces import LocalAddress, on_link
 from p2pchat.net.lan import Sighting
 
 SERVICE: Final = "_p2pchat._tcp.local."
-
-MAX_NAMES: Final = 1024
-"""Names waiting to be read, and as many waiting to be asked for: 50,000 fake ones cost 200 KB."""
 
 MAX_ADDRESSES: Final = 8
 """Addresses announced, and taken from one sighting: more than one machine has on one LAN."""
@@ -31,38 +25,20 @@ MIN_PORT: Final = 1024
 """Below it live other programs' services, which nobody may have us dial (DI2)."""
 
 _LABEL = re.compile(r"[a-z0-9-]{1,63}\Z")
+_TAG = re.compile(rb"[0-9a-f]{%d}\Z" % (2 * TAG_BYTES))
 
 
-class Names:
-    """Names between zeroconf's threads and trio: bounded, the newest word about each.
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one packet said about a name: SRV port, raw TXT, addresses as literals."""
 
-    `note` may be called from any thread. When full the oldest name goes and `lost` says
-    so, until `recover` is called with all names of the cache.
-    """
+    port: int | None
+    text: bytes
+    heard: tuple[str, ...]
 
-    def __init__(self, limit: int = MAX_NAMES) -> None:
-        self._limit = limit
-        self._lock = threading.Lock()
-        self._waiting: dict[str, bool] = {}
-        self.lost = False
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def note(self, name: str, gone: bool) -> None:
-        """Remember that `name` appeared or changed, or said goodbye."""
-        with self._lock:
-            self._waiting.pop(name, None)
-            if len(self._waiting) >= self._limit:
-                del self._waiting[next(iter(self._waiting))]
-                self.lost = True
-            self._waiting[name] = gone
-
-    def take(self, most: int) -> list[tuple[str, bool]]:
-        """Up to `most` names with whether they are gone, the oldest first."""
-        with self._lock:
-            names = list(islice(self._waiting, most))
-            return [(name, self._waiting.pop(name)) for name in names]
+Word = Facts | Literal["look", "gone"]
+"""Heard about a name: everything at once, something worth looking up, or goodbye."""
 
 
 def label_of(name: str) -> str | None:
@@ -74,29 +50,34 @@ def label_of(name: str) -> str | None:
     return label if _LABEL.match(label) else None
 
 
-def sighting_of(
-    label: str,
-    port: int | None,
-    heard: Sequence[str],
-    text: Mapping[bytes, bytes | None],
-    local: tuple[LocalAddress, ...],
-) -> Sighting | None:
-    """The sighting these records make, or None if they are malformed or lead elsewhere.
+def sighting_of(label: str, facts: Facts, local: tuple[LocalAddress, ...]) -> Sighting | None:
+    """The sighting these facts make, or None if they are malformed or lead elsewhere.
 
     TXT: `v` a decimal number, `o` office tags as hex of 8 bytes, several with commas.
     """
-    version = text.get(b"v") or b""
+    text = _properties(facts.text)
+    version = text.get(b"v", b"")
     if not (version.isdigit() and len(version) <= 5):
         return None
     tags: list[bytes] = []
-    for part in (text.get(b"o") or b"").split(b",")[:MAX_TAGS]:
-        if re.fullmatch(rb"[0-9a-f]{%d}" % (2 * TAG_BYTES), part):
+    for part in text.get(b"o", b"").split(b",")[:MAX_TAGS]:
+        if _TAG.match(part):
             tags.append(bytes.fromhex(part.decode()))
-    if port is None or not MIN_PORT <= port <= 65535:
+    if facts.port is None or not MIN_PORT <= facts.port <= 65535:
         return None
-    reachable = dict.fromkeys(
-        filter(None, (on_link(address, local) for address in heard[: 4 * MAX_ADDRESSES]))
-    )
+    near = (on_link(address, local) for address in facts.heard[: 4 * MAX_ADDRESSES])
+    reachable = dict.fromkeys(filter(None, near))
     if not reachable:
         return None
-    return Sighting(label, tuple(reachable)[:MAX_ADDRESSES], port, int(version), tuple(tags))
+    return Sighting(label, tuple(reachable)[:MAX_ADDRESSES], facts.port, int(version), tuple(tags))
+
+
+def _properties(text: bytes) -> dict[bytes, bytes]:
+    """The `key=value` strings of a TXT record; of equal keys the first counts (RFC 6763 section 6.4)."""
+    found: dict[bytes, bytes] = {}
+    at = 0
+    while at < len(text):
+        key, _, value = text[at + 1 : at + 1 + text[at]].partition(b"=")
+        found.setdefault(key.lower(), value)
+        at += 1 + text[at]
+    return found

@@ -16,7 +16,8 @@ from p2pchat.net import mdns
 from p2pchat.net.interfaces import LocalAddress
 from p2pchat.net.lan import Announcement, Gone, NetworkChanged, Notice, NoticeBox, Sighting
 from p2pchat.net.mdns import MdnsDiscovery
-from p2pchat.net.sightings import MAX_NAMES, SERVICE
+from p2pchat.net.reader import MAX_NAMES
+from p2pchat.net.sightings import SERVICE
 from tests.kit.contract import labels, tags_at, until
 
 LO1 = LocalAddress("lo", 1, "127.0.0.1", 8)
@@ -157,7 +158,7 @@ async def test_refresh_asks_and_announces_again(monkeypatch: pytest.MonkeyPatch)
         await soon(lambda: bool(alice.sightings()))
         session = discovery._session
         assert session is not None
-        session._seen.clear()
+        session.reader._seen.clear()
         discovery.refresh()
         await soon(lambda: len(alice.sightings()) == 2)
         for _ in range(100):
@@ -172,16 +173,14 @@ async def test_ten_thousand_fake_names_cost_bounded_memory_and_hide_nobody() -> 
         session = discovery._session
         assert session is not None
         for n in range(10_000):
-            session._names.note(f"fake-{n}.{SERVICE}", False)
-        assert len(session._names) == MAX_NAMES
-        session._wake.set()
+            session.reader.note(f"fake-{n}.{SERVICE}", "look")
+        assert len(session.reader.names) == MAX_NAMES
         async with running(bob, "bob"):
             await soon(lambda: labels(alice.notices) == ["bob"])
-            assert len(session._incomplete) <= MAX_NAMES
+            assert len(session.reader._incomplete) <= MAX_NAMES
             for n in range(10_000):
-                session._names.note(f"fake-{n}.{SERVICE}", True)
-            session._wake.set()
-            await soon(lambda: len(session._names) == 0)
+                session.reader.note(f"fake-{n}.{SERVICE}", "gone")
+            await soon(lambda: len(session.reader.names) == 0)
         await soon(lambda: Gone("bob") in alice.notices)
 
 

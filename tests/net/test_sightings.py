@@ -6,12 +6,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2pchat.net import sightings
 from p2pchat.net.interfaces import LocalAddress
 from p2pchat.net.lan import Sighting
-from p2pchat.net.sightings import MAX_ADDRESSES, MAX_TAGS, SERVICE, Names, label_of, sighting_of
+from p2pchat.net.sightings import MAX_ADDRESSES, MAX_TAGS, SERVICE, Facts, label_of
 
 LOCAL = (LocalAddress("eth0", 2, "192.168.1.2", 24), LocalAddress("eth0", 2, "fe80::2", 64))
 TEXT: dict[bytes, bytes | None] = {b"v": b"1", b"o": b"0011223344556677"}
+
+
+def sighting_of(
+    label: str,
+    port: int | None,
+    heard: list[str],
+    text: dict[bytes, bytes | None],
+    local: tuple[LocalAddress, ...],
+) -> Sighting | None:
+    record = b""
+    for key, value in text.items():
+        pair = key if value is None else key + b"=" + value
+        record += bytes([min(len(pair), 255)]) + pair[:255]
+    return sightings.sighting_of(label, Facts(port, record, tuple(heard)), local)
+
+
 TAG = bytes.fromhex("0011223344556677")
 
 
@@ -85,16 +102,14 @@ def test_labels_hold_nothing_that_could_hurt_a_terminal_or_a_log(name: str, labe
     assert label_of(name) == label
 
 
-def test_names_are_bounded_and_say_when_one_was_lost() -> None:
-    names = Names(limit=10)
-    for n in range(10):
-        names.note(f"n{n}", False)
-    names.note("n0", True)
-    assert not names.lost
-    assert len(names) == 10
-    names.note("new", False)
-    assert names.lost
-    assert len(names) == 10
-    assert names.take(2) == [("n2", False), ("n3", False)]
-    assert names.take(100)[-2:] == [("n0", True), ("new", False)]
-    assert names.take(5) == []
+@given(st.binary(max_size=600))
+def test_any_text_record_is_read_without_a_word(text: bytes) -> None:
+    sightings.sighting_of("abc", Facts(26700, text, ("192.168.1.3",)), LOCAL)
+
+
+def test_of_two_equal_keys_the_first_counts_and_case_does_not() -> None:
+    seen = sightings.sighting_of(
+        "abc", Facts(26700, b"\x03V=7\x03v=8\x00\x01x\xffv=9", ("192.168.1.3",)), LOCAL
+    )
+    assert seen is not None
+    assert seen.version == 7
