@@ -29,6 +29,7 @@ class Context:
     """Everything a command works on. `values` are those of its row in the table."""
 
     def __init__(self, parsed: Parsed, environ: Mapping[str, str], out: Output) -> None:
+        self._parsed = parsed
         self.values = parsed.values
         self.no_input = parsed.no_input
         self.home = parsed.home
@@ -116,6 +117,10 @@ class Context:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    def another(self) -> Context:
+        """The same command with a connection of its own, for another thread."""
+        return Context(self._parsed, self.environ, self.out)
 
     # -- the user ------------------------------------------------------------------------
 

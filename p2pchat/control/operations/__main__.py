@@ -25,8 +25,12 @@ so whatever a command can do, a script can do.
     ← {"jsonrpc":"2.0","id":1,"result":{"id":"9f…","room":"41…","state":"queued"}}
 
 Unknown and ill-typed parameters are refused with `usage`. Ids are lower-case hex, times
-in answers RFC 3339 UTC, times in parameters ms since 1970. A failure carries `kind`,
-`message` and `hint`, and `result` where part of the work was done.
+in answers RFC 3339 UTC, times in parameters ms since 1970. A failure is
+`{"code","message","data":{"kind","hint"}}`, `code` being the exit code of the command, and
+`data.result` what was done all the same. `listen` is asked for with the method
+`subscribe`, which answers `{"subscription":N}`; what happens then comes as
+`{"jsonrpc":"2.0","method":"event","params":{"subscription":N,"event":{…}}}` until
+`unsubscribe` with that number, or a last `end`.
 """
 
 
