@@ -17,7 +17,18 @@ from typing import Final
 from p2pchat.engine import inputs as happened
 from p2pchat.engine import keys, log, outbox, peers, people, receive, rooms, sas, sync, talk, trust, views
 from p2pchat.engine.context import Batch, Cache, Context, Link, Live, Me, Waiter
-from p2pchat.engine.inputs import CloseLink, Effect, FeedGrew, FromPeer, Input, LinkUp, Reply, Send, Tell
+from p2pchat.engine.inputs import (
+    CloseLink,
+    Effect,
+    FeedGrew,
+    FromPeer,
+    Input,
+    LinkUp,
+    Refuse,
+    Reply,
+    Send,
+    Tell,
+)
 from p2pchat.engine.ports import Entropy, Ledger
 from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat.ids import DeviceId, RoomId
@@ -428,7 +439,10 @@ def _add_peer(ctx: Context, command: happened.AddPeer) -> None:
 
 def _confirm_sas(ctx: Context, command: happened.ConfirmSas) -> None:
     account = talk.account_of(ctx, command.target)
-    sas.confirm(ctx, account, command.digits)
+    wrong = sas.confirm(ctx, account, command.digits)
+    if wrong is not None:
+        ctx.out.append(Refuse(command.request, wrong))
+        return
     trust.mark_verified(ctx, account)
     ctx.out.append(Tell("peer", account))
     ctx.out.append(Reply(command.request, {"account": account.hex(), "trust": "verified"}))

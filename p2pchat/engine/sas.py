@@ -73,22 +73,21 @@ def revealed(ctx: Context, link: Link, message: SasReveal) -> None:
             ctx.out.append(Reply(request, {"sas": digits}))
 
 
-def confirm(ctx: Context, account: AccountId, digits: str) -> None:
-    """The user names the digits the other side shows; CommandError 6 unless they match."""
-    current = ctx.live.sas.pop(account, None)  # one attempt
+def confirm(ctx: Context, account: AccountId, digits: str) -> CommandError | None:
+    """The user names the digits the other side shows; None if they match.
+
+    What is wrong is returned and not raised, because a refusal that is raised undoes the
+    transaction and with it the one attempt that was just used up.
+    """
+    current = ctx.live.sas.pop(account, None)
     name = names.shown(ctx, account)
     if current is None or not current.digits or current.until < ctx.now.mono:
-        raise CommandError(
-            "timeout",
-            f"no comparison with {name!r} is under way",
-            f"start one: `p2pchat trust verify {name} --sas`",
-        )
+        hint = f"start one: `p2pchat trust verify {name} --sas`"
+        return CommandError("timeout", f"no comparison with {name!r} is under way", hint)
     if "".join(digits.split()) != current.digits:
-        raise CommandError(
-            "key_mismatch",
-            f"the digits {digits!r} do not match: somebody may sit between you and {name!r}",
-            "tell nobody anything there; compare in person",
-        )
+        text = f"the digits {digits!r} do not match: somebody may sit between you and {name!r}"
+        return CommandError("key_mismatch", text, "nothing was changed; compare the safety number in person")
+    return None
 
 
 def _current(ctx: Context, link: Link) -> Sas:
