@@ -19,7 +19,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final, Protocol
 
-from p2pchat.errors import LocalProtocolError
+from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat.ids import ID_BYTES
 from p2pchat.model import WeekRow
 from p2pchat.wire.limits import MAX_WEEK_CACHE
@@ -300,13 +300,15 @@ class WeekItems:
 
 
 def salted(items: Iterable[Item], salt: bytes) -> tuple[VectorItems, dict[bytes, bytes]]:
-    """Items under ids hashed with `salt` (1 to 64 bytes), and the way back to the real ids.
+    """Items under ids hashed with `salt`, and the way back to the real ids.
+
+    The salt comes from whoever asked first; RemoteProtocolError unless it has 1 to 64 bytes.
 
     Ids are hashes their author can choose among, so somebody could search for sets
     whose plain sums agree though they differ; not so under a salt drawn afterwards.
     """
-    if not salt:
-        raise LocalProtocolError("no salt")
+    if not 0 < len(salt) <= hashlib.blake2b.MAX_KEY_SIZE:
+        raise RemoteProtocolError(f"salt of {len(salt)} bytes")
     real: dict[bytes, bytes] = {}
     hashed: list[Item] = []
     for ms, id in items:

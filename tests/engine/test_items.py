@@ -26,7 +26,7 @@ from p2pchat.engine.items import (
     unpack,
     week_of,
 )
-from p2pchat.errors import LocalProtocolError
+from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat.model import WeekRow
 from p2pchat.wire.negentropy import INFINITY, Bound
 from tests.engine.weeks import rows_of
@@ -178,5 +178,6 @@ def test_salted_ids_lead_back_and_change_with_the_salt() -> None:
     assert not set(hidden.ids(0, 50)) & set(other.ids(0, 50))
     expected = hashlib.blake2b(items[0][1], key=b"a" * 32, digest_size=32).digest()
     assert hidden.item(0) == (items[0][0], expected)
-    with pytest.raises(LocalProtocolError, match="no salt"):
-        salted(items, b"")
+    for wrong in (b"", b"s" * 65):
+        with pytest.raises(RemoteProtocolError, match="salt of"):
+            salted(items, wrong)
