@@ -26,7 +26,7 @@ MAX_SLICE_CHARS: Final = 200_000
 """Text per slice: the loop's time, whatever the messages' length."""
 
 _TODO: Final = (
-    "SELECT m.pk, m.place, e.id, m.text FROM message m JOIN event e ON e.pk = m.pk"
+    "SELECT m.pk, m.place, e.id, m.text FROM message m INDEXED BY message_todo JOIN event e ON e.pk = m.pk"
     " WHERE m.doc IS NULL AND m.text IS NOT NULL AND m.hidden = 0 AND m.state NOT IN (1, 2) LIMIT ?"
 )
 

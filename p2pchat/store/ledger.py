@@ -23,7 +23,7 @@ from sqlite_utils import Database
 from p2pchat.errors import ArchiveError, LocalProtocolError
 from p2pchat.store import schema
 from p2pchat.store.check import problems
-from p2pchat.store.core import Core
+from p2pchat.store.core import Core, Names
 from p2pchat.store.events import Events
 from p2pchat.store.fulltext import FullText
 from p2pchat.store.items import Items
@@ -87,6 +87,11 @@ class Ledger:
     def connection(self) -> sqlite3.Connection:
         """For readers of an archive in memory, and for tests."""
         return self._conn
+
+    @property
+    def names(self) -> Names:
+        """The numbers of ids, for readers of an archive in memory."""
+        return self._core.names
 
     @property
     def in_memory(self) -> bool:
