@@ -175,7 +175,6 @@ def _option(option: Opt) -> Any:
         help=help,
         metavar=option.metavar or None,
         show_default=False,
-        is_flag=True if option.kind == "flag" else None,
         callback=_choice(option) if option.choices else None,
     )
 

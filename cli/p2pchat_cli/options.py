@@ -146,7 +146,7 @@ COMMANDS: Final = (
             Opt(("--urgent",), "Mark it urgent.", "flag"),
             Opt(("--at",), f"Send it then: {_TIME} (ahead).", metavar="TIME"),
             Opt(("--key",), "The same key is sent once and gives the same id.", metavar="K"),
-            Opt(("--wait",), "Return only when it is there.", choices=("delivered", "read")),
+            Opt(("--wait",), "Return only when it is there.", metavar="STATE", choices=("delivered", "read")),
             _TIMEOUT,
         ),
     ),

@@ -149,7 +149,8 @@ def convert(option: Opt, text: str, source: str) -> str | int | float:
                 raise CommandError("usage", f"{source} cannot be {text!r}", "give seconds, as 2.5")
             return number
     except ValueError:
-        raise CommandError("usage", f"{source} takes a number, not {text!r}") from None
+        hint = "a whole number" if option.kind == "int" else "give seconds, as 2.5"
+        raise CommandError("usage", f"{source} takes a number, not {text!r}", hint) from None
     return text
 
 
