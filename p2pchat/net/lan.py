@@ -72,7 +72,8 @@ class Sighting:
     """Somebody announces the program. A hint by anyone who can send a packet, never trust.
 
     `addresses` are literals on a network we are attached to, best first; `port` ≥ 1024;
-    `office_tags` 8 bytes each. A repeat with the same `label` replaces the earlier one.
+    `office_tags` 8 bytes each. A repeat with the same `label` replaces the earlier one; an equal
+    repeat says that its sender has just announced himself again, as when his network is back.
     """
 
     label: str

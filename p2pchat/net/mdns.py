@@ -24,8 +24,14 @@ from typing import Final
 import trio
 import zeroconf
 
-# the library exports these three at its top without listing them
-from zeroconf import DNSAddress, DNSService, DNSText  # type: ignore[attr-defined]
+# the library exports these at its top without listing them
+from zeroconf import (  # type: ignore[attr-defined]
+    DNSAddress,
+    DNSOutgoing,
+    DNSQuestion,
+    DNSService,
+    DNSText,
+)
 
 from p2pchat.net.interfaces import POLL_S, LocalAddress, Scan, Watch, scanner
 from p2pchat.net.lan import (
@@ -53,6 +59,9 @@ Known answers go along, so that nobody answers unless somebody was missed."""
 
 REFRESH_S: Final = 5.0
 """At most one `refresh` is carried out in this time, however many links return at once."""
+
+_QUERY, _PTR, _IN = 0, 12, 1
+"""Header flags of a question, record type PTR, class IN (RFC 1035 sections 4.1.1, 3.2)."""
 
 MAX_ASKING: Final = 16
 ASK_S: Final = 3.0
@@ -278,26 +287,22 @@ class _Session:
             self.reader.note(name.lower(), "gone" if _is_removal(state_change) else "look")
 
         def start() -> None:
-            before = self._browser
-            if before is not None and len(_cached_names(zc)) > MAX_NAMES:
-                return  # a flood: questions would carry all its names as known answers
-            # a new browser asks at 0, 1, 5 and 14 s and repeats what the cache holds
+            # asks at 0, 1, 5 and 14 s, then only for what is about to expire
             self._browser = zeroconf.ServiceBrowser(zc, SERVICE, handlers=[heard])
-            if before is not None:
-                before.cancel()
             if self._closed:  # cancelled meanwhile: nobody else will stop its thread
                 self._browser.cancel()
 
         zc.add_listener(_PacketReader(self.reader.note), None)
+        await self._call(start)
         pause, longest = ASK_AGAIN_S
         while True:
-            await self._call(start)
             self._again = trio.Event()
             await trio.sleep(REFRESH_S)
             with trio.move_on_after(pause):
                 await self._again.wait()
             if self._again.is_set() and self._announcement is not None:
                 await self._republish(zc, self._announcement, self._tag_now(self._announcement))
+            await self._call(lambda: _ask_once(zc))
             pause = ASK_AGAIN_S[0] if self._again.is_set() else min(longest, 2 * pause)
 
     async def _resolve(self, zc: zeroconf.Zeroconf) -> None:
@@ -346,6 +351,21 @@ def _literal(record: DNSAddress) -> str:
     except ValueError:
         return ""  # neither 4 nor 16 bytes: no address of anybody
     return f"{ip}%{record.scope_id}" if record.scope_id and ip.is_link_local else str(ip)
+
+
+def _ask_once(zc: zeroconf.Zeroconf) -> None:
+    """Ask everybody who is there, with those we know as answers nobody need repeat.
+
+    After a flood nothing is asked: the question would carry all its names.
+    """
+    now = zeroconf.current_time_millis()
+    known = [r for r in zc.cache.get_all_by_details(SERVICE, _PTR, _IN) if not r.is_stale(now)]
+    if len(known) <= MAX_NAMES:
+        question = DNSOutgoing(_QUERY)
+        question.add_question(DNSQuestion(SERVICE, _PTR, _IN))
+        for record in known:
+            question.add_answer_at_time(record, now)
+        zc.send(question)
 
 
 def _cached_facts(zc: zeroconf.Zeroconf, name: str) -> Facts | None:

@@ -25,6 +25,11 @@ MAX_NAMES: Final = 1024
 MAX_SEEN: Final = 2048
 """Last sighting per label, so that a repeat is not told twice: four times an office of 500."""
 
+REPEAT_S: Final = 5.0
+"""An announcement heard again after this long is told again, though nothing in it changed:
+its sender has just found the network (back), which is the moment to dial. An announcement
+is three packets in half a second."""
+
 NAMES_PER_STEP: Final = 32
 STEP_S: Final = 0.016
 """At most 2,000 names a second are read from the cache, 32 at a time (≤ 3 ms of the loop)."""
@@ -77,7 +82,7 @@ class Reader:
         self._wake = trio.Event()
         self._incomplete: dict[str, None] = {}
         self._ask = trio.Event()
-        self._seen: dict[str, Sighting] = {}
+        self._seen: dict[str, tuple[Sighting, float]] = {}
 
     def note(self, name: str, word: Word) -> None:
         """A word about a full service name in lower case. Called from any thread."""
@@ -129,7 +134,7 @@ class Reader:
         else:
             facts = facts_of(name) if word == "look" else word
             if facts is not None:
-                self.tell(name, facts)
+                self.tell(name, facts, heard_now=word != "look")
             elif label not in self._seen:
                 self._incomplete.pop(name, None)
                 if len(self._incomplete) >= MAX_NAMES:
@@ -147,17 +152,19 @@ class Reader:
         del self._incomplete[name]
         return name
 
-    def tell(self, name: str, facts: Facts) -> None:
-        """Pass a sighting on if the facts make one and it is news."""
+    def tell(self, name: str, facts: Facts, *, heard_now: bool = False) -> None:
+        """Pass a sighting on if the facts make one and it is news, or a repeat worth telling."""
         self._incomplete.pop(name, None)
         label = label_of(name)
-        if label is None:
+        sighting = sighting_of(label, facts, self._local) if label is not None else None
+        if label is None or sighting is None:
             return
-        sighting = sighting_of(label, facts, self._local)
-        if sighting is None or self._seen.get(label) == sighting:
+        now = trio.current_time()
+        known, told_at = self._seen.get(label, (None, now))
+        if known == sighting and not (heard_now and now - told_at >= REPEAT_S):
             return
         self._seen.pop(label, None)
         if len(self._seen) >= MAX_SEEN:
             del self._seen[next(iter(self._seen))]
-        self._seen[label] = sighting
+        self._seen[label] = sighting, now
         self._box.put(sighting)

@@ -373,7 +373,7 @@ class FakeHost:
 
     def refresh(self) -> None:
         """See lan.Discovery."""
-        self.hub.announce(self)
+        self.hub.announce(self, anew=True)
         self.hub.look_from(self)
 
     def discovery_state(self) -> DiscoveryState:

@@ -12,7 +12,7 @@ import pytest
 import trio
 import zeroconf
 
-from p2pchat.net import mdns
+from p2pchat.net import mdns, reader
 from p2pchat.net.interfaces import LocalAddress
 from p2pchat.net.lan import Announcement, Gone, NetworkChanged, Notice, NoticeBox, Sighting
 from p2pchat.net.mdns import MdnsDiscovery
@@ -151,18 +151,28 @@ async def test_a_library_that_fails_is_started_again(monkeypatch: pytest.MonkeyP
 
 
 async def test_refresh_asks_and_announces_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A switch joined two halves; nobody's interface changed. Forgotten records come again."""
+    """A switch joined two halves of an office; nobody's interface changed."""
     monkeypatch.setattr(mdns, "REFRESH_S", 0.1)
+    monkeypatch.setattr(reader, "REPEAT_S", 0.0)
     alice, bob = Machine(), Machine()
-    async with running(alice, None) as discovery, running(bob, "bob"):
+    async with running(alice, None) as asking, running(bob, "bob") as announcing:
         await soon(lambda: bool(alice.sightings()))
-        session = discovery._session
+        await trio.sleep(1)  # the rest of bob's first announcement
+        before = len(alice.sightings())
+        announcing.refresh()
+        await soon(lambda: len(alice.sightings()) > before)
+        await trio.sleep(1)
+        before = len(alice.sightings())
+        session = asking._session
         assert session is not None
-        session.reader._seen.clear()
-        discovery.refresh()
-        await soon(lambda: len(alice.sightings()) == 2)
+        zc = session._zc
+        assert zc is not None
+        assert zc.loop is not None
+        # as if bob had never been heard, else he is among the known answers and stays silent
+        zc.loop.call_soon_threadsafe(zc.cache.async_remove_records, zc.cache.entries_with_name(SERVICE))
         for _ in range(100):
-            discovery.refresh()
+            asking.refresh()
+        await soon(lambda: len(alice.sightings()) > before)
 
 
 async def test_ten_thousand_fake_names_cost_bounded_memory_and_hide_nobody() -> None:

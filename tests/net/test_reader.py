@@ -7,7 +7,7 @@ import trio
 
 from p2pchat.net.interfaces import LocalAddress
 from p2pchat.net.lan import Gone, Notice, NoticeBox, Sighting
-from p2pchat.net.reader import MAX_NAMES, MAX_SEEN, Names, Reader
+from p2pchat.net.reader import MAX_NAMES, MAX_SEEN, REPEAT_S, Names, Reader
 from p2pchat.net.sightings import SERVICE, Facts
 
 LOCAL = (LocalAddress("eth0", 2, "192.168.1.2", 24),)
@@ -66,6 +66,23 @@ async def test_news_is_told_once_and_changes_again(
     assert desk.told[-1] == Gone("bob")
     assert desk.labels() == ["bob", "bob"]
     assert desk.reader.heard_self
+
+
+async def test_who_announces_himself_again_is_told_again(
+    desk: Desk, autojump_clock: trio.testing.MockClock
+) -> None:
+    for _ in range(3):
+        desk.cache[name("bob")] = FACTS
+        desk.reader.note(name("bob"), FACTS)
+        await desk.work(0.2)
+    assert desk.labels() == ["bob"]
+    await trio.sleep(REPEAT_S)
+    desk.reader.note(name("bob"), "look")  # our own question, not his announcement
+    await desk.work(0.2)
+    assert desk.labels() == ["bob"]
+    desk.reader.note(name("bob"), FACTS)
+    await desk.work(0.2)
+    assert desk.labels() == ["bob", "bob"]
 
 
 async def test_records_that_are_missing_are_asked_for(
