@@ -119,7 +119,8 @@ class Network:
 
     `ipv4` and `ipv6`: which routable addresses machines get. With `ipv6` False there is
     no IPv6 at all, not even link-local. `plugged` False leaves every cable out, for
-    daemons that start before the network does.
+    daemons that start before the network does. `namespace` is where the switches are: a
+    packet capture there sees every cable.
     """
 
     def __init__(self, count: int, *, ipv4: bool = True, ipv6: bool = True, plugged: bool = True) -> None:
@@ -129,7 +130,7 @@ class Network:
         self.plugged = plugged
         self.hosts = [Host(self, number) for number in range(count)]
         self._switches: list[int] = []
-        self._home = f"{self.name}sw"
+        self.namespace = f"{self.name}sw"
 
     def __enter__(self) -> Network:
         try:
@@ -164,12 +165,12 @@ class Network:
                 break
             while any(host.pids() for host in mine) and time.monotonic() < deadline:
                 time.sleep(0.02)  # real processes: no clock to hand in
-        for namespace in [host.namespace for host in mine] + [self._home] * (self._home in there):
+        for namespace in [host.namespace for host in mine] + [self.namespace] * (self.namespace in there):
             ip("netns", "delete", namespace)
 
     def switch(self, *words: str) -> None:
         """`ip WORDS…` where the switches are."""
-        ip("-n", self._home, *words)
+        ip("-n", self.namespace, *words)
 
     def need_switch(self, number: int) -> None:
         """Make switch `number` unless it is there."""
@@ -187,7 +188,7 @@ class Network:
         return bool(pids)
 
     def _make(self) -> None:
-        ip("netns", "add", self._home)
+        ip("netns", "add", self.namespace)
         self.need_switch(0)
         state = "up" if self.plugged else "down"
         cables = []
@@ -196,7 +197,7 @@ class Network:
             port = f"h{host.number}eth0"
             cables.append(f"link add {port} type veth peer eth0 netns {host.namespace}")
             cables.append(f"link set {port} master sw0 {state}")
-        ip("-n", self._home, "-batch", "-", batch="\n".join(cables))
+        ip("-n", self.namespace, "-batch", "-", batch="\n".join(cables))
         for host in self.hosts:
             self._settle(host)
 

@@ -1,0 +1,442 @@
+"""The real program on real machines: an office of namespaces, each with its own home.
+
+Decides: how a command and a daemon are run on one machine, killed, waited for and always
+ended; how packets are captured and what a capture is searched for. Does not know: any test.
+
+    with office(3, tmp_path) as (net, (ann, bob, cyn)):
+        ann.up(), bob.up()
+        meet(ann, bob)
+        ann.p2pchat("send", "bob", "hello", "--wait", "delivered")
+
+Everything here is real time: each wait asks the program until a deadline passes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol, TypeVar
+
+from p2pchat.control.client import connect
+from p2pchat.errors import CommandError
+from p2pchat.paths import Profile, profile
+from tests.kit.netns import Host, Network
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+NAMES: Final = ("ann", "bob", "cyn", "dan")
+
+COMMAND_S: Final = 60.0
+"""How long one command may take; nothing may hang a gate."""
+
+MEET_S: Final = 15.0
+"""How long two daemons may take to find each other on a loaded machine of two cores."""
+
+POLL_S: Final = 0.05
+
+T = TypeVar("T")
+
+
+def until(probe: Callable[[], T], timeout_s: float, what: str) -> T:
+    """Ask until the answer is truthy; AssertionError with `what` and the last answer if it is not."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"{what}: not within {timeout_s:g} s; last seen: {answer!r}")
+        time.sleep(POLL_S)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What a command sees: this checkout, a home of its own, no setting of the user."""
+    found = {key: value for key, value in os.environ.items() if not key.startswith("P2PCHAT_")}
+    path = os.pathsep.join((str(ROOT), str(ROOT / "cli")))
+    return {**found, "HOME": str(home.parent), "PYTHONPATH": path, "NO_COLOR": "1"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The object on stdout; AssertionError if it is none or not pure ASCII."""
+        assert self.out.isascii(), self.out
+        value = json.loads(self.out)
+        assert isinstance(value, dict)
+        assert value["schema"] == 1
+        return value
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The `error` of a failed command."""
+        error = self.json["error"]
+        assert error["code"] == self.code, self.out
+        assert isinstance(error, dict)
+        return error
+
+
+class Place(Protocol):
+    """Where commands run: a namespace, or this machine as it is."""
+
+    def command(self, *argv: str | os.PathLike[str]) -> list[str]:
+        """`argv` as a command that runs there."""
+
+
+class Here:
+    """This machine, without a namespace."""
+
+    def command(self, *argv: str | os.PathLike[str]) -> list[str]:
+        """`argv` itself."""
+        return [os.fspath(word) for word in argv]
+
+
+class Machine:
+    """One profile on one machine; a context manager that leaves no process behind."""
+
+    def __init__(self, place: Place, home: Path, name: str) -> None:
+        self.place = place
+        self.home = home
+        self.name = name
+        self.profile: Profile = profile(home)
+        self.pid: int | None = None
+        self.options: tuple[str, ...] = ()
+        self._running: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._running:
+            if process.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            process.wait(COMMAND_S)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+        self.kill()
+
+    # -- commands ------------------------------------------------------------------------
+
+    def argv(self, *words: str) -> list[str]:
+        """The command line of `p2pchat --json WORDS…` for this profile, on its machine."""
+        program = (sys.executable, "-m", "p2pchat_cli", "--home", os.fspath(self.home), "--json")
+        return self.place.command(*program, *words)
+
+    def attempt(self, *words: str, timeout_s: float = COMMAND_S, stdin: str | None = None) -> Answer:
+        """Run one command to its end, whatever that is."""
+        done = subprocess.run(
+            self.argv(*words),
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            env=environment(self.home),
+            timeout=timeout_s,
+            check=False,
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def p2pchat(self, *words: str, timeout_s: float = COMMAND_S, stdin: str | None = None) -> dict[str, Any]:
+        """One command that must succeed: its JSON."""
+        answer = self.attempt(*words, timeout_s=timeout_s, stdin=stdin)
+        assert answer.code == 0, f"{self.name}: {' '.join(words)}: exit {answer.code}\n{answer}\n{self.log()}"
+        return answer.json
+
+    def lines(self, *words: str, timeout_s: float = COMMAND_S) -> list[dict[str, Any]]:
+        """One command that prints a stream and ends well: its objects."""
+        answer = self.attempt(*words, timeout_s=timeout_s)
+        assert answer.code == 0, answer
+        return [json.loads(line) for line in answer.out.splitlines()]
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """A command that goes on beside the test (`listen`); ended with this machine."""
+        process = subprocess.Popen(
+            self.argv(*words),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(self.home),
+            start_new_session=True,
+        )
+        self._running.append(process)
+        return process
+
+    def ask(self, operation: str, timeout_s: float = COMMAND_S, **params: Any) -> Any:
+        """One operation straight over the control socket: the cheap way to ask again and again."""
+        with connect(self.profile) as client:
+            return client.call(operation, params, timeout_s)
+
+    # -- the daemon ----------------------------------------------------------------------
+
+    def up(self, *options: str) -> dict[str, Any]:
+        """Start the daemon under this machine's name, with `options` now and at later starts."""
+        if options:
+            self.options = options
+        answer = self.p2pchat("up", "--name", self.name, *self.options)
+        self.pid = answer["daemon"]["pid"]
+        return answer
+
+    def kill(self) -> None:
+        """SIGKILL the daemon and wait until the kernel has taken it down. Without one: nothing."""
+        pid, self.pid = self.pid, None
+        if pid is None:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: not alive(pid), 10, f"process {pid} is gone")
+
+    def down(self) -> dict[str, Any]:
+        """Stop the daemon as a user does."""
+        answer = self.p2pchat("down")
+        pid, self.pid = self.pid, None
+        if pid is not None:
+            until(lambda: not alive(pid), 10, f"process {pid} is gone")
+        return answer
+
+    def log(self) -> str:
+        """The end of the daemon's log, for a failed test."""
+        try:
+            return self.profile.log.read_text("utf-8", "replace")[-4000:]
+        except FileNotFoundError:
+            return "(no log)"
+
+    # -- what it says --------------------------------------------------------------------
+
+    def me(self) -> dict[str, Any]:
+        """`me` of status."""
+        me = self.ask("status")["me"]
+        assert isinstance(me, dict)
+        return me
+
+    def peer(self, other: Machine | str) -> dict[str, Any] | None:
+        """What `peers` says about the one called so; None if nothing."""
+        name = other if isinstance(other, str) else other.name
+        for entry in self.ask("peers.list", all=True)["peers"]:
+            if entry["name"] == name:
+                assert isinstance(entry, dict)
+                return entry
+        return None
+
+    def sees(self, other: Machine | str) -> bool:
+        """Is it shown as connected?"""
+        entry = self.peer(other)
+        return entry is not None and entry["connected"]
+
+    def history(self, other: Machine | str) -> list[dict[str, Any]]:
+        """The whole conversation, oldest first, by `history --tail all`."""
+        name = other if isinstance(other, str) else other.name
+        messages = self.p2pchat("history", name, "--tail", "all")["messages"]
+        assert isinstance(messages, list)
+        return messages
+
+    def texts(self, other: Machine | str, *, mine: bool | None = None) -> list[str]:
+        """The texts of that conversation; `mine` chooses those of one side."""
+        return [one["text"] for one in self.history(other) if mine is None or one["mine"] is mine]
+
+    def send(self, other: Machine | str, text: str, *more: str) -> dict[str, Any]:
+        """`send`; its JSON."""
+        return self.p2pchat("send", other if isinstance(other, str) else other.name, text, *more)
+
+    def waiting(self) -> int:
+        """How many own messages wait in the queue."""
+        return int(self.ask("status")["queue"]["waiting"])
+
+
+def alive(pid: int) -> bool:
+    """Does this process run? One that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def meet(*machines: Machine, timeout_s: float = MEET_S) -> None:
+    """Wait until each is connected to every other."""
+    for one in machines:
+        for other in machines:
+            if one is not other:
+                until(lambda a=one, b=other: a.sees(b), timeout_s, f"{one.name} sees {other.name}")  # type: ignore[misc]
+
+
+def integrity(machine: Machine) -> list[str]:
+    """What SQLite finds wrong with a stopped machine's archive; empty if nothing."""
+    conn = sqlite3.connect(machine.profile.archive)
+    try:
+        return [row[0] for row in conn.execute("PRAGMA integrity_check") if row[0] != "ok"]
+    finally:
+        conn.close()
+
+
+@contextmanager
+def office(
+    count: int,
+    folder: Path,
+    *,
+    names: Sequence[str] = NAMES,
+    ipv4: bool = True,
+    ipv6: bool = True,
+    plugged: bool = True,
+) -> Iterator[tuple[Network, list[Machine]]]:
+    """`count` machines on one switch, their homes below `folder`, no daemon started yet."""
+    with ExitStack() as stack:
+        net = stack.enter_context(Network(count, ipv4=ipv4, ipv6=ipv6, plugged=plugged))
+        machines = [
+            stack.enter_context(Machine(host, folder / name / "home", name))
+            for host, name in zip(net.hosts, names, strict=False)
+        ]
+        for machine in machines:
+            machine.home.parent.mkdir(parents=True, exist_ok=True)
+        yield net, machines
+
+
+def host_of(machine: Machine) -> Host:
+    """The namespace a machine of an office lives in."""
+    assert isinstance(machine.place, Host)
+    return machine.place
+
+
+# -- numbered messages -------------------------------------------------------------------
+
+
+class Stream:
+    """Numbered messages from one machine to another, sent one after the other in a thread.
+
+    Each is sent by `send` with a key of its own; one that got no answer because the daemon
+    died is sent again under the same key, as the command does. `acknowledged` holds
+    (number, id) in order, of those that got an id.
+    """
+
+    def __init__(self, sender: Machine, to: str, label: str, *, pause_s: float = 0.02) -> None:
+        self.sender = sender
+        self.to = to
+        self.label = label
+        self.pause_s = pause_s
+        self.acknowledged: list[tuple[int, str]] = []
+        self.failed: list[CommandError] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def text(self, number: int) -> str:
+        """The text of message `number`."""
+        return f"{self.label} {number:05d}"
+
+    def __enter__(self) -> Stream:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> int:
+        """Send no more; how many were acknowledged. The one under way is finished first."""
+        self._stop.set()
+        self._thread.join(COMMAND_S)
+        assert not self._thread.is_alive(), f"{self.label}: a send hangs"
+        return len(self.acknowledged)
+
+    def reach(self, count: int, timeout_s: float = 30.0) -> None:
+        """Wait until so many are acknowledged."""
+        until(
+            lambda: len(self.acknowledged) >= count,
+            timeout_s,
+            f"{self.label}: {count} sent {self.failed[-1:]}",
+        )
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stop.is_set():
+            try:
+                params = {"target": self.to, "text": self.text(number), "key": f"{self.label}-{number}"}
+                answer = self.sender.ask("send", 10.0, **params)
+            except CommandError as error:  # no daemon just now: the same number again
+                self.failed.append(error)
+                if error.kind not in ("no_daemon", "internal", "timeout", "disk_full"):
+                    raise
+                self._stop.wait(0.1)
+                continue
+            self.acknowledged.append((number, answer["id"]))
+            number += 1
+            self._stop.wait(self.pause_s)
+
+    def arrived(self, machine: Machine, peer: str) -> bool:
+        """Is everything acknowledged there?"""
+        there = {one["id"] for one in machine.history(peer)}
+        return all(id in there for _, id in self.acknowledged)
+
+    def check(self, machine: Machine, peer: str) -> None:
+        """Every acknowledged message is there once, in the order sent; of others at most the last."""
+        got = [one for one in machine.history(peer) if (one["text"] or "").startswith(self.label + " ")]
+        numbers = [int(one["text"].rpartition(" ")[2]) for one in got]
+        assert numbers == sorted(set(numbers)), f"doubled or reordered: {numbers}"
+        ids = {int(one["text"].rpartition(" ")[2]): one["id"] for one in got}
+        lost = [number for number, id in self.acknowledged if ids.get(number) != id]
+        assert not lost, f"lost of {len(self.acknowledged)}: {lost[:20]}"
+        assert len(numbers) <= len(self.acknowledged) + 1
+
+
+# -- what goes over the cable ------------------------------------------------------------
+
+
+@contextmanager
+def capture(net: Network, path: Path) -> Iterator[None]:
+    """Every packet on every switch of `net`, raw, into the file `path`."""
+    # -Z root: without it tcpdump gives up its rights, and with them the folder of the test
+    words = ("tcpdump", "-i", "any", "-s", "0", "-U", "-Z", "root", "-w", os.fspath(path))
+    process = subprocess.Popen(
+        ["ip", "netns", "exec", net.namespace, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        while "listening on" not in (line := process.stderr.readline()):
+            assert line, "tcpdump ended at once"
+        yield
+        time.sleep(0.2)  # what is on its way through the kernel's ring to the file
+    finally:
+        process.terminate()
+        process.stderr.close()
+        process.wait(10)
+
+
+def spellings(secret: str | bytes) -> list[bytes]:
+    """The ways bytes may show up in a file: raw, hex, UTF-16."""
+    raw = secret.encode() if isinstance(secret, str) else secret
+    found = [raw, raw.hex().encode(), raw.hex().upper().encode()]
+    if isinstance(secret, str):
+        found.append(secret.encode("utf-16-le"))
+    return found
+
+
+def found_in(secrets: Sequence[str | bytes], *places: Path) -> list[str]:
+    """Which secrets lie, in any spelling, in these files or in files below these folders."""
+    files = [file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*")))]
+    hits = []
+    for file in files:
+        if file.is_file():
+            data = file.read_bytes()
+            hits += [f"{one!r} in {file}" for one in secrets if any(way in data for way in spellings(one))]
+    return hits
