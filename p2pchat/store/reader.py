@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from p2pchat.errors import ArchiveError, CommandError
-from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
+from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import SCHEDULED, FeedRow, Gap, MessageView, Page, QueueRow
 from p2pchat.store.check import problems
 from p2pchat.store.core import Names
@@ -143,6 +143,17 @@ class Reader:
                 if row is not None:
                     found.append(view_of(row, self._names))
             return found
+
+    def find(self, prefix: str) -> list[EventId]:
+        """Ids of messages that begin with these hex digits, at most 3; hidden ones are no candidates."""
+        low, high = (bytes.fromhex(prefix.ljust(2 * ID_BYTES, fill)) for fill in "0f")
+        with self._snapshot():
+            rows = self._conn.execute(
+                "SELECT e.id FROM event e JOIN message m ON m.pk = e.pk"
+                " WHERE e.id BETWEEN ? AND ? AND m.hidden = 0 ORDER BY e.id LIMIT 3",
+                (low, high),
+            ).fetchall()
+            return [EventId(row[0]) for row in rows]
 
     def unread(self, room: RoomId, limit: int) -> list[MessageView]:
         """Others' messages of a room not yet read, oldest first. Marks nothing."""
