@@ -126,6 +126,7 @@ class Recon:
     week: int = 0
     need: tuple[bytes, ...] = ()  # still to be wanted
     lacking: int = 0  # how many the other side lacks
+    rounds: int = 0
 
 
 @dataclass(slots=True)

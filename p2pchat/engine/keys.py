@@ -16,6 +16,7 @@ from p2pchat.crypto.primitives import x25519_public
 from p2pchat.engine import log, people, rooms
 from p2pchat.engine.context import Context, Link, RoomCache
 from p2pchat.engine.inputs import Send
+from p2pchat.engine.items import WEEK_MS
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import EpochId
 from p2pchat.model import EpochRow, PrekeyRow, StoredEvent
@@ -26,7 +27,6 @@ from p2pchat.wire.messages import registers
 from p2pchat.wire.messages.link import KeyRequest, Keys
 from p2pchat.wire.messages.registers import Prekey
 
-WEEK_MS: Final = 7 * 24 * 3600 * 1000
 KEEP_PREKEY_MS: Final = 21 * 24 * 3600 * 1000
 ROTATE_SPREAD_S: Final = 60.0
 

@@ -93,9 +93,7 @@ def concerning(ctx: Context, link: Link) -> list[RegisterRow]:
     return [register for register in found if register is not None]
 
 
-def _stated(
-    ctx: Context, room: RoomCache, author: DeviceId, kind: int, held: Ranges
-) -> RegisterRow | None:
+def _stated(ctx: Context, room: RoomCache, author: DeviceId, kind: int, held: Ranges) -> RegisterRow | None:
     if not held:
         return None
     said = ranges.newest(held, MAX_HAVE_RANGES)

@@ -19,8 +19,9 @@ from typing import Final
 from p2pchat.engine import rooms
 from p2pchat.engine.context import Context, Link, Recon, RoomCache
 from p2pchat.engine.inputs import Send
-from p2pchat.engine.items import Items, WeekItems, salted, unpack
+from p2pchat.engine.items import WEEK_MS, Items, WeekItems, salted, unpack
 from p2pchat.engine.reconcile import Reconciler
+from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import EventId, RoomId
 from p2pchat.model import StoredEvent
 from p2pchat.wire.limits import MAX_PLAINTEXT, MAX_RECONCILE_FRAME, MAX_UNSIGNED_RUN
@@ -34,6 +35,10 @@ CHUNK: Final = 256
 FRAME_BYTES: Final = MAX_PLAINTEXT - 4096
 _Sets = tuple[Items, dict[bytes, bytes]]
 """Items, and the way back to real ids where they are salted."""
+MAX_NEED: Final = 65_536
+"""Ids a run may find lacking here before it fetches them: 2 MiB that a liar can make us hold."""
+MAX_ROUNDS: Final = 256
+MAX_WEEK: Final = 2**48 // WEEK_MS
 REPAIR_S: Final = 60.0
 SALT_EVERY: Final = 16
 
@@ -151,6 +156,8 @@ def heard(ctx: Context, link: Link, message: Reconcile) -> None:
     room = rooms.room_with(ctx, link, message.room)
     if room is None:
         return
+    if not 0 <= message.week <= MAX_WEEK or len(message.salt) > 64:
+        raise RemoteProtocolError("reconciliation out of range")
     if message.asking:
         _answer(ctx, link, room, message)
         return
@@ -165,11 +172,12 @@ def heard(ctx: Context, link: Link, message: Reconcile) -> None:
         need = {one: None for one in need if one not in real}
     else:
         need = dict.fromkeys(ctx.ledger.events.missing([EventId(one) for one in need]))
-    recon = replace(recon, need=tuple(need), lacking=recon.lacking + len(give))
+    recon = replace(recon, need=tuple(need), lacking=recon.lacking + len(give), rounds=recon.rounds + 1)
     if give and recon.lacking <= PUSH:
         hand_over(ctx, link, give)
     ctx.live.recons[message.session] = recon
-    if step.reply is not None:
+    enough = len(need) >= MAX_NEED or recon.rounds >= MAX_ROUNDS  # the next run finds the rest
+    if step.reply is not None and not enough:
         _say(ctx, recon, message.session, step.reply)
         return
     if recon.lacking > PUSH:
@@ -218,6 +226,8 @@ def wanted(ctx: Context, link: Link, message: Want) -> None:
     if room is None:
         return
     ids = [bytes(one) for one in message.ids[:CHUNK]]
+    if not 0 <= message.week <= MAX_WEEK or len(message.salt) > 64:
+        raise RemoteProtocolError("want out of range")
     if message.salt:
         _, real = _items(ctx, room, message.control, message.salt, message.week)
         ids = [real[one] for one in ids if one in real]

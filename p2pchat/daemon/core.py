@@ -1,0 +1,310 @@
+"""The daemon: every part made once, and the tree of tasks in which they live.
+
+Decides: what is nested in what, and so what is closed before what (docs/architecture.md,
+"The daemon as a tree of tasks"). Does not know: files, arguments or the platform, which
+`main` hands in; so a whole daemon runs in a test under a clock of its own.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from p2pchat.control.endpoint import ControlListener
+from p2pchat.control.server import Handler, serve_control
+from p2pchat.crypto.primitives import hash_tagged
+from p2pchat.daemon.identity import Identity
+from p2pchat.daemon.links import Gate, Inbox, Pump
+from p2pchat.daemon.runner import Runner
+from p2pchat.daemon.timers import Timers
+from p2pchat.engine import overview
+from p2pchat.engine.context import Context
+from p2pchat.engine.inputs import (
+    AddPeer,
+    CloseLink,
+    Dial,
+    DialFailed,
+    Effect,
+    Lost,
+    NetworkChanged,
+    Send,
+    SetTimer,
+    Sighted,
+    Started,
+    Stopping,
+)
+from p2pchat.engine.links import OPEN_OFFICE_KEY, LinkMachine
+from p2pchat.engine.node import Node
+from p2pchat.engine.ports import Entropy
+from p2pchat.errors import DialError
+from p2pchat.ids import DeviceId
+from p2pchat.model import Now
+from p2pchat.net import lan as network
+from p2pchat.net.lan import Address, Announcement, Lan, Listening, Stream
+from p2pchat.store.ledger import Ledger
+from p2pchat.wire.codec import encode
+from p2pchat.wire.limits import MAX_LINKS
+
+log = logging.getLogger(__name__)
+
+OFFICE_TAG: Final = "p2pchat/tag/1"
+PROTOCOL_VERSION: Final = 1
+DRAIN_S: Final = 2.0
+NOTICES: Final = 256
+
+
+def office_tags(wall_ms: int) -> tuple[bytes, bytes, bytes]:
+    """Tags of the open office for today, yesterday and tomorrow (UTC)."""
+    today = datetime.datetime.fromtimestamp(wall_ms / 1000, datetime.UTC).date()
+    days = (today, today - datetime.timedelta(1), today + datetime.timedelta(1))
+    one, two, three = (hash_tagged(OFFICE_TAG, OPEN_OFFICE_KEY, day.isoformat().encode())[:8] for day in days)
+    return one, two, three
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a daemon is made of; everything it needs of the world.
+
+    `threads`: whether slow work may go to worker threads (never in simulation, where a
+    jumping clock does not see them).
+    """
+
+    identity: Identity
+    open_ledger: Callable[[], Ledger]
+    lan: Lan
+    entropy: Entropy
+    clock: Callable[[], Now]
+    stopwatch: Callable[[], float]
+    name: str
+    threads: bool = True
+    port: int | None = None
+    announce: bool = True
+    peers: tuple[tuple[str, int | None], ...] = ()
+    label: str = field(default="")
+
+
+class Daemon:
+    """One running daemon."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.label = parts.label or parts.entropy.bytes(16).hex()
+        self.runner = Runner(
+            self._source,
+            self,
+            parts.clock,
+            stopwatch=parts.stopwatch,
+            in_thread=_in_thread if parts.threads else None,
+        )
+        self.timers = Timers(self.mono, self.runner.post)
+        self.pumps: dict[int, Pump] = {}
+        self.gate = Gate()
+        self.stopping = trio.Event()
+        self.listening = Listening(0, ())
+        self.started_ms = parts.clock().wall_ms
+        self._links: trio.Nursery | None = None
+        self._numbers = 0
+        self._inbox = Inbox(
+            self.runner.post, self.mono, self.signing_keys, _offload if parts.threads else None
+        )
+
+    # -- made of ----------------------------------------------------------------------------------
+
+    def _source(self) -> tuple[Node, Ledger]:
+        ledger = self.parts.open_ledger()
+        node = Node(
+            self.parts.identity.me, ledger, self.parts.entropy, name=self.parts.name, label=self.label
+        )
+        return node, ledger
+
+    def mono(self) -> float:
+        """Monotonic seconds."""
+        return self.parts.clock().mono
+
+    def look(self) -> Context:
+        """The node's memory, to read, between two batches."""
+        return self.runner.node.look(self.parts.clock())
+
+    def signing_keys(self) -> dict[DeviceId, bytes]:
+        """The signing key of every machine known."""
+        accounts = self.runner.node.cache.accounts.values()
+        return {device.id: device.signing for account in accounts for device in account.devices.values()}
+
+    # -- effects ------------------------------------------------------------------------------------
+
+    def perform(self, effect: Effect) -> None:
+        """Carry out what the runner does not itself. Nothing here waits."""
+        match effect:
+            case Send(link, message):
+                pump = self.pumps.get(link)
+                if pump is not None:
+                    pump.send(message)
+            case CloseLink(link, reason):
+                pump = self.pumps.get(link)
+                if pump is not None:
+                    pump.close(reason)
+            case Dial(number, host, port):
+                if self._links is None or self.stopping.is_set():
+                    self.runner.post(DialFailed(number, "stopping"))
+                else:
+                    self._links.start_soon(self._dial, number, host, port)
+            case SetTimer(name, at):
+                self.timers.set(name, at)
+
+    def taken(self, link: int) -> None:
+        """An input of this link has left the inbox."""
+        pump = self.pumps.get(link)
+        if pump is not None:
+            pump.handled()
+
+    # -- the tree ---------------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        control: ControlListener | None = None,
+        handler: Handler | None = None,
+        version: str = "",
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Until `stop`. Raises runner.Stop if the archive cannot be written any more."""
+        try:
+            async with trio.open_nursery() as core:
+                core.start_soon(self.runner.run)
+                core.start_soon(self.timers.run)
+                async with trio.open_nursery() as links:
+                    self._links = links
+                    await self._outer(control, handler, version, task_status)
+                    await self._close_links(links)
+                self.runner.stop()
+                await self.runner.idle.wait()
+                core.cancel_scope.cancel()
+        finally:
+            self.runner.ledger.close()
+
+    async def _outer(
+        self,
+        control: ControlListener | None,
+        handler: Handler | None,
+        version: str,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        async with trio.open_nursery() as outer:
+            self.listening = await outer.start(self.parts.lan.listen, self.parts.port, self._serve)
+            self.runner.post(Started(self.listening.port))
+            await self.runner.idle.wait()
+            send, receive = trio.open_memory_channel[network.Notice](NOTICES)
+            announcement = None
+            if self.parts.announce:
+                announcement = Announcement(self.label, self.listening.port, PROTOCOL_VERSION, office_tags)
+            await outer.start(self.parts.lan.discover, send, announcement)
+            outer.start_soon(self._notices, receive)
+            for host, port in self.parts.peers:
+                outer.start_soon(self._add_peer, host, port)
+            async with trio.open_nursery() as clients:
+                if control is not None and handler is not None:
+                    serve = _serving(control, handler, version)
+                    await clients.start(serve)
+                task_status.started()
+                await self.stopping.wait()
+                if control is not None:
+                    clients.cancel_scope.deadline = trio.current_time() + DRAIN_S
+                    await control.aclose()
+            outer.cancel_scope.cancel()
+
+    async def _close_links(self, links: trio.Nursery) -> None:
+        self.runner.post(Stopping())
+        await self.runner.idle.wait()
+        for pump in list(self.pumps.values()):
+            pump.close("stopping")
+        links.cancel_scope.deadline = trio.current_time() + DRAIN_S
+
+    def stop(self) -> None:
+        """Close everything, from the outside in."""
+        self.stopping.set()
+
+    # -- connections --------------------------------------------------------------------------------------
+
+    def _pump(self, stream: Stream, *, initiator: bool, dial: int | None = None) -> Pump:
+        self._numbers += 1
+        machine = LinkMachine(
+            initiator=initiator,
+            noise_secret=self.parts.identity.noise_secret,
+            hello=encode(overview.hello(self.look())),
+            psks={"office": (OPEN_OFFICE_KEY,)},
+            entropy=self.parts.entropy,
+            now=self.mono(),
+        )
+        return Pump(self._numbers, machine, stream, self._inbox, dial)
+
+    async def _run_pump(self, pump: Pump) -> None:
+        self.pumps[pump.number] = pump
+        try:
+            await pump.run()
+        finally:
+            del self.pumps[pump.number]
+
+    async def _serve(self, stream: Stream, address: Address) -> None:
+        """A connection somebody else dialled: the listener's task for it ends with the link."""
+        if len(self.pumps) >= MAX_LINKS + self.gate.half_open or not self.gate.enter(address):
+            log.info("a connection from %s was turned away: too many half open", address)
+            return
+        pump = self._pump(stream, initiator=False)
+        in_the_door = [address]
+
+        async def leave_when_open() -> None:
+            await pump.established.wait()
+            self.gate.leave(in_the_door.pop())
+
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(leave_when_open)
+                await self._run_pump(pump)
+                nursery.cancel_scope.cancel()
+        finally:
+            if in_the_door:
+                self.gate.leave(in_the_door.pop())
+
+    async def _dial(self, number: int, host: str, port: int) -> None:
+        try:
+            stream = await self.parts.lan.dial(host, port)
+        except DialError as error:
+            self.runner.post(DialFailed(number, error.reason))
+            return
+        await self._run_pump(self._pump(stream, initiator=True, dial=number))
+
+    async def _add_peer(self, host: str, port: int | None) -> None:
+        await self.runner.ask(lambda request: AddPeer(request, host, port))
+
+    async def _notices(self, notices: trio.MemoryReceiveChannel[network.Notice]) -> None:
+        async for notice in notices:
+            match notice:
+                case network.Sighting(label, addresses, port, version, tags):
+                    if version == PROTOCOL_VERSION and set(tags) & set(
+                        office_tags(self.parts.clock().wall_ms)
+                    ):
+                        self.runner.post(Sighted(label, addresses, port, tags))
+                case network.Gone(label):
+                    self.runner.post(Lost(label))
+                case network.NetworkChanged(addresses):
+                    self.runner.post(NetworkChanged(addresses))
+
+
+def _serving(control: ControlListener, handler: Handler, version: str) -> Callable[..., Awaitable[None]]:
+    async def serve(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        await serve_control(control, handler, version=version, task_status=task_status)
+
+    return serve
+
+
+async def _in_thread(work: Callable[[], None]) -> None:
+    await trio.to_thread.run_sync(work)
+
+
+async def _offload(work: Callable[[], tuple[int, ...]]) -> tuple[int, ...]:
+    return await trio.to_thread.run_sync(work)

@@ -1,0 +1,94 @@
+"""Who this machine is: made at the first run, read at every other.
+
+Decides: what the identity file holds and when it is written. Does not know: names,
+the archive or the network. The file is owner-only; nothing of it is ever logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from p2pchat.crypto.identity import device_id
+from p2pchat.crypto.primitives import ed25519_keypair, x25519_public
+from p2pchat.engine.accounts import make_genesis, read_statement
+from p2pchat.engine.context import Me
+from p2pchat.errors import ArchiveError, RemoteProtocolError
+from p2pchat.platform import read_private_file, write_private_file
+from p2pchat.wire.codec import Record, decode, encode
+from p2pchat.wire.messages.statements import SignedStatement
+
+
+class IdentityFile(Record, frozen=True):
+    """All secrets of this machine. `recovery` is empty once it has been printed and erased."""
+
+    v: int
+    signing_seed: bytes
+    noise_secret: bytes
+    recovery: bytes
+    statements: tuple[SignedStatement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The identity as the daemon uses it. `fresh`: made just now."""
+
+    me: Me
+    noise_secret: bytes
+    recovery: bytes
+    path: Path
+    fresh: bool
+
+    def __repr__(self) -> str:
+        return f"Identity({self.me.device.hex()[:12]})"  # never a secret in a traceback
+
+
+def load_or_make(path: Path, entropy: Callable[[int], bytes]) -> Identity:
+    """The identity at `path`; a new person on a first run.
+
+    CommandError `unsafe_path` if the file is open to others, ArchiveError if it is damaged.
+    """
+    try:
+        raw = read_private_file(path)
+    except FileNotFoundError:
+        made = make(entropy)
+        write_private_file(path, encode(made))
+        return _use(made, path, fresh=True)
+    try:
+        return _use(decode(IdentityFile, raw), path, fresh=False)
+    except RemoteProtocolError as error:
+        raise ArchiveError(
+            f"'{path}' is not an identity of p2pchat: restore it, or move it away to start as a new person"
+        ) from error
+
+
+def make(entropy: Callable[[int], bytes]) -> IdentityFile:
+    """Keys and genesis of a new person with one machine."""
+    signing, noise, recovery = entropy(32), entropy(32), entropy(32)
+    genesis = make_genesis(signing, x25519_public(noise), ed25519_keypair(recovery)[0])
+    return IdentityFile(1, signing, noise, recovery, (genesis,))
+
+
+def forget_recovery(identity: Identity) -> None:
+    """Erase the recovery secret from this machine: it has been written down elsewhere."""
+    kept = decode(IdentityFile, read_private_file(identity.path))
+    write_private_file(
+        identity.path, encode(IdentityFile(1, kept.signing_seed, kept.noise_secret, b"", kept.statements))
+    )
+
+
+def _use(file: IdentityFile, path: Path, *, fresh: bool) -> Identity:
+    if file.v != 1 or not file.statements or {len(file.signing_seed), len(file.noise_secret)} != {32}:
+        raise RemoteProtocolError("identity of another form")
+    account = read_statement(file.statements[0]).account
+    public, signing_key = ed25519_keypair(file.signing_seed)
+    me = Me(
+        account,
+        device_id(account, public),
+        file.signing_seed,
+        signing_key,
+        x25519_public(file.noise_secret),
+        file.statements,
+    )
+    return Identity(me, file.noise_secret, file.recovery, path, fresh)

@@ -1,0 +1,277 @@
+"""The pump of one link: a stream on one side, the inbox on the other.
+
+Decides: how bytes and records are passed on, how much may wait on either side, and how
+many links may be half open. Does not know: what records mean, or which links should be
+(the node says so). A peer's mistake ends its link and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import trio
+
+from p2pchat.engine import log as chains
+from p2pchat.engine.inputs import DialFailed, FromPeer, Input, LinkDown, LinkDrained, LinkUp
+from p2pchat.engine.links import Ended, Established, Got, LinkMachine
+from p2pchat.errors import LocalProtocolError, RemoteProtocolError
+from p2pchat.ids import DeviceId
+from p2pchat.net.lan import Address, Stream
+from p2pchat.wire.codec import Record
+from p2pchat.wire.limits import MAX_HALF_OPEN, MAX_HALF_OPEN_PER_ADDRESS
+from p2pchat.wire.messages.link import Events
+
+log = logging.getLogger(__name__)
+
+QUEUE_BYTES: Final = 1024 * 1024
+"""Sealed bytes that may wait for a slow peer; beyond, frames are dropped and repaired later."""
+OUTSTANDING: Final = 64
+"""Inputs of one link that may lie in the inbox: a flood waits in its own socket."""
+READ_BYTES: Final = 256 * 1024
+CHECK_ELSEWHERE: Final = 8
+"""More signatures than this in one frame are checked in a worker thread."""
+GOODBYE_S: Final = 1.0
+
+Offload = Callable[[Callable[[], tuple[int, ...]]], Awaitable[tuple[int, ...]]]
+
+
+class Inbox:
+    """What a link needs of the runner."""
+
+    def __init__(
+        self,
+        post: Callable[[Input], None],
+        mono: Callable[[], float],
+        signing_keys: Callable[[], Mapping[DeviceId, bytes]],
+        offload: Offload | None,
+    ) -> None:
+        self.post = post
+        self.mono = mono
+        self.signing_keys = signing_keys
+        self.offload = offload
+
+
+class Pump:
+    """Runs one link from handshake to end."""
+
+    def __init__(
+        self, number: int, machine: LinkMachine, stream: Stream, inbox: Inbox, dial: int | None = None
+    ) -> None:
+        self.number = number
+        self._machine = machine
+        self._stream = stream
+        self._inbox = inbox
+        self._dial = dial
+        self._out = bytearray()
+        self._wake = trio.Event()
+        self._behind = False
+        self._up = False
+        self._over = trio.Event()
+        self._places = trio.Semaphore(OUTSTANDING)
+        self._reason = ""
+        self.established = trio.Event()
+
+    # -- the runner's side: nothing here waits ---------------------------------------------------
+
+    def send(self, message: Record) -> None:
+        """Seal and queue a record; dropped, and the link behind, if too much waits already."""
+        if not self._machine.is_open or self._behind:
+            return
+        if len(self._out) > QUEUE_BYTES:
+            self._behind = True
+            return
+        self._machine.send(message, self._inbox.mono())
+        self._flush()
+
+    def close(self, reason: str) -> None:
+        """Say CLOSE and end."""
+        if not self._over.is_set():
+            self._reason = self._reason or reason
+            self._machine.close(reason)
+            self._flush()
+            self._over.set()
+            self._wake.set()
+
+    def handled(self) -> None:
+        """One input of this link has been taken out of the inbox."""
+        self._places.release()
+
+    @property
+    def queued(self) -> int:
+        """Bytes that wait for the peer."""
+        return len(self._out)
+
+    # -- the task -----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Pump until the link ends; tells the node of its beginning and its end."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._reading, nursery.cancel_scope)
+                nursery.start_soon(self._writing, nursery.cancel_scope)
+                nursery.start_soon(self._keeping, nursery.cancel_scope)
+                if self._machine.initiator:
+                    self._machine.start()
+                    self._flush()
+        finally:
+            self._over.set()
+            if self._up:
+                self._inbox.post(LinkDown(self.number, self._reason or "closed"))
+            elif self._dial is not None:
+                self._inbox.post(DialFailed(self._dial, self._reason or "closed"))
+            with trio.CancelScope(shield=True), trio.move_on_after(GOODBYE_S):
+                await self._goodbye()
+            with trio.CancelScope(shield=True):
+                await self._stream.aclose()
+
+    async def _goodbye(self) -> None:
+        """The last words, if the peer still listens."""
+        if self._out:
+            rest, self._out = bytes(self._out), bytearray()
+            try:
+                await self._stream.send_all(rest)
+            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError) as error:
+                log.debug("link %d ended without goodbye: %r", self.number, error)
+
+    async def _reading(self, scope: trio.CancelScope) -> None:
+        try:
+            while not self._over.is_set():
+                data = await self._stream.receive_some(READ_BYTES)
+                if not data:
+                    self._machine.end_of_stream()
+                else:
+                    self._machine.receive_data(data, self._inbox.mono())
+                self._flush()
+                await self._hand_over()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._reason = self._reason or "broken"
+        scope.cancel()
+
+    async def _hand_over(self) -> None:
+        while (event := self._machine.next_event()) is not None:
+            match event:
+                case Got(message):
+                    checked = await self._checked(message)
+                    await self._places.acquire()
+                    self._inbox.post(FromPeer(self.number, message, checked))
+                case Established():
+                    self._established(event)
+                case Ended(reason, clean):
+                    if not clean:
+                        log.info("link %d ended: %s", self.number, reason)
+                    self._reason = self._reason or reason
+                    self._over.set()
+                    self._wake.set()
+
+    def _established(self, event: Established) -> None:
+        self._up = True
+        self.established.set()
+        address = self._stream.remote_address
+        self._inbox.post(
+            LinkUp(
+                link=self.number,
+                device=event.device,
+                account=event.account,
+                statements=event.hello.statements,
+                registers=event.hello.registers,
+                initiator=self._machine.initiator,
+                host=address.host,
+                port=event.hello.port,
+                handshake_hash=event.handshake_hash,
+                peer_wall_ms=event.hello.wall_ms,
+                dial=self._dial,
+            )
+        )
+
+    async def _checked(self, message: Record) -> tuple[int, ...] | None:
+        """Verify the signatures of a large frame elsewhere, before it takes the runner's time."""
+        if self._inbox.offload is None or not isinstance(message, Events):
+            return None
+        if sum(bool(event.signature) for event in message.events) <= CHECK_ELSEWHERE:
+            return None
+        known = self._inbox.signing_keys()
+        return await self._inbox.offload(lambda: valid_signatures(message, known))
+
+    async def _writing(self, scope: trio.CancelScope) -> None:
+        try:
+            while True:
+                while self._out:
+                    chunk, self._out = self._out, bytearray()
+                    await self._stream.send_all(chunk)
+                if self._behind and not self._over.is_set():
+                    self._behind = False
+                    self._inbox.post(LinkDrained(self.number))
+                if self._over.is_set():
+                    break
+                self._wake = trio.Event()
+                if not self._out and not self._over.is_set():
+                    await self._wake.wait()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._reason = self._reason or "broken"
+        scope.cancel()
+
+    async def _keeping(self, scope: trio.CancelScope) -> None:
+        """Pings, the end of silence, and of handshakes that take too long."""
+        while not self._over.is_set():
+            wait = self._machine.deadline() - self._inbox.mono()
+            if wait > 0:
+                with trio.move_on_after(min(wait, 3600.0)):
+                    await self._over.wait()
+                continue
+            self._machine.tick(self._inbox.mono())
+            self._flush()
+            await self._hand_over()
+        await trio.sleep(GOODBYE_S)  # the writer ends us sooner, once the last words are out
+        scope.cancel()
+
+    def _flush(self) -> None:
+        data = self._machine.data_to_send()
+        if data:
+            self._out += data
+            self._wake.set()
+
+
+def valid_signatures(message: Events, signing_keys: Mapping[DeviceId, bytes]) -> tuple[int, ...]:
+    """Indexes of the events whose own signature holds. Anything odd is left to the engine."""
+    good: list[int] = []
+    for index, event in enumerate(message.events):
+        if not event.signature:
+            continue
+        try:
+            read = chains.read_event(event)
+        except RemoteProtocolError:
+            return tuple(good)
+        key = signing_keys.get(DeviceId(read.header.device))
+        if key is not None and chains.signature_holds(read, key):
+            good.append(index)
+    return tuple(good)
+
+
+class Gate:
+    """How many strangers may be in the door at once (LM1)."""
+
+    def __init__(self) -> None:
+        self._by_host: dict[str, int] = {}
+        self.half_open = 0
+
+    def enter(self, address: Address) -> bool:
+        """Whether one more handshake may begin from there; `leave` ends it."""
+        standing = self._by_host.get(address.host, 0)
+        if self.half_open >= MAX_HALF_OPEN or standing >= MAX_HALF_OPEN_PER_ADDRESS:
+            return False
+        self._by_host[address.host] = standing + 1
+        self.half_open += 1
+        return True
+
+    def leave(self, address: Address) -> None:
+        """A handshake from there is over, well or badly."""
+        standing = self._by_host.get(address.host)
+        if standing is None:
+            raise LocalProtocolError(f"nobody from {address.host!r} was in the door")
+        self.half_open -= 1
+        if standing == 1:
+            del self._by_host[address.host]
+        else:
+            self._by_host[address.host] = standing - 1

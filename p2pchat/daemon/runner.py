@@ -1,0 +1,380 @@
+"""Write, then speak: the one task that owns node and ledger.
+
+Decides: what is handled together in one transaction, when it is committed, what happens
+when that fails, and that no effect leaves before its commit. Does not know: what inputs
+mean (engine) or how an effect is carried out (`Hands`).
+
+The batch is optimistic (docs/decisions/0001): if one input of it fails, the whole is
+rolled back and each is handled again alone, so one poisoned input spoils nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+import trio
+
+from p2pchat.engine.inputs import (
+    CloseLink,
+    Command,
+    Effect,
+    FeedGrew,
+    Forgotten,
+    FromPeer,
+    Input,
+    LinkDown,
+    LinkUp,
+    Refuse,
+    Reply,
+    Tell,
+)
+from p2pchat.engine.node import Node
+from p2pchat.errors import ArchiveError, CommandError, P2pchatError, RemoteProtocolError
+from p2pchat.model import Now
+from p2pchat.store.ledger import Ledger
+from p2pchat.wire.messages.link import Events, Given
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LIVE_BATCH: Final = 64
+LIVE_BATCH_S: Final = 0.010
+"""A batch of live inputs ends at this many or after this long, so nobody waits for others."""
+BULK_EVENTS: Final = 1024
+BULK_SLICE_S: Final = 0.005
+BULK_RUN: Final = 16
+"""A frame with more events than this is backfill, not chat."""
+QUICK_COMMIT_S: Final = 0.002
+COMMITS_REMEMBERED: Final = 32
+INDEX_SLICE: Final = 1000
+INDEX_AFTER_S: Final = 0.25
+"""So long nothing must have come before text is indexed: chat first."""
+REBUILD_WINDOW_S: Final = 60.0
+
+
+class Stop(P2pchatError):
+    """The daemon cannot go on; its exit code is 9."""
+
+
+class Hands(Protocol):
+    """Whoever carries out effects. None of it waits."""
+
+    def perform(self, effect: Effect) -> None: ...
+    def taken(self, link: int) -> None:
+        """An input of this link has left the inbox."""
+
+
+class Source(Protocol):
+    """Makes node and ledger, at the start and again after a failure."""
+
+    def __call__(self) -> tuple[Node, Ledger]: ...
+
+
+@dataclass
+class _Waiting:
+    """Somebody waits for the answer to a command."""
+
+    done: trio.Event
+    result: object = None
+    error: CommandError | None = None
+
+
+class Runner:
+    """The loop. `post` and `ask` are for other tasks of the same thread."""
+
+    def __init__(
+        self,
+        source: Source,
+        hands: Hands,
+        clock: Callable[[], Now],
+        *,
+        stopwatch: Callable[[], float],
+        in_thread: Callable[[Callable[[], None]], Awaitable[None]] | None,
+    ) -> None:
+        """`stopwatch` gives seconds for pacing; `in_thread` runs a slow commit elsewhere, None: never."""
+        self._source = source
+        self._hands = hands
+        self.clock = clock
+        self._stopwatch = stopwatch
+        self._in_thread = in_thread
+        self.node, self.ledger = source()
+        self._live: deque[Input] = deque()
+        self._bulk: deque[FromPeer] = deque()
+        self._bulk_of: dict[int, int] = {}
+        self._wake = trio.Event()
+        self._waiting: dict[int, _Waiting] = {}
+        self._requests = 0
+        self._commits: deque[float] = deque(maxlen=COMMITS_REMEMBERED)
+        self._failed_at: float | None = None
+        self._stopping = False
+        self._indexed = False
+        self.idle = trio.Event()
+        self.feed_changed = trio.Event()
+        self.tells: dict[object, Callable[[Tell], None]] = {}
+        self.batches = 0
+
+    # -- for other tasks --------------------------------------------------------------------
+
+    def post(self, event: Input) -> None:
+        """Put something into the inbox. Whoever can flood must bound himself (links do)."""
+        if isinstance(event, FromPeer) and self._is_bulk(event):
+            self._bulk.append(event)
+            self._bulk_of[event.link] = self._bulk_of.get(event.link, 0) + 1
+        else:
+            self._live.append(event)
+        self.idle = trio.Event() if self.idle.is_set() else self.idle
+        self._wake.set()
+
+    def _is_bulk(self, event: FromPeer) -> bool:
+        """Backfill, and what must not overtake it on the same link."""
+        if isinstance(event.message, Events):
+            return len(event.message.events) > BULK_RUN or event.link in self._bulk_of
+        return isinstance(event.message, Given) and event.link in self._bulk_of
+
+    async def ask(self, make: Callable[[int], Command]) -> Any:
+        """Post a command and wait for its answer; CommandError if it is refused.
+
+        A refusal that comes with a result (a timed-out wait) carries it as `result`.
+        """
+        self._requests += 1
+        request = self._requests
+        waiting = self._waiting[request] = _Waiting(trio.Event())
+        self.post(make(request))
+        try:
+            await waiting.done.wait()
+        finally:
+            if self._waiting.pop(request, None) is not None:
+                self.post(Forgotten(request))
+        if waiting.error is not None:
+            raise waiting.error
+        return waiting.result
+
+    def stop(self) -> None:
+        """Handle what lies in the inbox, then return from `run`."""
+        self._stopping = True
+        self._wake.set()
+
+    # -- the loop -------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until `stop`. Raises Stop if the archive fails twice within a minute."""
+        while True:
+            if self._live:
+                await self._batch(self._take_live())
+            elif self._bulk:
+                await self._batch(self._take_bulk())
+                await trio.lowlevel.checkpoint()
+            elif self._stopping:
+                self.idle.set()
+                return
+            else:
+                await self._rest()
+
+    async def _rest(self) -> None:
+        self.idle.set()
+        self._wake = trio.Event()
+        if self._live or self._bulk or self._stopping:
+            return
+        if self._indexed:
+            await self._wake.wait()
+            return
+        with trio.move_on_after(INDEX_AFTER_S):
+            await self._wake.wait()
+            return
+        self._index()
+
+    def _index(self) -> None:
+        """One slice of full text, in a transaction of its own."""
+        try:
+            self.ledger.begin()
+            done = self.ledger.views.index_some(INDEX_SLICE)
+            if done:
+                self.ledger.commit()
+            else:
+                self.ledger.rollback()
+            self._indexed = done < INDEX_SLICE
+        except ArchiveError as error:
+            self._rebuild(error)
+
+    def _take_live(self) -> list[Input]:
+        batch: list[Input] = []
+        while self._live and len(batch) < LIVE_BATCH:
+            batch.append(self._live.popleft())
+        return batch
+
+    def _take_bulk(self) -> list[Input]:
+        batch: list[Input] = []
+        events = 0
+        while self._bulk and events < BULK_EVENTS:
+            event = self._bulk.popleft()
+            left = self._bulk_of[event.link] - 1
+            if left:
+                self._bulk_of[event.link] = left
+            else:
+                del self._bulk_of[event.link]
+            batch.append(event)
+            events += len(event.message.events) if isinstance(event.message, Events) else 1
+            if self._live:
+                break
+        return batch
+
+    async def _batch(self, batch: list[Input]) -> None:
+        self.batches += 1
+        before = self.node.snapshot()
+        try:
+            effects, handled = self._try(batch)
+            await self._commit()
+        except ArchiveError as error:
+            self._rebuild(error, batch)
+            return
+        except P2pchatError as error:
+            self._undo(before)
+            if len(batch) == 1:
+                self._taken(batch)
+                self._refuse(batch[0], error)
+                return
+            for event in batch:
+                await self._batch([event])
+            return
+        except Exception as error:  # a bug of ours: nothing of this batch may stay, in memory or on disk
+            log.exception("an input could not be handled")
+            self._rebuild(error, batch)
+            return
+        self._live.extendleft(reversed(batch[handled:]))
+        self._taken(batch[:handled])
+        for effect in effects:
+            self._perform(effect)
+
+    def _taken(self, batch: Sequence[Input]) -> None:
+        for event in batch:
+            if isinstance(event, FromPeer):
+                self._hands.taken(event.link)
+
+    def _try(self, batch: list[Input]) -> tuple[list[Effect], int]:
+        """Handle inputs of `batch` until the time for one transaction is over."""
+        now = self.clock()
+        self.ledger.begin()
+        effects: list[Effect] = []
+        began, handled = self._stopwatch(), 0
+        for event in batch:
+            effects += self.node.handle(event, now)
+            handled += 1
+            if self._stopwatch() - began > LIVE_BATCH_S and not isinstance(event, FromPeer):
+                break
+        return _sends_first(effects, self.node.close_batch(now)), handled
+
+    async def _commit(self) -> None:
+        if not self.ledger.wrote:
+            self.ledger.commit()  # touches no disk, and keeps the caches a rollback would drop
+            return
+        self._indexed = False
+        started = self._stopwatch()
+        if self._in_thread is not None and self._slow():
+            with trio.CancelScope(shield=True):
+                await self._in_thread(self.ledger.commit)
+        else:
+            self.ledger.commit()
+        self._commits.append(self._stopwatch() - started)
+
+    def _slow(self) -> bool:
+        """Whether commits have lately taken so long that the loop should not stand still for one."""
+        return len(self._commits) == COMMITS_REMEMBERED and max(self._commits) >= QUICK_COMMIT_S
+
+    def _undo(self, before: object) -> None:
+        self.ledger.rollback()
+        self.node.restore(before)  # type: ignore[arg-type]
+        self.node.forget()
+
+    def _refuse(self, event: Input, error: P2pchatError) -> None:
+        """One input failed alone: say so where it came from."""
+        if isinstance(error, RemoteProtocolError) and isinstance(event, FromPeer | LinkUp):
+            log.info("link %d ends: %s", event.link, error.reason)
+            self._perform(CloseLink(event.link, error.reason))
+        elif isinstance(error, CommandError) and hasattr(event, "request"):
+            self._perform(Refuse(event.request, error))
+        else:
+            log.error("an input of kind %s failed: %s", type(event).__name__, error)
+            if hasattr(event, "request"):
+                self._perform(Refuse(event.request, internal()))
+
+    def _rebuild(self, error: BaseException, batch: list[Input] | None = None) -> None:
+        """Node and handle are not to be trusted any more: build both anew from the disk."""
+        now = self._stopwatch()
+        log.error("starting over from the archive: %s", error)
+        if self._failed_at is not None and now - self._failed_at < REBUILD_WINDOW_S:
+            raise Stop(f"the archive failed twice within a minute: {error}")
+        self._failed_at = now
+        links = list(self.node.live.links)
+        timers = dict(self.node.live.timers)
+        label, port = self.node.live.label, self.node.live.port
+        self.ledger.close()
+        self.node, self.ledger = self._source()
+        self.node.live.label, self.node.live.port = label, port
+        for link in links:
+            self._perform(CloseLink(link, "restart"))
+        for name in timers:
+            if not name.startswith(("wait:", "contest:")):
+                self.node.live.timers[name] = timers[name]
+        for waiting in list(self._waiting.values()):
+            waiting.error = full_disk() if _is_full(error) else internal()
+            waiting.done.set()
+        self._taken(batch or ())
+        for event in batch or ():
+            if isinstance(event, LinkUp):
+                self._perform(CloseLink(event.link, "restart"))
+            elif isinstance(event, LinkDown):
+                self.post(event)
+
+    # -- effects ----------------------------------------------------------------------------------
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Reply(request, result):
+                waiting = self._waiting.get(request)
+                if waiting is not None:
+                    waiting.result = result
+                    waiting.done.set()
+            case Refuse(request, error, result):
+                waiting = self._waiting.get(request)
+                if waiting is not None:
+                    error.result = result if result is not None else error.result
+                    waiting.error = error
+                    waiting.done.set()
+            case FeedGrew():
+                self.feed_changed.set()
+                self.feed_changed = trio.Event()
+            case Tell():
+                for listener in list(self.tells.values()):
+                    listener(effect)
+            case _:
+                self._hands.perform(effect)
+
+
+def _sends_first(effects: list[Effect], closing: list[Effect]) -> list[Effect]:
+    """Timers are set and frames leave before anybody is answered: the answer can wait a moment."""
+    both = [*effects, *closing]
+    later = (Reply, Refuse, Tell, FeedGrew)
+    return [e for e in both if not isinstance(e, later)] + [e for e in both if isinstance(e, later)]
+
+
+def internal() -> CommandError:
+    """What somebody hears who waited when something of ours broke."""
+    return CommandError(
+        "internal", "something went wrong inside; nothing of this was done", "see `p2pchat logs`"
+    )
+
+
+def full_disk() -> CommandError:
+    """What somebody hears whose command could not be written down."""
+    return CommandError(
+        "disk_full", "the archive cannot be written: the disk is full", "free some space, then try again"
+    )
+
+
+def _is_full(error: BaseException) -> bool:
+    return "full" in str(error).lower()
