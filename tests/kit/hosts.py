@@ -1,7 +1,7 @@
 """The real program on real machines: an office of namespaces, each with its own home.
 
 Decides: how a command and a daemon are run on one machine, killed, waited for and always
-ended; how packets are captured and what a capture is searched for. Does not know: any test.
+ended. Does not know: any test, or what one is judged by (proof).
 
     with office(3, tmp_path) as (net, (ann, bob, cyn)):
         ann.up(), bob.up()
@@ -16,10 +16,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,7 +27,6 @@ from types import TracebackType
 from typing import Any, Final, Protocol, TypeVar
 
 from p2pchat.control.client import connect
-from p2pchat.errors import CommandError
 from p2pchat.paths import Profile, profile
 from tests.kit.netns import Host, Network
 
@@ -279,15 +276,6 @@ def meet(*machines: Machine, timeout_s: float = MEET_S) -> None:
                 until(lambda a=one, b=other: a.sees(b), timeout_s, f"{one.name} sees {other.name}")  # type: ignore[misc]
 
 
-def integrity(machine: Machine) -> list[str]:
-    """What SQLite finds wrong with a stopped machine's archive; empty if nothing."""
-    conn = sqlite3.connect(machine.profile.archive)
-    try:
-        return [row[0] for row in conn.execute("PRAGMA integrity_check") if row[0] != "ok"]
-    finally:
-        conn.close()
-
-
 @contextmanager
 def office(
     count: int,
@@ -316,127 +304,20 @@ def host_of(machine: Machine) -> Host:
     return machine.place
 
 
-# -- numbered messages -------------------------------------------------------------------
-
-
-class Stream:
-    """Numbered messages from one machine to another, sent one after the other in a thread.
-
-    Each is sent by `send` with a key of its own; one that got no answer because the daemon
-    died is sent again under the same key, as the command does. `acknowledged` holds
-    (number, id) in order, of those that got an id.
-    """
-
-    def __init__(self, sender: Machine, to: str, label: str, *, pause_s: float = 0.02) -> None:
-        self.sender = sender
-        self.to = to
-        self.label = label
-        self.pause_s = pause_s
-        self.acknowledged: list[tuple[int, str]] = []
-        self.failed: list[CommandError] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def text(self, number: int) -> str:
-        """The text of message `number`."""
-        return f"{self.label} {number:05d}"
-
-    def __enter__(self) -> Stream:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> int:
-        """Send no more; how many were acknowledged. The one under way is finished first."""
-        self._stop.set()
-        self._thread.join(COMMAND_S)
-        assert not self._thread.is_alive(), f"{self.label}: a send hangs"
-        return len(self.acknowledged)
-
-    def reach(self, count: int, timeout_s: float = 30.0) -> None:
-        """Wait until so many are acknowledged."""
-        until(
-            lambda: len(self.acknowledged) >= count,
-            timeout_s,
-            f"{self.label}: {count} sent {self.failed[-1:]}",
-        )
-
-    def _run(self) -> None:
-        number = 0
-        while not self._stop.is_set():
-            try:
-                params = {"target": self.to, "text": self.text(number), "key": f"{self.label}-{number}"}
-                answer = self.sender.ask("send", 10.0, **params)
-            except CommandError as error:  # no daemon just now: the same number again
-                self.failed.append(error)
-                if error.kind not in ("no_daemon", "internal", "timeout", "disk_full"):
-                    raise
-                self._stop.wait(0.1)
-                continue
-            self.acknowledged.append((number, answer["id"]))
-            number += 1
-            self._stop.wait(self.pause_s)
-
-    def arrived(self, machine: Machine, peer: str) -> bool:
-        """Is everything acknowledged there?"""
-        there = {one["id"] for one in machine.history(peer)}
-        return all(id in there for _, id in self.acknowledged)
-
-    def check(self, machine: Machine, peer: str) -> None:
-        """Every acknowledged message is there once, in the order sent; of others at most the last."""
-        got = [one for one in machine.history(peer) if (one["text"] or "").startswith(self.label + " ")]
-        numbers = [int(one["text"].rpartition(" ")[2]) for one in got]
-        assert numbers == sorted(set(numbers)), f"doubled or reordered: {numbers}"
-        ids = {int(one["text"].rpartition(" ")[2]): one["id"] for one in got}
-        lost = [number for number, id in self.acknowledged if ids.get(number) != id]
-        assert not lost, f"lost of {len(self.acknowledged)}: {lost[:20]}"
-        assert len(numbers) <= len(self.acknowledged) + 1
-
-
-# -- what goes over the cable ------------------------------------------------------------
-
-
 @contextmanager
-def capture(net: Network, path: Path) -> Iterator[None]:
-    """Every packet on every switch of `net`, raw, into the file `path`."""
-    # -Z root: without it tcpdump gives up its rights, and with them the folder of the test
-    words = ("tcpdump", "-i", "any", "-s", "0", "-U", "-Z", "root", "-w", os.fspath(path))
-    process = subprocess.Popen(
-        ["ip", "netns", "exec", net.namespace, *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+def drop(machine: Machine, what: str = "") -> Iterator[None]:
+    """Swallow packets that `machine` sends or gets, all or those of nft's expression `what`.
+
+    Nobody is told: carriers stay up, no answer comes, connections hang. Loopback is spared.
+    """
+    host = host_of(machine)
+    rule = f"{what} drop".strip()
+    chains = "".join(
+        f"chain {hook} {{ type filter hook {hook} priority 0; {side}name != lo {rule}; }}\n"
+        for hook, side in (("input", "iif"), ("output", "oif"))
     )
-    assert process.stderr is not None
+    host.run("nft", "-f", "-", input=f"table inet swallow {{\n{chains}}}\n", check=True)
     try:
-        while "listening on" not in (line := process.stderr.readline()):
-            assert line, "tcpdump ended at once"
         yield
-        time.sleep(0.2)  # what is on its way through the kernel's ring to the file
     finally:
-        process.terminate()
-        process.stderr.close()
-        process.wait(10)
-
-
-def spellings(secret: str | bytes) -> list[bytes]:
-    """The ways bytes may show up in a file: raw, hex, UTF-16."""
-    raw = secret.encode() if isinstance(secret, str) else secret
-    found = [raw, raw.hex().encode(), raw.hex().upper().encode()]
-    if isinstance(secret, str):
-        found.append(secret.encode("utf-16-le"))
-    return found
-
-
-def found_in(secrets: Sequence[str | bytes], *places: Path) -> list[str]:
-    """Which secrets lie, in any spelling, in these files or in files below these folders."""
-    files = [file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*")))]
-    hits = []
-    for file in files:
-        if file.is_file():
-            data = file.read_bytes()
-            hits += [f"{one!r} in {file}" for one in secrets if any(way in data for way in spellings(one))]
-    return hits
+        host.run("nft", "delete", "table", "inet", "swallow", check=True)

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.kit.hosts import Machine, Stream, capture, found_in, host_of, integrity, meet, office, until
+from tests.kit.hosts import Machine, host_of, meet, office, until
 from tests.kit.needs import needs_netns, needs_tool
+from tests.kit.proof import Stream, capture, found_in, integrity
 
 pytestmark = [needs_netns, needs_tool("tcpdump")]
 
