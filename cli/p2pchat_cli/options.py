@@ -116,7 +116,7 @@ COMMANDS: Final = (
         "Who is there, how reached, how trusted.",
         "peers",
         opts=(
-            Opt(("--all",), "Also blocked people and my own other machines.", "flag"),
+            Opt(("--all",), "Also people you blocked.", "flag"),
             Opt(("--wait",), "Wait until this person is connected.", metavar="NAME"),
             _TIMEOUT,
         ),
@@ -132,7 +132,7 @@ COMMANDS: Final = (
         ("peers", "forget"),
         "Drop the addresses of a person, and the name if unverified.",
         "peers",
-        (Arg("target", "TARGET", "A person, or HOST[:PORT]."),),
+        (_PERSON,),
         function="forget",
     ),
     Command(

@@ -19,7 +19,7 @@ PATIENCE_S: Final = 60.0
 """How long a daemon may be away before the stream ends with exit 3."""
 
 RETRY_S: Final = 0.25
-MESSAGES: Final = ("message", "edit", "delete", "reaction")
+MESSAGES: Final = ("message", "edit", "delete", "reaction", "pin")
 
 
 class Stream:

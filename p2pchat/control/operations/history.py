@@ -28,6 +28,7 @@ LISTEN_TYPES: Final = (
     "edit",
     "delete",
     "reaction",
+    "pin",
     "receipt",
     "file",
     "room",
@@ -102,8 +103,8 @@ OPERATIONS: Final = (
             Param("types", "list", "only these types; all if empty: " + " ".join(LISTEN_TYPES), []),
             Param("mentions", "bool", "only messages that mention me", False),
         ),
-        'first `{"cursor","type":"ready"}`, then `{"cursor","type":T,T:{…}}`: `message edit delete reaction` '
-        'a message; `receipt` `{"id","room","state","person"}`; `peer` an entry of `peers.list`; '
+        'first `{"cursor","type":"ready"}`, then `{"cursor","type":T,T:{…}}`: `message edit delete reaction '
+        'pin` a message; `receipt` `{"id","room","state","person"}`; `peer` an entry of `peers.list`; '
         '`warning` `{"kind","message"}`',
         stream=True,
     ),

@@ -18,7 +18,7 @@ OPERATIONS: Final = (
     Operation(
         "peers.list",
         "The machines of other people that this profile knows.",
-        (Param("all", "bool", "also blocked people and my own other machines", False),),
+        (Param("all", "bool", "also blocked people", False),),
         f'`{{"peers":[…]}}`, each {PEER}',
     ),
     Operation(
@@ -31,8 +31,8 @@ OPERATIONS: Final = (
     Operation(
         "peers.forget",
         "Drop the remembered addresses of a person, and the pinned name if he is not verified.",
-        (Param("target", "str", "a person, or HOST[:PORT]"),),
-        '`{"account","name","forgotten"}`: how many addresses were dropped',
+        (Param("target", "str", "a person"),),
+        '`{"account","name"}`',
     ),
     Operation(
         "peers.wait",

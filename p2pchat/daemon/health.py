@@ -1,0 +1,131 @@
+"""Warnings of `status` and checks of `doctor`, from what the daemon knows of itself.
+
+Decides: which fact is a trouble, its cause and its remedy. Does not know: how facts are
+gathered, or how they are shown. Pure functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from p2pchat.control.operations.fields import Json
+from p2pchat.store.space import FLOOR_FILES, FLOOR_MESSAGES
+
+CLOCK_OFF_MS: Final = 5 * 60 * 1000
+"""Beyond this our clock is corrected by others' (docs/protocol.md, "Order"), and the user is told."""
+
+
+class Facts(NamedTuple):
+    """What the daemon knows of itself.
+
+    `listen` are `host:port`; `addresses` those of this machine's interfaces in use;
+    `discovery` is empty while mDNS works, else the reason it does not (`off` if the user
+    wants none); `clock_offset_ms` how far others' clocks are ahead of ours, None if
+    nobody was asked.
+    """
+
+    version: str
+    uptime_s: float
+    listen: tuple[str, ...]
+    free_bytes: int
+    addresses: tuple[str, ...] = ()
+    discovery: str = ""
+    sighted: int = 0
+    clock_offset_ms: int | None = None
+
+
+def warnings(facts: Facts, *, recovery_key_here: bool) -> list[Json]:
+    """What `status` warns of: `[{"kind","message","fix"}]`."""
+    found: list[Json] = []
+
+    def warn(kind: str, message: str, fix: str = "") -> None:
+        found.append({"kind": kind, "message": message, "fix": fix})
+
+    if facts.discovery and facts.discovery != "off":
+        warn("no_multicast", f"nobody can be found by mDNS: {facts.discovery}", "p2pchat doctor")
+    if not facts.addresses:
+        warn("no_network", "this machine has no address on a network", "p2pchat doctor")
+    if not facts.listen:
+        warn("port_closed", "nobody can connect to this machine: no port", "p2pchat doctor")
+    if _clock_off(facts):
+        warn("clock", f"the clock is {_minutes(facts)} min off that of the others", "set the clock")
+    if facts.free_bytes < FLOOR_FILES:
+        warn("disk_full", f"only {facts.free_bytes // 1_000_000} MB free", "free some space")
+    if recovery_key_here:
+        warn(
+            "recovery_key",
+            "the recovery key still lies on this machine and on no paper",
+            "p2pchat device recovery-key",
+        )
+    warn("not_encrypted", "the archive lies unencrypted on this disk")
+    return found
+
+
+def checks(facts: Facts, archive_problems: Sequence[str]) -> list[Json]:
+    """What `doctor` can say of this side: `[{"name","side","ok","detail","cause","fix"}]`."""
+    room = facts.free_bytes >= FLOOR_MESSAGES
+    off = _clock_off(facts)
+    return [
+        _check(
+            "discovery",
+            not facts.discovery or facts.discovery == "off",
+            _discovery(facts),
+            "no_multicast",
+            "connect to a network, or name the other machine: `p2pchat peers add HOST`",
+        ),
+        _check(
+            "address",
+            bool(facts.addresses),
+            ", ".join(facts.addresses) or "no address but loopback",
+            "wrong_interface",
+            "join a network, or check --interface",
+        ),
+        _check(
+            "tcp_in",
+            bool(facts.listen),
+            "listening on " + (", ".join(facts.listen) or "nothing"),
+            "port_closed",
+            "`p2pchat down`, then `p2pchat up --port N` with a free port",
+        ),
+        _check(
+            "clock",
+            not off,
+            "nobody to compare with" if facts.clock_offset_ms is None else f"{facts.clock_offset_ms} ms off",
+            "clock",
+            "set the clock of this machine",
+        ),
+        _check("disk", room, f"{facts.free_bytes // 1_000_000} MB free", "disk_full", "free some space"),
+        _check(
+            "archive",
+            not archive_problems,
+            "; ".join(archive_problems) or "sound",
+            "archive_damaged",
+            "keep the file, start with another --home, and bring a backup back",
+        ),
+    ]
+
+
+def _check(name: str, ok: bool, detail: str, cause: str, fix: str) -> Json:
+    return {
+        "name": name,
+        "side": "here",
+        "ok": ok,
+        "detail": detail,
+        "cause": None if ok else cause,
+        "fix": "" if ok else fix,
+    }
+
+
+def _discovery(facts: Facts) -> str:
+    if facts.discovery == "off":
+        return "not announced, as you wished"
+    return facts.discovery or f"announced; {facts.sighted} others seen"
+
+
+def _clock_off(facts: Facts) -> bool:
+    return facts.clock_offset_ms is not None and abs(facts.clock_offset_ms) > CLOCK_OFF_MS
+
+
+def _minutes(facts: Facts) -> int:
+    return abs(facts.clock_offset_ms or 0) // 60_000

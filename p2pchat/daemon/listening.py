@@ -1,0 +1,189 @@
+"""One `listen`: the durable feed from a cursor on, and what is told and not kept.
+
+Decides: the order of lines, what a subscriber sees of each row now, and when a cursor is
+too old. Does not know: sockets, or how the feed is written.
+
+Nobody is pushed anything: this reads the feed from its own cursor whenever it is asked
+for the next line. What is not kept (peers, warnings) waits in a short queue, and a
+subscriber so slow that it overflows is told so once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import trio
+
+from p2pchat.control.operations import fields
+from p2pchat.control.operations.fields import Json
+from p2pchat.daemon.looks import Looks
+from p2pchat.engine.inputs import Tell
+from p2pchat.ids import AccountId, EventId, RoomId
+from p2pchat.model import FeedRow, MessageView
+from p2pchat.store.reader import Reader
+
+T = TypeVar("T")
+
+BATCH: Final = 200
+"""Rows read from the feed at once: some 10 ms of SQLite at most."""
+
+MAX_TOLD: Final = 1000
+"""What is not kept waits in a queue of at most this many per subscriber."""
+
+MESSAGES: Final = frozenset({"message", "edit", "delete", "reaction", "pin"})
+"""Types whose object is a message."""
+
+
+class Source(Protocol):
+    """Where lines come from."""
+
+    @property
+    def looks(self) -> Looks: ...
+    @property
+    def feed_changed(self) -> trio.Event:
+        """Set when rows were added; then another takes its place."""
+
+    @property
+    def tells(self) -> dict[object, Callable[[Tell], None]]:
+        """Who hears what is not kept."""
+
+    async def read(self, question: Callable[[Reader], T]) -> T:
+        """Ask the archive, in a thread."""
+
+
+class Listening:
+    """A subscription: what is wanted of it, and how far it has come."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        rooms: Sequence[RoomId],
+        accounts: Sequence[AccountId],
+        types: Sequence[str],
+        mentions: bool,
+    ) -> None:
+        """`rooms` and `accounts` are those of the targets, empty for all; `types` empty for all."""
+        self._source = source
+        self._rooms = frozenset(rooms)
+        self._accounts = frozenset(accounts)
+        self._types = frozenset(types)
+        self._mentions = mentions
+        self._told: deque[Tell] = deque()
+        self._overflow = False
+        self._wake = trio.Event()
+        self._cursor = 0
+
+    async def lines(self, since: int | None) -> AsyncIterator[Json]:
+        """`ready` first, then everything after the cursor, for ever.
+
+        Hearing starts before the cursor is read, so nothing falls between the two.
+        """
+        self._source.tells[self] = self._hear
+        try:
+            warning = await self._begin(since)
+            yield fields.line_fields(self._cursor, "ready")
+            if warning:
+                yield fields.line_fields(self._cursor, "warning", fields.warning_fields("cursor", warning))
+            while True:
+                changed = self._source.feed_changed
+                rows = await self._source.read(lambda reader: reader.feed(self._cursor, BATCH))
+                for line in await self._durable(rows):
+                    yield line
+                for line in self._fleeting():
+                    yield line
+                if len(rows) < BATCH:
+                    await self._rest(changed)
+        finally:
+            del self._source.tells[self]
+
+    async def _begin(self, since: int | None) -> str:
+        """Set the cursor; a sentence if what was asked for is not all here."""
+        newest, oldest = await self._source.read(lambda r: (r.last_cursor(), r.oldest_cursor()))
+        if since is None:
+            self._cursor = newest
+        elif since > newest:
+            self._cursor = newest
+            return f"cursor {since} is ahead of this archive: going on from now, {newest}"
+        else:
+            self._cursor = max(since, oldest - 1)
+            if 0 < since < oldest - 1:
+                return f"cursor {since} is older than what is kept: going on from {oldest}; see history"
+        return ""
+
+    async def _rest(self, changed: trio.Event) -> None:
+        """Until the feed grew or something was told."""
+        if self._told or self._overflow:
+            return
+        self._wake = trio.Event()
+        async with trio.open_nursery() as nursery:
+            for event in (changed, self._wake):
+                nursery.start_soon(_then, event.wait, nursery.cancel_scope.cancel)
+
+    def _hear(self, tell: Tell) -> None:
+        if len(self._told) >= MAX_TOLD:
+            self._overflow = True
+            self._told.clear()
+        self._told.append(tell)
+        self._wake.set()
+
+    # -- lines ---------------------------------------------------------------------------
+
+    async def _durable(self, rows: Sequence[FeedRow]) -> list[Json]:
+        """Rows joined with what messages look like now. The cursor moves past them."""
+        if not rows:
+            return []
+        wanted = list(dict.fromkeys(EventId(row.ref) for row in rows if self._takes(row.type)))
+        views = {view.id: view for view in await self._source.read(lambda r: r.messages(wanted))}
+        directory = self._source.looks.directory()
+        found = []
+        for row in rows:
+            self._cursor = row.cursor
+            view = views.get(EventId(row.ref))
+            if view is None or not self._takes(row.type) or not self._concerns(row.type, view):
+                continue
+            if row.type in MESSAGES:
+                found.append(fields.feed_fields(row, fields.message_fields(view, directory)))
+            elif row.type == "receipt":
+                detail = dict(row.detail)
+                person = AccountId(bytes.fromhex(detail["person"])) if "person" in detail else None
+                receipt = fields.receipt_fields(view.room, view.id, detail["state"], directory, person)
+                found.append(fields.feed_fields(row, receipt))
+        return found
+
+    def _takes(self, type: str) -> bool:
+        return not self._types or type in self._types
+
+    def _concerns(self, type: str, view: MessageView) -> bool:
+        if self._rooms and view.room not in self._rooms:
+            return False
+        return not self._mentions or (type in MESSAGES and view.mentions_me)
+
+    def _fleeting(self) -> Iterator[Json]:
+        """What was told meanwhile; it bears the last durable cursor."""
+        if self._overflow:
+            self._overflow = False
+            lost = fields.warning_fields("overflow", "some changes of peers were not told: `p2pchat peers`")
+            yield fields.line_fields(self._cursor, "warning", lost)
+        told, self._told = self._told, deque()
+        for tell in told:
+            if not self._takes(tell.type) or (self._mentions and tell.type != "warning"):
+                continue
+            for subject in self._subjects(tell):
+                yield fields.line_fields(self._cursor, tell.type, subject)
+
+    def _subjects(self, tell: Tell) -> list[Json]:
+        if tell.type == "warning" and isinstance(tell.subject, tuple):
+            kind, text = tell.subject
+            return [fields.warning_fields(str(kind), str(text))]
+        if tell.type == "peer" and (not self._accounts or tell.subject in self._accounts):
+            peers = self._source.looks.peer_views()
+            return [fields.peer_fields(peer) for peer in peers if peer.account == tell.subject]
+        return []
+
+
+async def _then(wait: Callable[[], Any], act: Callable[[], None]) -> None:
+    await wait()
+    act()

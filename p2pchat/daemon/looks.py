@@ -1,0 +1,144 @@
+"""What the node knows right now, for those who only ask.
+
+Decides: nothing; it turns the engine's overview into what operations need. Does not
+know: JSON, the archive, or how an answer travels. Reads memory only, between two
+batches, so nothing here waits or touches the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from p2pchat.engine import names as engine_names
+from p2pchat.engine import overview, people, rooms
+from p2pchat.engine.context import Context
+from p2pchat.engine.node import Node
+from p2pchat.engine.overview import Conversation, TrustView
+from p2pchat.ids import AccountId, DeviceId, RoomId, tag
+from p2pchat.model import DIRECT, Now, PeerView, RoomRow
+
+
+class Myself(NamedTuple):
+    """Who I am on this machine."""
+
+    account: AccountId
+    device: DeviceId
+    name: str
+
+
+class OwnDevice(NamedTuple):
+    """One of my machines; `last_seen_ms` None for one never met."""
+
+    device: DeviceId
+    revoked: bool
+    last_seen_ms: int | None
+
+
+class Directory:
+    """Names as they are shown at one moment. Fits operations.fields.Names; each is looked up once."""
+
+    def __init__(
+        self,
+        shown: Callable[[AccountId], str | None],
+        owner: Callable[[DeviceId], AccountId | None],
+        room: Callable[[RoomId], RoomRow | None],
+    ) -> None:
+        self._shown = shown
+        self._owner = owner
+        self._room = room
+        self._names: dict[AccountId, str] = {}
+
+    def person(self, account: AccountId) -> str:
+        """The shown name; the short tag of somebody unknown."""
+        name = self._names.get(account)
+        if name is None:
+            name = self._names[account] = self._shown(account) or tag(account)
+        return name
+
+    def owner(self, device: DeviceId) -> AccountId | None:
+        """The account of a machine."""
+        return self._owner(device)
+
+    def device_name(self, device: DeviceId) -> str:
+        """Machines bear no names yet: those come with linking a second one."""
+        return ""
+
+    def room(self, room: RoomId) -> RoomRow | None:
+        """What is known of a conversation."""
+        return self._room(room)
+
+
+class Looks(Protocol):
+    """The node's read-only side, as operations see it."""
+
+    def me(self) -> Myself: ...
+    def conversation(self, target: str) -> Conversation:
+        """What a TARGET means; CommandError of exit code 4 or 6."""
+
+    def directory(self) -> Directory: ...
+    def peer_views(self) -> list[PeerView]: ...
+    def trust_view(self, target: str) -> TrustView:
+        """The key a TARGET means; CommandError as `conversation`."""
+
+    def own_devices(self) -> list[OwnDevice]: ...
+
+
+class NodeLooks:
+    """Looks at a running node. `node` is asked each time: the runner may have built another."""
+
+    def __init__(self, node: Callable[[], Node], clock: Callable[[], Now]) -> None:
+        self._node = node
+        self._clock = clock
+
+    def _context(self) -> Context:
+        return self._node().look(self._clock())
+
+    def me(self) -> Myself:
+        """My account, machine and name."""
+        ctx = self._context()
+        return Myself(ctx.me.account, ctx.me.device, people.name(ctx, ctx.me.account))
+
+    def conversation(self, target: str) -> Conversation:
+        """What a TARGET means."""
+        return overview.conversation(self._context(), target)
+
+    def directory(self) -> Directory:
+        """Names as they are shown now."""
+        ctx = self._context()
+
+        def shown(account: AccountId) -> str | None:
+            return engine_names.shown(ctx, account) if account in ctx.cache.accounts else None
+
+        def room(identity: RoomId) -> RoomRow | None:
+            known = ctx.cache.known_rooms.get(identity)
+            if known is not None:
+                return known
+            # A direct chat in which nothing was said yet is no row, but has its id already.
+            for account in ctx.cache.accounts:
+                if rooms.direct_id(ctx.me.account, account) == identity:
+                    return RoomRow(identity, DIRECT, "", account)
+            return None
+
+        return Directory(shown, ctx.cache.owner.get, room)
+
+    def peer_views(self) -> list[PeerView]:
+        """Every machine of everybody known."""
+        return overview.peer_views(self._context())
+
+    def trust_view(self, target: str) -> TrustView:
+        """The key a TARGET means."""
+        return overview.trust_view(self._context(), target)
+
+    def own_devices(self) -> list[OwnDevice]:
+        """All machines of my account, this one first."""
+        ctx = self._context()
+        found = [
+            OwnDevice(
+                device.id,
+                device.revoked,
+                ctx.now.wall_ms if device.id == ctx.me.device else ctx.live.last_seen.get(device.id),
+            )
+            for device in ctx.cache.accounts[ctx.me.account].devices.values()
+        ]
+        return sorted(found, key=lambda one: (one.device != ctx.me.device, one.device))
