@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -27,6 +27,7 @@ from p2pchat.engine.context import Context
 from p2pchat.engine.inputs import (
     AddPeer,
     CloseLink,
+    Configure,
     Dial,
     DialFailed,
     Effect,
@@ -85,7 +86,9 @@ class Parts:
     port: int | None = None
     announce: bool = True
     peers: tuple[tuple[str, int | None], ...] = ()
-    label: str = field(default="")
+    label: str = ""
+    keep_name: bool = False
+    read_receipts: bool = False
 
 
 class Daemon:
@@ -197,7 +200,7 @@ class Daemon:
         async with trio.open_nursery() as outer:
             self.listening = await outer.start(self.parts.lan.listen, self.parts.port, self._serve)
             self.runner.post(Started(self.listening.port))
-            await self.runner.idle.wait()
+            await self.runner.ask(lambda request: Configure(request, self.parts.read_receipts))
             send, receive = trio.open_memory_channel[network.Notice](NOTICES)
             announcement = None
             if self.parts.announce:

@@ -46,9 +46,10 @@ class Node:
     """One machine of one person, as a function of its inputs."""
 
     def __init__(
-        self, me: Me, ledger: Ledger, entropy: Entropy, *, name: str, label: str = "", first_run_ms: int = 0
+        self, me: Me, ledger: Ledger, entropy: Entropy, *, name: str, label: str = "", keep_name: bool = False
     ) -> None:
-        """`name` is published if none has been; `label` is our own mDNS label."""
+        """`name` is published at the start, with `keep_name` only if none has been; `label` is
+        our own mDNS label."""
         self.me = me
         self.ledger = ledger
         self.entropy = entropy
@@ -57,7 +58,7 @@ class Node:
         self.cache = Cache()
         self.batch = Batch()
         self.loaded = False
-        self.first_run_ms = first_run_ms
+        self.keep_name = keep_name
 
     # -- the runner's side ---------------------------------------------------------------
 
@@ -210,7 +211,8 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
 
 def _started(node: Node, ctx: Context, port: int) -> None:
     ctx.live.port = port
-    trust.publish_name(ctx, node.name)
+    if not (node.keep_name and ctx.me.account in ctx.cache.profiles):
+        trust.publish_name(ctx, node.name)
     _tend_prekeys(ctx)
     ctx.ledger.outbox.prune_feed(ctx.now.wall_ms - FEED_KEPT_MS)
     talk.plan_drafts(ctx)
@@ -449,6 +451,9 @@ def _confirm_sas(ctx: Context, command: happened.ConfirmSas) -> None:
 
 
 def _configure(ctx: Context, command: happened.Configure) -> None:
+    if ctx.cache.read_receipts == command.read_receipts:
+        ctx.out.append(Reply(command.request, {}))
+        return
     ctx.cache.read_receipts = command.read_receipts
     ctx.ledger.people.put_value("read_receipts", b"1" if command.read_receipts else b"0")
     ctx.batch.wrote = True

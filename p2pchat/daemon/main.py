@@ -1,0 +1,233 @@
+"""The composition root: settings, files, platform and network become one running daemon.
+
+Decides: what is made of what on this machine, in which order it is opened, and with what
+exit code the process ends. Nobody else constructs. Does not know: what any part does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import logging
+import logging.handlers
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from p2pchat import __version__
+from p2pchat.control.endpoint import ControlListener, open_control
+from p2pchat.control.operations import settings, settings_file
+from p2pchat.control.operations.settings_file import Effective
+from p2pchat.daemon.core import Daemon, Parts
+from p2pchat.daemon.host import DaemonHost
+from p2pchat.daemon.identity import load_or_make
+from p2pchat.daemon.queries import Queries
+from p2pchat.daemon.runner import Stop
+from p2pchat.engine.trust import clean_name
+from p2pchat.errors import EXIT_CODES, ArchiveError, CommandError, P2pchatError, SettingsError
+from p2pchat.model import Now
+from p2pchat.net.lan import JoinedLan
+from p2pchat.net.mdns import MdnsDiscovery
+from p2pchat.net.tcp import TcpTransport
+from p2pchat.paths import Profile, profile
+from p2pchat.platform import Lock, harden_process, make_private_dir, secure_umask
+from p2pchat.store.ledger import open_ledger
+from p2pchat.wire.limits import MAX_NAME
+
+log = logging.getLogger(__name__)
+
+MACHINE_POLICY: Final = Path("/etc/p2pchat/config.toml")
+LOG_BYTES: Final = 5 * 1024 * 1024
+WHITE_ON: Final = ("1", "true", "yes", "on")
+
+
+class SystemEntropy:
+    """Randomness of the operating system."""
+
+    def __init__(self) -> None:
+        self._random = random.SystemRandom()
+
+    def bytes(self, count: int) -> bytes:
+        """Fresh random bytes."""
+        return os.urandom(count)
+
+    def random(self) -> float:
+        """A number in [0, 1)."""
+        return self._random.random()
+
+
+def wall_and_mono() -> Now:
+    """Both clocks of this machine; the monotonic one is trio's, so timers agree with it."""
+    return Now(time.time_ns() // 1_000_000, trio.current_time())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon; returns the process exit code. Errors go to stderr as `error:` and `hint:`."""
+    args = arguments().parse_args(argv)
+    try:
+        return _main(args)
+    except CommandError as error:
+        return _give_up(error.message, error.hint, error.code)
+    except SettingsError as error:
+        return _give_up(str(error), "see `p2pchat config show --origin`", EXIT_CODES["usage"])
+    except ArchiveError as error:
+        return _give_up(*_told(error), EXIT_CODES["archive"])
+    except P2pchatError as error:
+        return _give_up(str(error), "see `p2pchat logs`", EXIT_CODES["internal"])
+
+
+def _told(error: ArchiveError) -> tuple[str, str]:
+    words = [str(one) for one in error.args]
+    return words[0] if words else "the archive cannot be used", words[1] if len(words) > 1 else ""
+
+
+def _give_up(message: str, hint: str, code: int) -> int:
+    sys.stderr.write(f"error: {message}\n" + (f"hint: {hint}\n" if hint else ""))
+    return code
+
+
+def arguments() -> argparse.ArgumentParser:
+    """What `python -m p2pchat` takes; the same names as `p2pchat up`."""
+    parser = argparse.ArgumentParser(
+        "python -m p2pchat", description="the p2pchat daemon", allow_abbrev=False
+    )
+    parser.add_argument("--home", help="folder of the profile")
+    parser.add_argument("--name", help="what others call me")
+    parser.add_argument("--interface", action="append", default=[], help="only this interface or address")
+    parser.add_argument("--port", help="TCP port")
+    parser.add_argument("--peer", action="append", default=[], help="HOST[:PORT] to dial")
+    parser.add_argument("--no-announce", action="store_true", help="do not announce this machine")
+    parser.add_argument("--foreground", action="store_true", help="print `ready` when it is")
+    return parser
+
+
+def _main(args: argparse.Namespace) -> int:
+    secure_umask()
+    where = profile(args.home or os.environ.get("P2PCHAT_HOME") or None)
+    effective = settle(args, where)
+    make_private_dir(where.home)
+    refused = harden_process()
+    lock = Lock.acquire(where.lock)
+    try:
+        start_log(where.log, also_stderr=args.foreground)
+        for what in refused:
+            log.warning("this system refuses: %s", what)
+        return trio.run(_serve, where, effective, args)
+    finally:
+        lock.release()
+
+
+def settle(args: argparse.Namespace, where: Profile) -> list[Effective]:
+    """Every setting with its source: flag, environment, the user's file, the machine's."""
+    flags: dict[str, settings.Setting] = {}
+    if args.name is not None:
+        flags["name"] = settings.parse("name", args.name, "--name")
+    if args.port is not None:
+        flags["port"] = settings.parse("port", args.port, "--port")
+    if args.interface:
+        flags["interface"] = settings.parse("interface", ",".join(args.interface), "--interface")
+    if args.peer:
+        flags["peers"] = settings.parse("peers", ",".join(args.peer), "--peer")
+    machine = settings_file.load(MACHINE_POLICY) if os.name == "posix" else {}
+    return settings_file.resolve(flags, os.environ, settings_file.load(where.config), machine)
+
+
+def start_log(path: Path, *, also_stderr: bool) -> None:
+    """Log to a file of bounded size, at INFO; never a body, a name or a key (DS3)."""
+    kept = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
+    handlers: list[logging.Handler] = [kept]
+    if also_stderr:
+        handlers.append(logging.StreamHandler(sys.stderr))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    for handler in handlers:
+        root.addHandler(handler)
+
+
+def system_name() -> str:
+    """The system user's full name, else the login: what a first run calls a person."""
+    login = getpass.getuser()
+    full = ""
+    if os.name == "posix":
+        import pwd  # not on Windows
+
+        try:
+            full = pwd.getpwuid(os.getuid()).pw_gecos.split(",")[0].strip()
+        except KeyError:
+            full = ""
+    for candidate in (full, login):
+        try:
+            return clean_name(candidate[:MAX_NAME])
+        except CommandError:
+            continue
+    return "somebody"
+
+
+async def _serve(where: Profile, effective: list[Effective], args: argparse.Namespace) -> int:
+    values = {one.key: one.value for one in effective}
+    entropy = SystemEntropy()
+    identity = load_or_make(where.identity, entropy.bytes)
+    interfaces = values["interface"]
+    chosen = tuple(interfaces) if isinstance(interfaces, tuple) else ()
+    peers = values["peers"]
+    quiet = args.no_announce or os.environ.get("P2PCHAT_NO_ANNOUNCE", "").lower() in WHITE_ON
+    parts = Parts(
+        identity=identity,
+        open_ledger=lambda: open_ledger(where.archive),
+        lan=JoinedLan(TcpTransport(chosen), MdnsDiscovery(chosen)),
+        entropy=entropy,
+        clock=wall_and_mono,
+        stopwatch=time.perf_counter,
+        name=clean_name(str(values["name"])) if values["name"] else system_name(),
+        port=int(str(values["port"])) or None,
+        announce=not quiet,
+        peers=tuple(settings.split_address(one) for one in peers) if isinstance(peers, tuple) else (),
+        keep_name=not values["name"],
+        read_receipts=bool(values["read_receipts"]),
+    )
+    daemon = Daemon(parts)
+    control = open_control(where)
+    flags = {one.key: one.value for one in effective if one.origin == "flag"}
+    host = DaemonHost(daemon, where, flags)
+    failed: list[Stop] = []
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_signals, daemon.stop)
+            await nursery.start(_until_over, daemon, control, Queries(host), nursery.cancel_scope)
+            log.info("ready, version %s, port %d", __version__, daemon.listening.port)
+            if args.foreground:
+                sys.stdout.write("ready\n")
+                sys.stdout.flush()
+    except* Stop as group:
+        failed.extend(error for error in group.exceptions if isinstance(error, Stop))
+        log.error("the archive cannot be written any more: the daemon stops")
+    finally:
+        host.close()
+    return EXIT_CODES["archive"] if failed else 0
+
+
+async def _until_over(
+    daemon: Daemon,
+    control: ControlListener,
+    handler: Queries,
+    scope: trio.CancelScope,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    await daemon.run(control, handler, __version__, task_status=task_status)
+    scope.cancel()
+
+
+async def _signals(stop: Callable[[], None]) -> None:
+    wanted = [signal.SIGINT, signal.SIGTERM]
+    with trio.open_signal_receiver(*wanted) as received:
+        async for _ in received:
+            stop()
