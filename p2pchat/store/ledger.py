@@ -172,6 +172,10 @@ class Ledger:
             self._core.erased = False
         return True
 
+    def assume_erased(self) -> None:
+        """After a crash: the log it left may hold text that was erased."""
+        self._core.erased = True
+
     def checkpoint(self) -> bool:
         """Move the log into the archive and empty it; False, at once, if a reader still needs it."""
         if self.in_memory:
@@ -246,7 +250,10 @@ def open_ledger(path: str | os.PathLike[str]) -> Ledger:
         raise _wrapped(name, error) from error
     if new:
         _sync_folder(Path(name).parent)
-    return Ledger(conn, name)
+    ledger = Ledger(conn, name)
+    if crashed:
+        ledger.assume_erased()
+    return ledger
 
 
 def open_image(image: bytes) -> Ledger:
