@@ -111,6 +111,8 @@ class Daemon:
         self.listening = Listening(0, ())
         self.started_ms = parts.clock().wall_ms
         self._links: trio.Nursery | None = None
+        self._no_links = trio.Event()
+        self._no_links.set()
         self._numbers = 0
         self._inbox = Inbox(
             self.runner.post, self.mono, self.signing_keys, _offload if parts.threads else None
@@ -183,7 +185,7 @@ class Daemon:
                 async with trio.open_nursery() as links:
                     self._links = links
                     await self._outer(control, handler, version, task_status)
-                    await self._close_links(links)
+                    links.cancel_scope.cancel()
                 self.runner.stop()
                 await self.runner.idle.wait()
                 core.cancel_scope.cancel()
@@ -218,14 +220,17 @@ class Daemon:
                 if control is not None:
                     clients.cancel_scope.deadline = trio.current_time() + DRAIN_S
                     await control.aclose()
+            await self._close_links()
             outer.cancel_scope.cancel()
 
-    async def _close_links(self, links: trio.Nursery) -> None:
+    async def _close_links(self) -> None:
+        """Say goodbye on every link, the accepted ones included, while all tasks still live."""
         self.runner.post(Stopping())
         await self.runner.idle.wait()
         for pump in list(self.pumps.values()):
             pump.close("stopping")
-        links.cancel_scope.deadline = trio.current_time() + DRAIN_S
+        with trio.move_on_after(DRAIN_S):
+            await self._no_links.wait()
 
     def stop(self) -> None:
         """Close everything, from the outside in."""
@@ -247,13 +252,18 @@ class Daemon:
 
     async def _run_pump(self, pump: Pump) -> None:
         self.pumps[pump.number] = pump
+        self._no_links = trio.Event() if self._no_links.is_set() else self._no_links
         try:
             await pump.run()
         finally:
             del self.pumps[pump.number]
+            if not self.pumps:
+                self._no_links.set()
 
     async def _serve(self, stream: Stream, address: Address) -> None:
         """A connection somebody else dialled: the listener's task for it ends with the link."""
+        if self.stopping.is_set():
+            return
         if len(self.pumps) >= MAX_LINKS + self.gate.half_open or not self.gate.enter(address):
             log.info("a connection from %s was turned away: too many half open", address)
             return
