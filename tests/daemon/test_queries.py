@@ -1,0 +1,431 @@
+"""Operations on a real engine and a real archive: what each asks, answers and refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import trio
+
+from p2pchat.control.endpoint import ClientInfo
+from p2pchat.control.framing import ControlProtocolError
+from p2pchat.control.operations import all_operations
+from p2pchat.daemon import health
+from p2pchat.daemon.health import Facts
+from p2pchat.daemon.looks import Looks, NodeLooks
+from p2pchat.daemon.queries import Queries, Sources
+from p2pchat.engine.inputs import Tell
+from p2pchat.errors import CommandError
+from p2pchat.store.ledger import MEMORY, Ledger, open_ledger
+from p2pchat.store.reader import Reader, open_reader
+from tests.engine.play import Actor, Stage
+
+T = TypeVar("T")
+ME = ClientInfo("unix", 1000)
+
+
+class StagedHost:
+    """A daemon whose engine is an actor of a play: everything happens at once."""
+
+    def __init__(self, actor: Actor, config: Path) -> None:
+        self.actor = actor
+        self.looks: Looks = NodeLooks(lambda: actor.node, actor.now)
+        self.feed_changed = trio.Event()
+        self.tells: dict[object, Callable[[Tell], None]] = {}
+        self.sources = Sources(config, {"port": 26701}, {"P2PCHAT_INTERFACE": "eth0"})
+        self.reader: Reader = open_reader(actor.ledger)
+        self.key: str | None = "recover-me"
+        self.stopped: bool | None = None
+        self.facts_now = Facts("0.1.0", 5.0, ("192.0.2.3:26700",), 10**10, ("192.0.2.3",))
+
+    async def ask(self, make: Callable[[int], Any]) -> Any:
+        await trio.lowlevel.checkpoint()
+        answer = self.actor.ask(make)
+        self.poke()
+        if isinstance(answer, CommandError):
+            raise answer
+        return answer
+
+    async def read(self, question: Callable[[Reader], T]) -> T:
+        await trio.lowlevel.checkpoint()
+        return question(self.reader)
+
+    def poke(self) -> None:
+        """The feed may have grown, and things may have been told."""
+        told, self.actor.told = self.actor.told, []
+        for tell in told:
+            for listener in list(self.tells.values()):
+                listener(tell)
+        self.feed_changed.set()
+        self.feed_changed = trio.Event()
+
+    def facts(self) -> Facts:
+        return self.facts_now
+
+    def stop(self, now: bool) -> None:
+        self.stopped = now
+
+    def recovery_key(self) -> str | None:
+        return self.key
+
+    def erase_recovery_key(self) -> None:
+        self.key = None
+
+
+class Scene:
+    """Ann and Bob, linked, and Ann's operations."""
+
+    def __init__(self, stage: Stage, folder: Path) -> None:
+        self.stage = stage
+        self.ann, self.bob = stage.actor("Ann"), stage.actor("Bob")
+        stage.join(self.ann, self.bob)
+        self.ann.told.clear()
+        self.host = StagedHost(self.ann, folder / "config.toml")
+        self.queries = Queries(self.host)
+
+    async def call(self, method: str, **params: Any) -> Any:
+        return await self.queries.call(method, params, ME)
+
+    async def refused(self, method: str, **params: Any) -> CommandError:
+        with pytest.raises(CommandError) as caught:
+            await self.call(method, **params)
+        return caught.value
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    opened: list[Ledger] = []
+
+    def fresh() -> Ledger:
+        opened.append(open_ledger(MEMORY))
+        return opened[-1]
+
+    yield Scene(Stage(fresh), tmp_path)
+    for ledger in opened:
+        ledger.close()
+
+
+async def test_every_operation_of_the_tables_is_carried_out(scene: Scene) -> None:
+    for method in all_operations():
+        if method == "listen":
+            continue
+        assert method in scene.queries._methods
+    with pytest.raises(ControlProtocolError, match="no method 'bogus'"):
+        await scene.call("bogus")
+
+
+async def test_parameters_are_checked_before_anything_happens(scene: Scene) -> None:
+    assert (await scene.refused("send", target="Bob")).kind == "usage"
+    assert (await scene.refused("send", target="Bob", text=3)).kind == "usage"
+    assert (await scene.refused("send", target="Bob", text="x", bogus=1)).kind == "usage"
+    assert (await scene.refused("history", target="Bob", tail=0)).kind == "usage"
+    assert (await scene.call("queue.list")) == {"queue": []}
+
+
+async def test_status_counts_what_there_is(scene: Scene) -> None:
+    scene.bob.say(scene.ann, "hi")
+    scene.stage.cut()
+    await scene.call("send", target="Bob", text="later")
+    found = await scene.call("status")
+    assert found["me"]["name"] == "Ann"
+    assert found["me"]["fingerprint"] == scene.ann.account.hex()[:32]
+    assert found["unread"] == 1
+    assert found["queue"] == {"waiting": 1, "only_here": 1}
+    assert found["peers"] == {"connected": 0, "known": 1}
+    assert found["daemon"]["listen"] == ["192.0.2.3:26700"]
+    assert {warning["kind"] for warning in found["warnings"]} == {"recovery_key", "not_encrypted"}
+    assert await scene.call("whoami") == {**await scene.call("status")}
+
+
+async def test_down_answers_and_stops(scene: Scene) -> None:
+    assert (await scene.call("down", now=True))["me"]["name"] == "Ann"
+    assert scene.host.stopped is True
+
+
+async def test_peers_are_listed_blocked_ones_on_demand(scene: Scene) -> None:
+    (bob,) = (await scene.call("peers.list"))["peers"]
+    assert (bob["name"], bob["connected"], bob["trust"]) == ("Bob", True, "unverified")
+    assert bob["presence"] == "available"
+    await scene.call("trust.block", target="Bob")
+    assert (await scene.call("peers.list"))["peers"] == []
+    (bob,) = (await scene.call("peers.list", all=True))["peers"]
+    assert (bob["trust"], bob["presence"], bob["address"]) == ("blocked", "offline", None)
+
+
+async def test_a_message_is_sent_seen_read_and_found(scene: Scene) -> None:
+    sent = await scene.call("send", target="Bob", text="shall we say ten?")
+    assert set(sent) == {"id", "room", "state"}
+    scene.bob.say(scene.ann, "ten is fine")
+    page = await scene.call("history", target="Bob")
+    assert [message["text"] for message in page["messages"]] == ["shall we say ten?", "ten is fine"]
+    assert page["room"] == {"id": sent["room"], "name": "Bob", "kind": "direct"}
+    assert page["messages"][0]["state"] == "delivered"
+    assert page["messages"][0]["delivered_to"][0]["name"] == "Bob"
+    assert (await scene.call("inbox"))["unread"] == [
+        {"room": sent["room"], "name": "Bob", "count": 1, "mentions": 0}
+    ]
+    unread = await scene.call("read.open", target="Bob")
+    ids = [message["id"] for message in unread["messages"]]
+    assert len(ids) == 1
+    assert (await scene.call("inbox"))["unread"] != []
+    assert await scene.call("read.confirm", room=unread["room"]["id"], ids=ids) == {
+        "room": sent["room"],
+        "read": 1,
+    }
+    assert (await scene.call("inbox"))["unread"] == []
+    (hit,) = (await scene.call("search", query="fine", person="Bob"))["results"]
+    assert hit["text"] == "ten is fine"
+    assert "fine" in hit["snippet"]
+    assert [m["text"] for m in (await scene.call("search", query="ten", person="Ann"))["results"]] == [
+        "shall we say ten?"
+    ]
+
+
+async def test_history_takes_ids_times_and_pages(scene: Scene) -> None:
+    ids = []
+    for number in range(5):
+        ids.append((await scene.call("send", target="Bob", text=f"number {number}"))["id"])
+        scene.stage.wait(60.0)
+    page = await scene.call("history", target="Bob", tail=2)
+    assert [message["id"] for message in page["messages"]] == ids[3:]
+    assert page["has_more"] is True
+    page = await scene.call("history", target="Bob", tail=2, before_id=ids[3][:12])
+    assert [message["id"] for message in page["messages"]] == ids[1:3]
+    page = await scene.call("history", target="Bob", after_id=ids[2])
+    assert [message["id"] for message in page["messages"]] == ids[3:]
+    await scene.call("pin", id=ids[0])
+    assert [m["id"] for m in (await scene.call("history", target="Bob", pinned=True))["messages"]] == ids[:1]
+    assert (await scene.refused("history", target="Bob", before_id="ffffff")).kind == "no_such_target"
+    error = await scene.refused("history", target="Bob", before_id=ids[0], before_ms=3)
+    assert error.kind == "usage"
+    assert (await scene.refused("history", target="Nobody")).kind == "no_such_target"
+
+
+async def test_changes_name_message_and_change(scene: Scene) -> None:
+    sent = await scene.call("send", target="Bob", text="won")
+    changed = await scene.call("edit", id="last", text="one", target="Bob")
+    assert changed["target"] == sent["id"] != changed["id"]
+    await scene.call("react", id=sent["id"][:8], emoji="👍")
+    (message,) = (await scene.call("history", target="Bob"))["messages"]
+    assert (message["text"], message["edited"]) == ("one", True)
+    assert message["reactions"][0]["by"][0]["name"] == "Ann"
+    await scene.call("react", id=sent["id"], emoji="👍", remove=True)
+    await scene.call("delete", id=sent["id"])
+    (message,) = (await scene.call("history", target="Bob"))["messages"]
+    assert (message["text"], message["deleted"], message["reactions"]) == (None, True, [])
+
+
+async def test_what_waits_is_listed_and_taken_back(scene: Scene) -> None:
+    scene.stage.cut()
+    sent = await scene.call("send", target="Bob", text="never mind")
+    (entry,) = (await scene.call("queue.list"))["queue"]
+    assert (entry["id"], entry["state"], entry["to"][0]["name"]) == (sent["id"], "queued", "Bob")
+    taken = await scene.call("queue.cancel", id=sent["id"][:10])
+    assert taken == {"id": sent["id"], "room": sent["room"], "state": "cancelled"}
+    assert (await scene.call("history", target="Bob"))["messages"] == []
+    draft = await scene.call("send", target="Bob", text="at ten", at_ms=4_000_000_000_000)
+    assert draft["id"].startswith("draft-")
+    (entry,) = (await scene.call("queue.list"))["queue"]
+    assert (entry["id"], entry["at"]) == (draft["id"], "2096-10-02T07:06:40.000Z")
+    assert (await scene.call("queue.cancel", id=draft["id"]))["state"] == "cancelled"
+
+
+async def test_trust_is_shown_and_decided(scene: Scene) -> None:
+    shown = await scene.call("trust.show", target="Bob")
+    assert shown["fingerprint"] == scene.bob.account.hex()[:32]
+    assert len(shown["safety_number"].replace(" ", "")) == 60
+    wrong = await scene.refused("trust.verify", target="Bob", kind="fingerprint", proof="0" * 32)
+    assert wrong.kind == "key_mismatch"
+    right = await scene.call("trust.verify", target="Bob", kind="safety-number", proof=shown["safety_number"])
+    assert right["trust"] == "verified"
+    assert right["devices"][0]["device"] == scene.bob.device.hex()
+    assert (await scene.call("trust.block", target="Bob"))["trust"] == "blocked"
+    assert (await scene.call("trust.unblock", target="Bob"))["trust"] == "verified"
+    assert (await scene.refused("trust.accept", target="Bob")).kind == "usage"
+
+
+async def test_the_recovery_key_is_shown_until_erased(scene: Scene) -> None:
+    assert (await scene.call("device.recovery_key")) == {"recovery_key": "recover-me"}
+    assert (await scene.call("device.recovery_erase")) == {"erased": True}
+    assert (await scene.refused("device.recovery_key")).kind == "failed"
+    kinds = {warning["kind"] for warning in (await scene.call("status"))["warnings"]}
+    assert "recovery_key" not in kinds
+    (device,) = (await scene.call("device.list"))["devices"]
+    assert (device["device"], device["this"]) == (scene.ann.device.hex(), True)
+
+
+async def test_settings_are_shown_with_their_origin_and_heeded(scene: Scene) -> None:
+    found = {entry["key"]: entry for entry in (await scene.call("config.show"))["settings"]}
+    assert (found["port"]["value"], found["port"]["origin"]) == (26701, "flag")
+    assert (found["interface"]["value"], found["interface"]["origin"]) == (["eth0"], "environment")
+    set_name = await scene.call("config.set", key="name", value="Anna")
+    assert set_name["settings"][0]["origin"] == "user"
+    assert scene.host.looks.me().name == "Anna"
+    assert scene.bob.look().cache.profiles[scene.ann.account] is not None
+    assert (await scene.call("config.set", key="port", value="26702"))["restart"] is True
+    assert (await scene.call("config.set", key="read_receipts", value="on"))["restart"] is False
+    assert scene.ann.look().cache.read_receipts is True
+    assert (await scene.refused("config.set", key="port", value="many")).kind == "usage"
+    assert (await scene.refused("config.set", key="bogus", value="1")).kind == "usage"
+
+
+async def test_adding_a_peer_says_why_not(scene: Scene) -> None:
+    scene.stage.dials.clear()
+    refused = await scene.refused("peers.add", address="not an address")
+    assert refused.kind == "usage"
+
+
+async def test_waiting_for_somebody_ends_with_who_is_there(scene: Scene) -> None:
+    assert (await scene.call("peers.wait", name="Bob"))["peers"][0]["connected"] is True
+    error = await scene.refused("peers.wait", name="Carl", timeout_s=0.01)
+    assert (error.kind, error.result) == ("timeout", {"peers": []})
+
+
+async def test_waiting_for_somebody_who_comes(scene: Scene) -> None:
+    carl = scene.stage.actor("Carl")
+    found: list[Any] = []
+
+    async def wait() -> None:
+        found.append(await scene.call("peers.wait", name="carl", timeout_s=30))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        scene.stage.join(scene.ann, carl)
+        scene.host.poke()
+    assert found[0]["peers"][0]["name"] == "Carl"
+
+
+# -- listen -------------------------------------------------------------------------------
+
+
+async def take(lines: Any, count: int) -> list[dict[str, Any]]:
+    with trio.fail_after(5):
+        return [await anext(lines) for _ in range(count)]
+
+
+async def test_listen_is_ready_first_and_misses_nothing(scene: Scene) -> None:
+    lines = scene.queries.subscribe({}, ME)
+    (ready,) = await take(lines, 1)
+    assert set(ready) == {"cursor", "type"}
+    scene.bob.say(scene.ann, "hello")
+    scene.host.poke()
+    (line,) = await take(lines, 1)
+    assert (line["type"], line["message"]["text"]) == ("message", "hello")
+    assert int(line["cursor"]) > int(ready["cursor"])
+    await lines.aclose()  # type: ignore[attr-defined]
+    assert scene.host.tells == {}
+
+
+async def test_listen_resumes_after_any_cursor(scene: Scene) -> None:
+    texts = [f"number {n}" for n in range(6)]
+    for text in texts:
+        scene.bob.say(scene.ann, text)
+    lines = scene.queries.subscribe({"since": 0, "types": ["message"]}, ME)
+    first = await take(lines, 4)
+    assert [line["message"]["text"] for line in first[1:]] == texts[:3]
+    await lines.aclose()  # type: ignore[attr-defined]
+    again = scene.queries.subscribe({"since": int(first[-1]["cursor"]), "types": ["message"]}, ME)
+    rest = await take(again, 4)
+    assert [line["message"]["text"] for line in rest[1:]] == texts[3:]
+    await again.aclose()  # type: ignore[attr-defined]
+
+
+async def test_an_old_cursor_gets_one_warning_and_goes_on_at_the_oldest(scene: Scene) -> None:
+    for number in range(4):
+        scene.bob.say(scene.ann, f"number {number}")
+    scene.ann.ledger.begin()
+    scene.ann.ledger.outbox.prune_feed(scene.ann.now().wall_ms + 1)
+    scene.ann.ledger.commit()
+    scene.bob.say(scene.ann, "the oldest kept")
+    lines = scene.queries.subscribe({"since": 1, "types": ["message", "warning"]}, ME)
+    ready, warning, message = await take(lines, 3)
+    assert (ready["type"], warning["type"]) == ("ready", "warning")
+    assert warning["warning"]["kind"] == "cursor"
+    assert message["message"]["text"] == "the oldest kept"
+    await lines.aclose()  # type: ignore[attr-defined]
+    oldest = scene.queries.subscribe({"since": 0, "types": ["message", "warning"]}, ME)
+    assert [line["type"] for line in await take(oldest, 2)] == ["ready", "message"]
+    await oldest.aclose()  # type: ignore[attr-defined]
+
+
+async def test_listen_tells_of_state_changes_receipts_and_peers(scene: Scene) -> None:
+    lines = scene.queries.subscribe({}, ME)
+    await take(lines, 1)
+    sent = await scene.call("send", target="Bob", text="ten")
+    message, receipt = await take(lines, 2)
+    assert message["message"]["mine"] is True
+    assert receipt["receipt"] == {
+        "id": sent["id"],
+        "room": sent["room"],
+        "state": "delivered",
+        "person": {"account": scene.bob.account.hex(), "device": None, "name": "Bob"},
+    }
+    await scene.call("edit", id=sent["id"], text="eleven")
+    edit = (await take(lines, 1))[0]
+    assert (edit["type"], edit["edit"]["text"], edit["edit"]["edited"]) == ("edit", "eleven", True)
+    scene.stage.cut()
+    scene.host.poke()
+    while (line := (await take(lines, 1))[0])["type"] != "peer":
+        assert line["type"] == "receipt"
+    assert (line["peer"]["name"], line["peer"]["connected"]) == ("Bob", False)
+    await lines.aclose()  # type: ignore[attr-defined]
+
+
+async def test_listen_takes_targets_types_and_mentions(scene: Scene) -> None:
+    carl = scene.stage.actor("Carl")
+    scene.stage.join(scene.ann, carl)
+    scene.bob.say(scene.ann, "from bob")
+    carl.say(scene.ann, "from carl")
+    carl.say(scene.ann, "hey @Ann")
+    lines = scene.queries.subscribe({"since": 0, "targets": ["Carl"], "types": ["message"]}, ME)
+    assert [line["message"]["text"] for line in (await take(lines, 3))[1:]] == ["from carl", "hey @Ann"]
+    await lines.aclose()  # type: ignore[attr-defined]
+    lines = scene.queries.subscribe({"since": 0, "mentions": True}, ME)
+    assert [line["message"]["text"] for line in (await take(lines, 2))[1:]] == ["hey @Ann"]
+    await lines.aclose()  # type: ignore[attr-defined]
+    for bad in ({"types": ["bogus"]}, {"since": -1}, {"targets": ["Nobody"]}):
+        with pytest.raises(CommandError):
+            await anext(scene.queries.subscribe(bad, ME))  # type: ignore[arg-type]
+
+
+async def test_a_subscriber_that_reads_nothing_holds_little(scene: Scene) -> None:
+    from p2pchat.daemon.listening import MAX_TOLD
+
+    lines = scene.queries.subscribe({}, ME)
+    await take(lines, 1)
+    for _ in range(3 * MAX_TOLD):
+        for listener in scene.host.tells.values():
+            listener(Tell("peer", scene.bob.account))
+    line = (await take(lines, 1))[0]
+    assert (line["type"], line["warning"]["kind"]) == ("warning", "overflow")
+    await lines.aclose()  # type: ignore[attr-defined]
+
+
+# -- facts ---------------------------------------------------------------------------------
+
+
+def test_troubles_have_a_cause_and_a_fix() -> None:
+    bad = Facts("0.1.0", 1.0, (), 1000, (), "no multicast route", 0, 3_600_000)
+    found = {one["name"]: one for one in health.checks(bad, ["page 3 is torn"])}
+    assert all(not one["ok"] and one["cause"] and one["fix"] for one in found.values())
+    assert found["archive"]["detail"] == "page 3 is torn"
+    kinds = [warning["kind"] for warning in health.warnings(bad, recovery_key_here=False)]
+    assert kinds == ["no_multicast", "no_network", "port_closed", "clock", "disk_full", "not_encrypted"]
+    good = Facts("0.1.0", 1.0, ("192.0.2.1:26700",), 10**12, ("192.0.2.1",), "", 2, 15)
+    assert all(one["ok"] and one["cause"] is None and one["fix"] == "" for one in health.checks(good, []))
+
+
+async def test_doctor_reads_the_archive(scene: Scene) -> None:
+    found = await scene.call("doctor")
+    assert found["ok"] is True
+    assert [one["name"] for one in found["checks"]] == [
+        "discovery", "address", "tcp_in", "clock", "disk", "archive"
+    ]  # fmt: skip
+
+
+async def test_a_command_names_what_is_wrong(scene: Scene) -> None:
+    error = await scene.refused("send", target="Bob", text="x" * 20_000)
+    assert error.kind == "too_long"
