@@ -16,10 +16,12 @@ HINT: Final = "write 2026-03-01T14:30:00Z, 2026-03-01, 14:30, or 10m 2h 3d"
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 # Five digits and a `d` would also be an id prefix; nobody means 10,000 days.
-_SPAN: Final = re.compile(r"(\d{1,7}(?=[smhw])|\d{1,4}(?=d))([smhdw])")
-_CLOCK: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
-_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-_FULL: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\d{2}:\d{2})?")
+_SPAN: Final = re.compile(r"(\d{1,7}(?=[smhw])|\d{1,4}(?=d))([smhdw])", re.ASCII)
+_CLOCK: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)", re.ASCII)
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_FULL: Final = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\d{2}:\d{2})?", re.ASCII
+)
 
 
 def is_time(text: str) -> bool:

@@ -12,8 +12,8 @@ from tests.cli.stage import run
 
 GOOD = """
 status | whoami | inbox | paths | doctor | queue | queue list | peers | demo --keep | device list | down --now
-peers forget bob --json
-up --name Ann --interface eth0 --interface=wlan0 --port 26701 --peer a:1 --peer b --no-announce | up --foreground
+peers forget bob --json | up --foreground
+up --name Ann --interface eth0 --interface=wlan0 --port 26701 --peer a:1 --peer b --no-announce
 peers --all | peers --wait bob --timeout 2.5 | peers add host:1 | peers --json add host
 send bob hello | send bob | send bob - | send --urgent bob hi --reply-to abcdef --thread abcdef --key k
 send bob hi --wait delivered --timeout 3 --json | --json send bob hi --wait=read | send -- bob -5
