@@ -52,8 +52,8 @@ BULK_RUN: Final = 16
 QUICK_COMMIT_S: Final = 0.002
 COMMITS_REMEMBERED: Final = 32
 INDEX_SLICE: Final = 1000
-INDEX_AFTER_S: Final = 0.25
-"""So long nothing must have come before text is indexed: chat first."""
+CHORES_AFTER_S: Final = 0.25
+"""So long nothing must have come before chores are done: chat first."""
 REBUILD_WINDOW_S: Final = 60.0
 
 
@@ -112,7 +112,7 @@ class Runner:
         self._commits: deque[float] = deque(maxlen=COMMITS_REMEMBERED)
         self._failed_at: float | None = None
         self._stopping = False
-        self._indexed = False
+        self._rested = False
         self.idle = trio.Event()
         self.feed_changed = trio.Event()
         self.tells: dict[object, Callable[[Tell], None]] = {}
@@ -180,24 +180,21 @@ class Runner:
         self._wake = trio.Event()
         if self._live or self._bulk or self._stopping:
             return
-        if self._indexed:
+        if self._rested:
             await self._wake.wait()
             return
-        with trio.move_on_after(INDEX_AFTER_S):
+        with trio.move_on_after(CHORES_AFTER_S):
             await self._wake.wait()
             return
-        self._index()
+        self._chores()
 
-    def _index(self) -> None:
-        """One slice of full text, in a transaction of its own."""
+    def _chores(self) -> None:
+        """One slice of what can wait: full text, then making erased text unreadable."""
         try:
             self.ledger.begin()
-            done = self.ledger.views.index_some(INDEX_SLICE)
-            if done:
-                self.ledger.commit()
-            else:
-                self.ledger.rollback()
-            self._indexed = done < INDEX_SLICE
+            indexed = self.ledger.views.index_some(INDEX_SLICE)
+            self.ledger.commit()
+            self._rested = indexed < INDEX_SLICE and self.ledger.scrub()
         except ArchiveError as error:
             self._rebuild(error)
 
@@ -272,7 +269,7 @@ class Runner:
         if not self.ledger.wrote:
             self.ledger.commit()  # touches no disk, and keeps the caches a rollback would drop
             return
-        self._indexed = False
+        self._rested = False
         started = self._stopwatch()
         if self._in_thread is not None and self._slow():
             with trio.CancelScope(shield=True):
