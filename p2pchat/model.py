@@ -158,7 +158,8 @@ class AddressRow:
 class Touch:
     """One event that changes how `target` looks. `value` is text or emoji by kind.
 
-    An edit repeats `reply_to`, `thread` and `urgent` of the message it replaces.
+    An edit repeats `reply_to`, `thread` and `urgent` of the message it replaces; its
+    `remove` says that it took the place of what nobody had seen.
     """
 
     target: EventId

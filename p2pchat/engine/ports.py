@@ -179,6 +179,9 @@ class ViewStore(Protocol):
     def put_touch(self, touch: Touch) -> None:
         """Insert; a known id changes nothing."""
 
+    def drop_touch(self, event: EventId) -> None:
+        """Forget what one event does to another, its text included."""
+
     def touches(self, target: EventId) -> list[Touch]:
         """In (hlc, id) order."""
 

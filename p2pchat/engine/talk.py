@@ -215,8 +215,9 @@ def change(ctx: Context, command: Change) -> None:
     match command.verb:
         case "edit":
             check_text(command.value)
-            body = wire.Edit(1, target, command.value, mentioned(ctx, room, command.value), *_bearing(view))
-            _forget_unseen(ctx, room, view)
+            unseen = _forget_unseen(ctx, room, view)
+            mentions = mentioned(ctx, room, command.value)
+            body = wire.Edit(1, target, command.value, mentions, *_bearing(view), unseen)
         case "delete":
             body = wire.Delete(1, target)
             _forget_unseen(ctx, room, view)
@@ -249,17 +250,40 @@ def _append_change(ctx: Context, room: RoomCache, view: MessageView, command: Ch
     log.append(ctx, room, _KINDS[command.verb], encode(body), keys.current(ctx, room), finish)
 
 
-def _forget_unseen(ctx: Context, room: RoomCache, view: MessageView) -> None:
+def _forget_unseen(ctx: Context, room: RoomCache, view: MessageView) -> bool:
     """No other machine has it: then the old text leaves no trace here either.
 
     It may be on its way this very moment; a recipient who gets the first body after all
-    shows the mark of an edit, so nothing is lost by not knowing.
+    shows the mark of an edit, so nothing is lost by not knowing. An earlier edit goes the
+    same way, and is deleted so that its missing body is lawful. True if nobody had it.
     """
+    if view.device != ctx.me.device or _had_by_others(ctx, room, view.seq):
+        return False
+    event = ctx.ledger.events.get(view.id)
+    if event is not None and event.body is not None:
+        views.erase(ctx, event, shown=False)
+    for touch in ctx.ledger.views.touches(view.id):
+        edit = ctx.ledger.events.get(touch.id)
+        if touch.kind != wire.EDIT or edit is None or edit.device != ctx.me.device:
+            continue
+        if edit.body is not None and not _had_by_others(ctx, room, edit.seq):
+            views.erase(ctx, edit, shown=False)
+            ctx.ledger.views.drop_touch(touch.id)
+            gone = wire.Delete(1, bytes(touch.id))
+            log.append(ctx, room, wire.DELETE, encode(gone), keys.current(ctx, room), _noted(gone))
+    return True
+
+
+def _noted(body: Record) -> log.Finish:
+    def finish(ctx: Context, event: StoredEvent) -> None:
+        views.apply(ctx, rooms.room(ctx, event.room), views.Said(event, ctx.me.account, body))
+
+    return finish
+
+
+def _had_by_others(ctx: Context, room: RoomCache, seq: int) -> bool:
     told = (r for (_, author), r in room.their_have.items() if author == ctx.me.device)
-    if view.device == ctx.me.device and not any(ranges.contains(r, view.seq) for r in told):
-        event = ctx.ledger.events.get(view.id)
-        if event is not None and event.body is not None:
-            views.erase(ctx, event, shown=False)
+    return any(ranges.contains(r, seq) for r in told)
 
 
 def _change_draft(ctx: Context, command: Change, draft: Draft) -> None:

@@ -90,10 +90,12 @@ def apply(ctx: Context, room: RoomCache, what: Said) -> None:
     ctx.ledger.views.put_touch(touch)
     ctx.batch.wrote = True
     target = ctx.ledger.events.get(touch.target)
-    if target is None or target.room != event.room or target.kind != wire.MESSAGE:
+    if target is None or target.room != event.room:
         return  # takes effect when its target comes
     if _counts_as_absent(touch, ctx.cache.owner.get(target.device)) and target.body is None:
         note_have(ctx, room, target)
+    if target.kind != wire.MESSAGE:
+        return  # an earlier edit that nobody had was taken back
     if touch.kind == wire.DELETE and touch.account == ctx.cache.owner.get(target.device):
         target = erase(ctx, target, shown=True)
     view = refresh(ctx, room, said(ctx, room, target))
@@ -113,7 +115,7 @@ def _touch(what: Said, body: Record | None) -> Touch | None:
                 event.hlc,
                 event.kind,
                 body.text,
-                False,
+                body.unseen,
                 mentions,
                 EventId(body.reply_to) if body.reply_to else None,
                 EventId(body.thread) if body.thread else None,
@@ -206,7 +208,7 @@ def compute(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> 
         reply_to=reply_to,
         thread=thread,
         urgent=urgent,
-        edited=bool(edits) and was_here,
+        edited=bool(edits) and (was_here or not all(edit.remove for edit in edits)),
         deleted=deleted,
         pinned=bool(pins) and not pins[-1].remove and not deleted,
         hidden=deleted and not was_here,

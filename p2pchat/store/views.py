@@ -188,6 +188,11 @@ class Views:
             ),
         )
 
+    def drop_touch(self, event: EventId) -> None:
+        """Forget what one event does to another, its text included."""
+        self._conn.execute("DELETE FROM touch WHERE id = ?", (event,))
+        self._core.erased = True
+
     def touches(self, target: EventId) -> list[Touch]:
         """In (hlc, id) order."""
         rows = self._conn.execute(

@@ -255,3 +255,27 @@ def test_a_repeated_push_changes_nothing_but_is_answered(stage: Stage, pair: tup
     stage.wait(1)
     assert any(type(m).__name__ == "Receipt" for m in bob.sent[before:])
     agree(ann, bob)
+
+
+def test_edits_before_delivery_leave_one_text_and_a_later_one_leaves_a_mark(
+    stage: Stage, pair: tuple[Actor, Actor]
+) -> None:
+    ann, bob = pair
+    stage.join(ann, bob)
+    stage.cut()
+    note = ann.say(bob, "first words")
+    ann.change("edit", note, "second words")
+    ann.change("edit", note, "third words")
+    kept = ann.ledger.serialize()
+    assert b"second words" not in kept
+    stage.join(ann, bob)
+    stage.wait(1)
+    assert (shown(bob, note).text, shown(bob, note).edited) == ("third words", False)
+    room = rooms.direct_id(ann.account, bob.account)
+    have = rooms.room(bob.look(), room).have[ann.device]
+    assert len(have) == 1, "every event counts as had, the erased ones too"
+    ann.change("edit", note, "fourth words")
+    stage.wait(1)
+    assert (shown(bob, note).text, shown(bob, note).edited) == ("fourth words", True)
+    assert shown(ann, note).edited
+    agree(ann, bob)

@@ -82,7 +82,8 @@ class Message(Record, frozen=True):
 
 class Edit(Record, frozen=True):
     """The author's new text for `target`; the rest repeats what the message said, for
-    those who never get its first body."""
+    those who never get its first body. `unseen`: as far as the author knew nobody had it,
+    so to whoever has not either it is no change worth a mark."""
 
     v: int
     target: bytes
@@ -91,6 +92,7 @@ class Edit(Record, frozen=True):
     reply_to: bytes
     thread: bytes
     urgent: bool
+    unseen: bool
 
 
 class Delete(Record, frozen=True):
