@@ -95,6 +95,7 @@ def write_private_file(path: str | os.PathLike[str], data: bytes) -> None:
     `unsafe_path`; then the old file is untouched.
     """
     target = Path(path)
+    first = not os.path.lexists(target)
     temporary = f".{target.name}.{os.urandom(8).hex()}.tmp"
     try:
         folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -115,6 +116,8 @@ def write_private_file(path: str | os.PathLike[str], data: bytes) -> None:
             os.unlink(temporary, dir_fd=folder)
             raise
         _sync(folder)  # without it a power cut may undo the rename
+        if first:
+            _sync_names(target.parent)
     except OSError as error:
         raise disk_error(target, error) from error
     finally:
@@ -278,6 +281,30 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def _sync_names(folder: Path) -> None:
+    """Make the name of `folder` durable, and of every folder above that may be as new as it.
+
+    Syncing a folder keeps the names in it, not its own (fsync(2)): without this a power cut
+    after the very first start may take the whole profile, identity and all. Ends at the first
+    folder that is not ours or lies on another disk: we have not made that one.
+    """
+    below = os.lstat(folder)
+    for parent in Path(os.path.realpath(folder)).parents:
+        here = os.lstat(parent)
+        if here.st_dev != below.st_dev:
+            return
+        try:
+            descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except PermissionError:  # others' folders may be closed to us; then we have not made this one
+            return
+        try:
+            _sync(descriptor)
+        finally:
+            os.close(descriptor)
+        if here.st_uid != os.geteuid():
+            return
 
 
 def _sync(descriptor: int) -> None:

@@ -17,9 +17,8 @@ import pytest
 
 from p2pchat.store.ledger import open_ledger
 from tests.crash.writer import key, value
-from tests.kit.hosts import ROOT, Beside, Machine, environment, meet, until
+from tests.kit.hosts import ROOT, Machine, environment, meet, office, until
 from tests.kit.needs import needs_netns, needs_root, needs_tool
-from tests.kit.netns import Network
 from tests.kit.powercut import PowerCut
 from tests.kit.proof import Stream, integrity
 
@@ -87,11 +86,8 @@ def test_the_control_with_normal_loses_some(tmp_path: Path, seed: int, full: boo
 @pytest.fixture
 def pair(tmp_path: Path, seed: int) -> Iterator[tuple[Machine, Machine, PowerCut]]:
     """Ann on a disk that forgets, Bob on an ordinary one, linked."""
-    with Network(2) as net, PowerCut(tmp_path, seed=seed) as disk:
-        places = [Beside(host) for host in net.hosts]
-        ann = Machine(places[0], disk.root / "ann", "ann")
-        bob = Machine(places[1], tmp_path / "bob", "bob")
-        with bob, ann:
+    with PowerCut(tmp_path, seed=seed) as disk, office(2, tmp_path) as (net, (_, bob)):
+        with Machine(net.hosts[0], disk.root / "home", "ann") as ann:
             bob.up()
             ann.up()
             meet(ann, bob)

@@ -96,22 +96,6 @@ class Place(Protocol):
         """`argv` as a command that runs there."""
 
 
-class Beside:
-    """A machine's network without a mount table of its own.
-
-    `ip netns exec` gives each process a copy of all mounts, which keeps a file system alive
-    after its unmount; where a test unmounts, its processes run this way.
-    """
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-
-    def command(self, *argv: str | os.PathLike[str]) -> list[str]:
-        """`argv` as a command in that network."""
-        network = f"--net=/run/netns/{self.host.namespace}"
-        return ["nsenter", network, "--", *(os.fspath(word) for word in argv)]
-
-
 class Machine:
     """One profile on one machine; a context manager that leaves no process behind."""
 

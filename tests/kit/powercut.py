@@ -5,8 +5,7 @@ and of the rest any sectors the disk happened to write, drawn from a seed. Does 
 writes, or what.
 
 As strict as POSIX allows (fsync(2): syncing a file does not sync its name), so it is harder
-on a program than common file systems are. Served by FUSE from a process of its own; a cut is
-an unmount, after which the same process mounts what survived:
+on a program than common file systems are. Served by FUSE from a process of its own:
 
     with PowerCut(folder, seed=1) as disk:
         ...                # SIGKILL whoever has files open below disk.root
@@ -23,7 +22,9 @@ import random
 import stat
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -89,10 +90,15 @@ class Node:
         self.live = bytearray(self.disk)
 
 
+OPERATIONS: Final = (
+    *("getattr", "readdir", "create", "mknod", "mkdir", "unlink", "rmdir", "rename", "chmod", "chown"),
+    *("utimens", "statfs", "open", "release", "read", "write", "truncate", "fsync", "fsyncdir"),
+)
+"""What `Disk` can do; the kernel is told that the rest does not exist."""
+
+
 class Disk:
     """The operations of the file system, as mfusepy calls them: paths are absolute below the mount."""
-
-    use_ns = True
 
     def __init__(self) -> None:
         self.names: dict[str, Node] = {"/": Node(stat.S_IFDIR | 0o755)}
@@ -251,13 +257,17 @@ class PowerCut:
                 [sys.executable, "-m", "tests.kit.powercut", os.fspath(self.root), str(self.seed)],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
-                stdout=log,
+                stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
                 start_new_session=True,
             )
+        deadline = time.monotonic() + MOUNT_S
         try:
-            self._wait_mounted()
+            while not os.path.ismount(self.root):
+                assert self._process.poll() is None, self._log.read_text()
+                assert time.monotonic() < deadline, f"not mounted: {self._log.read_text()}"
+                time.sleep(0.02)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -271,47 +281,55 @@ class PowerCut:
             return
         process.kill()
         process.wait(MOUNT_S)
-        if process.stdin is not None:
-            process.stdin.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
         subprocess.run(["umount", "-l", os.fspath(self.root)], capture_output=True, check=False)
 
     def cut(self) -> None:
-        """Cut the power and bring it back. Nobody may have anything open below `root`."""
-        deadline = time.monotonic() + MOUNT_S
-        before = os.stat(self.root).st_dev
-        while True:
-            words = ["umount", os.fspath(self.root)]
-            done = subprocess.run(words, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                break
-            assert time.monotonic() < deadline, done.stderr
-            time.sleep(0.05)
-        self._wait_mounted(before)
+        """Cut the power and bring it back. Whoever had something open below `root` must be dead.
 
-    def _wait_mounted(self, before: int | None = None) -> None:
-        deadline = time.monotonic() + MOUNT_S
-        while not os.path.ismount(self.root):
-            assert self._process is not None
-            assert self._process.poll() is None, self._log.read_text()
-            assert time.monotonic() < deadline, f"not mounted: {self._log.read_text()}"
-            time.sleep(0.02)
+        Nothing is unmounted: another process's mount table may hold a copy. The kernel keeps
+        nothing of its own, since names live for no time and pages until the next open.
+        """
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("cut\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "cut\n", self._log.read_text()
 
 
 def serve(mountpoint: str, seed: int) -> None:
-    """Mount, and after each unmount cut and mount again; ends with the process."""
-    import mfusepy
+    """Mount; cut at each line on stdin; ends with the process."""
+    import mfusepy  # type: ignore[import-untyped]
 
     rng = random.Random(seed)
     disk = Disk()
-    kinds = [name for name in dir(Disk) if not name.startswith("_") and name not in ("cut", "use_ns")]
-    operations = type("Operations", (mfusepy.Operations,), {"use_ns": True})()
-    for name in kinds:
-        setattr(operations, name, getattr(disk, name))
-    while True:
-        mfusepy.FUSE(
-            operations, mountpoint, foreground=True, nothreads=True, big_writes=True, fsname="powercut"
-        )
-        disk.cut(rng)
+    one_at_a_time = threading.Lock()
+
+    def locked(method: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            with one_at_a_time:
+                return method(*arguments)
+
+        return run
+
+    def obey() -> None:
+        for _ in sys.stdin:
+            with one_at_a_time:
+                disk.cut(rng)
+            sys.stdout.write("cut\n")
+            sys.stdout.flush()
+
+    operations = mfusepy.Operations()
+    operations.use_ns = True
+    for name in OPERATIONS:
+        setattr(operations, name, locked(getattr(disk, name)))
+    threading.Thread(target=obey, daemon=True).start()
+    options = {"attr_timeout": 0, "entry_timeout": 0, "negative_timeout": 0, "big_writes": True}
+    mfusepy.FUSE(operations, mountpoint, foreground=True, nothreads=True, fsname="powercut", **options)
 
 
 if __name__ == "__main__":
