@@ -29,6 +29,9 @@ from p2pchat.errors import CommandError
 Answer = Any
 """A result, an exception to raise, or a function of the params that gives either."""
 
+HANG = object()
+"""An answer that never comes."""
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -83,6 +86,8 @@ class FakeDaemon:
             answer = answer(checked)
         if isinstance(answer, BaseException):
             raise answer
+        if answer is HANG:
+            await trio.sleep_forever()
         return answer
 
     async def subscribe(self, params: dict[str, Any], client: ClientInfo) -> AsyncIterator[Mapping[str, Any]]:

@@ -1,0 +1,255 @@
+"""Commands that read: pages, confirmations, the stream, and the plain chat."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2pchat.ids import EventId
+from tests.cli import samples
+from tests.cli.contract import FIELDS, SENT, told
+from tests.cli.stage import FakeDaemon, daemon, refusing, run
+
+# -- reading ----------------------------------------------------------------------------------
+
+
+def test_history(tmp_path: Path) -> None:
+    page = samples.page(
+        samples.view(1, "shall we say ten?\nor eleven"),
+        samples.view(2, "ten", mine=True, edited=True, reactions=(("👍", (samples.BOB,)),)),
+        samples.view(3, None, deleted=True),
+        samples.view(4, "and then?", mine=True, state="queued"),
+    )
+    with daemon(tmp_path, history=page) as fake:
+        found = told(run(tmp_path, "history", "bob", "--json"))
+        assert FIELDS["page"] <= set(found)
+        assert FIELDS["message"] <= set(found["messages"][0])
+        assert set(found["messages"][1]["reactions"][0]["by"][0]) == FIELDS["person"]
+        assert found["messages"][2]["text"] is None
+        assert fake.asked("history")["tail"] == 50
+        ran = run(tmp_path, "history", "bob", env={"TZ": "UTC"})
+    shown = [line for line in ran.out.splitlines() if not line.startswith("──")]
+    assert [line[6:] for line in shown] == [
+        "Bob  shall we say ten?",
+        "   │ or eleven",
+        "Ann  ten",
+        "   ╰ edited · 👍 Bob",
+        "Bob",
+        "   ╰ deleted",
+        "Ann  and then?",
+        "   ╰ queued",
+    ]
+
+
+def test_history_asks_page_by_page(tmp_path: Path) -> None:
+    everything = [samples.view(number, str(number)) for number in range(1, 901)]
+
+    def answer(params: dict[str, Any]) -> dict[str, Any]:
+        known = [view for view in everything if params["before_id"] in ("", None) or view.id < _id(params)]
+        return samples.page(*known[-params["tail"] :], has_more=len(known) > params["tail"])
+
+    def _id(params: dict[str, Any]) -> EventId:
+        return EventId(bytes.fromhex(params["before_id"]))
+
+    with daemon(tmp_path, history=answer):
+        found = told(run(tmp_path, "history", "bob", "--tail", "all", "--json"))
+        assert [message["text"] for message in found["messages"]] == [str(n) for n in range(1, 901)]
+        assert found["has_more"] is False
+        found = told(run(tmp_path, "history", "bob", "--tail", "450", "--json"))
+        assert [message["text"] for message in found["messages"]] == [str(n) for n in range(451, 901)]
+        assert found["has_more"] is True
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (["--before", "abcdef12"], {"before_id": "abcdef12", "before_ms": None}),
+        (["--after", "2026-03-01T00:00:00Z"], {"after_ms": 1_772_323_200_000}),
+        (["--since", "2026-03-01T00:00:00Z"], {"after_ms": 1_772_323_200_000}),
+        (["--thread", "abcdef", "--pinned", "--tail", "3"], {"thread": "abcdef", "pinned": True, "tail": 3}),
+    ],
+    ids=str,
+)
+def test_history_bounds(words: list[str], asked: dict[str, Any], tmp_path: Path) -> None:
+    with daemon(tmp_path, history=samples.page()) as fake:
+        assert run(tmp_path, "history", "bob", *words).code == 0
+        assert asked.items() <= fake.asked("history").items()
+
+
+@pytest.mark.parametrize(
+    "words", [["--tail", "0"], ["--tail", "-1"], ["--tail", "some"], ["--before", "soon"]]
+)
+def test_history_refuses_bounds_without_sense(words: list[str], tmp_path: Path) -> None:
+    with daemon(tmp_path, history=samples.page()) as fake:
+        ran = run(tmp_path, "history", "bob", *words, "--json")
+        assert not fake.calls
+    assert ran.code == 2
+    assert words[1] in told(ran)["error"]["message"]
+
+
+def test_read_confirms_what_it_printed(tmp_path: Path) -> None:
+    pages = [
+        samples.page(samples.view(1), samples.view(2), has_more=True),
+        samples.page(samples.view(3)),
+        samples.page(),
+    ]
+    confirmed = {"room": "c0" * 32, "read": 1}
+    with daemon(tmp_path, read__open=lambda _: pages.pop(0), read__confirm=confirmed) as fake:
+        ran = run(tmp_path, "read", "bob")
+        assert ran.out.count("hello") == 3
+        assert [len(p["ids"]) for method, p in fake.calls if method == "read.confirm"] == [2, 1]
+        assert fake.asked("read.confirm")["room"] == "c0" * 32
+        fake.calls.clear()
+        ran = run(tmp_path, "read", "bob")
+        assert ran.err == "nothing unread from Bob\n"
+        assert [method for method, _ in fake.calls] == ["read.open"]
+
+
+def test_read_json_is_one_page(tmp_path: Path) -> None:
+    page = samples.page(samples.view(1), has_more=True)
+    with daemon(tmp_path, read__open=page, read__confirm={"room": "", "read": 1}) as fake:
+        found = told(run(tmp_path, "read", "bob", "--json"))
+        assert FIELDS["page"] <= set(found)
+        assert fake.asked("read.confirm")["ids"] == [found["messages"][0]["id"]]
+
+
+def test_what_could_not_be_printed_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from p2pchat_cli.output import Output
+
+    def full(_: Output) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Output, "flush", full)
+    with daemon(tmp_path, read__open=samples.page(samples.view(1)), read__confirm={}) as fake:
+        assert run(tmp_path, "read", "bob").code != 0
+        assert [method for method, _ in fake.calls] == ["read.open"]
+
+
+def test_inbox(tmp_path: Path) -> None:
+    unread = [{"room": "c0" * 32, "name": "Bob", "count": 3, "mentions": 1}]
+    answer = {"unread": unread, "requests": [], "files": [], "acks": []}
+    with daemon(tmp_path, inbox=answer):
+        assert set(told(run(tmp_path, "inbox", "--json"))) == {"schema", *FIELDS["inbox"]}
+        assert run(tmp_path, "inbox").out.splitlines()[1].split() == ["Bob", "3", "1"]
+
+
+def test_search(tmp_path: Path) -> None:
+    answer = {
+        "results": [{**samples.message(1, "the green folder"), "snippet": "green folder"}],
+        "has_more": True,
+        "incomplete": [{"room": "Bob", "why": "messages missing"}],
+    }
+    with daemon(tmp_path, search=answer) as fake:
+        found = told(run(tmp_path, "search", "green", "folder", "--in", "bob", "--limit", "1", "--json"))
+        assert {"results", "has_more", "incomplete"} <= set(found)
+        assert {"snippet", *FIELDS["message"]} <= set(found["results"][0])
+        asked = fake.asked("search")
+        assert (asked["query"], asked["target"], asked["limit"]) == ("green folder", "bob", 1)
+        ran = run(tmp_path, "search", 'quo"te', "--after", "3d", "--from", "bob")
+        assert "the green folder" in ran.out
+        assert "not all of Bob was searched" in ran.err
+        assert run(tmp_path, "search", "x", "--limit", "0").code == 2
+
+
+# -- listen -----------------------------------------------------------------------------------
+
+
+def line(cursor: int, type: str = "message", **subject: Any) -> dict[str, Any]:
+    return {"cursor": str(cursor), "type": type, type: subject or samples.message(cursor, f"number {cursor}")}
+
+
+def test_listen_prints_a_stream(tmp_path: Path) -> None:
+    feed = [
+        line(1),
+        line(2, "receipt", id="ab" * 32, room="c0", state="read", person={"name": "Bob"}),
+        line(3),
+    ]
+    with daemon(tmp_path, feed) as fake:
+        ran = run(
+            tmp_path, "listen", "bob", "--json", "--count", "3", "--types", "message,receipt", "--since", "0"
+        )
+        assert fake.asked("listen") == {
+            "targets": ["bob"], "since": 0, "types": ["message", "receipt"], "mentions": False,
+        }  # fmt: skip
+        assert [json.loads(text)["type"] for text in ran.out.splitlines()] == [
+            "ready", "message", "receipt", "message",
+        ]  # fmt: skip
+        assert all(json.loads(text)["schema"] == 1 for text in ran.out.splitlines())
+        ran = run(tmp_path, "listen", "--count", "3")
+    assert [text[6:] if text[2] == ":" else text for text in ran.out.splitlines()] == [
+        "Bob  number 1", "· abababababab read (Bob)", "Bob  number 3",
+    ]  # fmt: skip
+
+
+def test_listen_ends_in_time(tmp_path: Path) -> None:
+    with daemon(tmp_path, [line(1)]):
+        assert run(tmp_path, "listen", "--json", "--timeout", "0.2").code == 0
+        ran = run(tmp_path, "listen", "--json", "--timeout", "0.2", "--count", "2")
+    assert ran.code == 5
+    assert json.loads(ran.out.splitlines()[-1])["error"]["kind"] == "timeout"
+
+
+def test_listen_comes_back_after_a_restart_without_losing_or_doubling(tmp_path: Path) -> None:
+    feed = [line(number) for number in range(1, 7)]
+    first = FakeDaemon(tmp_path, {}, feed[:3])
+    first.feed_ends = True
+    second = FakeDaemon(tmp_path, {}, feed)
+    with first:
+        restart = threading.Timer(0.5, lambda: (first.stop(), second.__enter__()))
+        restart.start()
+        ran = run(tmp_path, "listen", "--json", "--since", "0", "--count", "6", "--timeout", "20")
+    restart.join()
+    second.stop()
+    seen = [json.loads(text)["cursor"] for text in ran.out.splitlines()]
+    assert seen == ["0", "1", "2", "3", "4", "5", "6"]
+    assert second.calls[0][1]["since"] == 3
+
+
+@pytest.mark.parametrize(
+    "words", [["--since", "x"], ["--since", "-1"], ["--types", "bogus"], ["--count", "0"]]
+)
+def test_listen_refuses_what_makes_no_sense(words: list[str], tmp_path: Path) -> None:
+    with daemon(tmp_path):
+        assert run(tmp_path, "listen", *words).code == 2
+
+
+# -- chat -------------------------------------------------------------------------------------
+
+
+def test_chat_sends_the_lines_of_its_input(tmp_path: Path) -> None:
+    sent = (f"{number:064x}" for number in range(1, 99))
+    with daemon(
+        tmp_path,
+        history=samples.page(samples.view(1, "earlier")),
+        read__open=samples.page(samples.view(2, "unread")),
+        read__confirm={"room": "", "read": 1},
+        send=lambda _: {**SENT, "id": next(sent)},
+    ) as fake:
+        ran = run(tmp_path, "chat", "bob", "--plain", stdin="one\n\n  \ntwo ü\nlast".encode())
+        assert ran.code == 0
+        assert [p["text"] for method, p in fake.calls if method == "send"] == ["one", "two ü", "last"]
+        keys = [p["key"] for method, p in fake.calls if method == "send"]
+        assert len(set(keys)) == 3
+        confirmed = [i for method, p in fake.calls if method == "read.confirm" for i in p["ids"]]
+        assert confirmed == [samples.view(1).id.hex(), samples.view(2).id.hex()]
+    assert "earlier" in ran.out
+    assert "unread" in ran.out
+
+
+def test_chat_with_nobody_fails_at_once(tmp_path: Path) -> None:
+    with daemon(tmp_path, history=refusing("no_such_target")):
+        assert run(tmp_path, "chat", "nobody", stdin=b"x\n").code == 4
+
+
+def test_chat_tells_of_a_line_it_cannot_send_and_goes_on(tmp_path: Path) -> None:
+    with daemon(
+        tmp_path, history=samples.page(), read__open=samples.page(), read__confirm={}, send=SENT
+    ) as fake:
+        ran = run(tmp_path, "chat", "bob", stdin=b"\xff\xfe\n" + b"x" * 20_000 + b"\ngood\n")
+        assert [p["text"] for method, p in fake.calls if method == "send"] == ["good"]
+    assert "not UTF-8" in ran.err
+    assert ran.code == 2
