@@ -46,7 +46,9 @@ PRAGMAS: Final[dict[str, int | str]] = {
     "synchronous": 2,  # FULL; NORMAL "might roll back following a power loss"
     "fullfsync": 1,  # macOS: fsync alone does not reach the platter
     "checkpoint_fullfsync": 1,
-    "wal_autocheckpoint": 1000,
+    # Pages of log: ids are random, so a page is written many times before it is copied back.
+    # 4000 instead of 1000 takes 73 to 40 µs a message at 250,000 messages, and a quarter of the stalls.
+    "wal_autocheckpoint": 4000,
     "journal_size_limit": 67_108_864,
     "foreign_keys": 1,
     "busy_timeout": BUSY_MS,
@@ -55,7 +57,7 @@ PRAGMAS: Final[dict[str, int | str]] = {
     "secure_delete": 1,  # what was erased is overwritten
     "temp_store": 2,  # no text in temporary files
     "mmap_size": 0,  # a disk error is an error code and not a signal
-    "cache_size": -8192,  # KiB; random ids outgrow the default of 2 MiB
+    "cache_size": -16_384,  # KiB, taken as needed; random ids outgrow the default of 2 MiB
 }
 """Settings of the writing connection, each read back; another value and the archive is not opened."""
 
@@ -150,7 +152,7 @@ class Ledger:
 
     # -- upkeep, between transactions ----------------------------------------------------
 
-    def scrub(self, pages: int = 64) -> bool:
+    def scrub(self, pages: int = 32) -> bool:
         """One slice of making erased text unreadable in the file; True when none is left.
 
         Merges some pages of the full text, then empties the log. Call again later while
