@@ -28,8 +28,10 @@ from p2pchat.engine.inputs import (
     Input,
     LinkDown,
     LinkUp,
+    NetworkChanged,
     Refuse,
     Reply,
+    Started,
     Tell,
 )
 from p2pchat.engine.node import Node
@@ -225,6 +227,9 @@ class Runner:
         before = self.node.snapshot()
         try:
             effects, handled = self._try(batch)
+            for effect in effects:
+                if isinstance(effect, Reply) and effect.early:
+                    self._perform(effect)
             await self._commit()
         except ArchiveError as error:
             self._rebuild(error, batch)
@@ -307,16 +312,13 @@ class Runner:
             raise Stop(f"the archive failed twice within a minute: {error}")
         self._failed_at = now
         links = list(self.node.live.links)
-        timers = dict(self.node.live.timers)
-        label, port = self.node.live.label, self.node.live.port
+        addresses, port = self.node.live.addresses, self.node.live.port
         self.ledger.close()
         self.node, self.ledger = self._source()
-        self.node.live.label, self.node.live.port = label, port
         for link in links:
             self._perform(CloseLink(link, "restart"))
-        for name in timers:
-            if not name.startswith(("wait:", "contest:")):
-                self.node.live.timers[name] = timers[name]
+        self.post(Started(port))
+        self.post(NetworkChanged(addresses))
         for waiting in list(self._waiting.values()):
             waiting.error = full_disk() if _is_full(error) else internal()
             waiting.done.set()

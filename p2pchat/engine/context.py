@@ -193,9 +193,15 @@ class Cache:
     own_prekeys: dict[int, PrekeyRow] = field(default_factory=dict)
     rooms: dict[RoomId, RoomCache] = field(default_factory=dict)
     known_rooms: dict[RoomId, RoomRow] = field(default_factory=dict)
+    by_name: dict[str, list[AccountId]] | None = None  # folded name -> people; None: to be made
+    by_look: dict[str, list[AccountId]] | None = None  # skeleton -> people
     read_receipts: bool = False
-    parked: int = 0
+    parked: dict[tuple[RoomId, DeviceId], bool] = field(default_factory=dict)  # asked: does any wait?
     weeks: WeekCache = field(default_factory=WeekCache)
+
+    def names_changed(self) -> None:
+        """Somebody came, went or is called otherwise: the indexes of names are stale."""
+        self.by_name = self.by_look = None
 
 
 @dataclass(slots=True)

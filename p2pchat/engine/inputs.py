@@ -306,10 +306,15 @@ class SetTimer:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer to a command: JSON-ready fields or a shared record."""
+    """The answer to a command: JSON-ready fields or a shared record.
+
+    `early`: may leave before the commit of its batch. Only for what other machines have
+    told us and will tell again; never for anything that is true here alone.
+    """
 
     request: int
     result: object
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ from p2pchat.wire.messages.registers import Prekey
 
 KEEP_PREKEY_MS: Final = 21 * 24 * 3600 * 1000
 ROTATE_SPREAD_S: Final = 60.0
+ANSWER_S: Final = 2.0
+"""A machine asked for keys has this long before the next one is asked."""
 
 
 # -- choosing and starting epochs -------------------------------------------------------
@@ -147,6 +149,26 @@ def ask(ctx: Context, link: Link, room: RoomCache, wanted: list[EpochId]) -> Non
     if fresh:
         ctx.live.asked_keys[link.link, room.row.id] = asked | frozenset(fresh)
         ctx.out.append(Send(link.link, KeyRequest(room.row.id, tuple(fresh))))
+        ctx.timer(f"keys:{room.row.id.hex()}", ctx.now.mono + ANSWER_S)
+
+
+def ask_again(ctx: Context, link: Link, room: RoomCache) -> None:
+    """A link has come up, or a repair is done: whom we asked before may have had no key then."""
+    lacking = [epoch.epoch for epoch in room.epochs.values() if epoch.key is None]
+    if lacking:
+        ctx.live.asked_keys.pop((link.link, room.row.id), None)
+        ask(ctx, link, room, lacking)
+
+
+def ask_next(ctx: Context, room: RoomCache) -> None:
+    """Nobody has answered: ask the next machine that is there, own ones first."""
+    lacking = [epoch.epoch for epoch in room.epochs.values() if epoch.key is None]
+    links = sorted(rooms.links_of(ctx, room), key=lambda one: (one.account != ctx.me.account, one.device))
+    for link in links:
+        asked = ctx.live.asked_keys.get((link.link, room.row.id), frozenset())
+        if any(epoch not in asked for epoch in lacking):
+            ask(ctx, link, room, lacking)
+            return
 
 
 def give(ctx: Context, link: Link, request: KeyRequest) -> None:

@@ -64,14 +64,26 @@ def everybody(ctx: Context) -> list[AccountId]:
     return sorted(account for account in ctx.cache.accounts if account != ctx.me.account)
 
 
+def called(ctx: Context, folded: str) -> list[AccountId]:
+    """Everybody of that folded name, me included, in a fixed order."""
+    if ctx.cache.by_name is None:
+        ctx.cache.by_name = {}
+        for account in sorted(ctx.cache.accounts):
+            ctx.cache.by_name.setdefault(fold(people.name(ctx, account)), []).append(account)
+    return ctx.cache.by_name.get(folded, [])
+
+
 def shown(ctx: Context, account: AccountId) -> str:
     """The name, with its tag where somebody else's could be taken for it."""
+    if ctx.cache.by_look is None:
+        ctx.cache.by_look = {}
+        replaced = _replaced(ctx)
+        for known in ctx.cache.accounts:
+            if known not in replaced:
+                ctx.cache.by_look.setdefault(skeleton(people.name(ctx, known)), []).append(known)
     plain = people.name(ctx, account)
-    mine = skeleton(plain)
-    others = (a for a in ctx.cache.accounts if a != account and a not in _replaced(ctx))
-    if any(skeleton(people.name(ctx, other)) == mine for other in others):
-        return plain + tag(account)
-    return plain
+    alike = ctx.cache.by_look.get(skeleton(plain), [])
+    return plain + tag(account) if any(other != account for other in alike) else plain
 
 
 def _replaced(ctx: Context) -> dict[AccountId, None]:
@@ -92,7 +104,7 @@ def resolve(ctx: Context, target: str) -> Person:
         return _only(ctx, target, tagged)
     replaced = _replaced(ctx)
     wanted = fold(text)
-    named = [a for a in everybody(ctx) if a not in replaced and fold(people.name(ctx, a)) == wanted]
+    named = [a for a in called(ctx, wanted) if a not in replaced and a != ctx.me.account]
     verified = [a for a in named if trust_word(ctx, a) in (VERIFIED, CHANGED) and _verified(ctx, a)]
     if len(verified) == 1:
         others = [a for a in named if a != verified[0]]
@@ -163,11 +175,7 @@ def _by_tag(ctx: Context, text: str) -> list[AccountId]:
     if not mark or len(digits) < 4:
         return []
     wanted = fold(name)
-    return [
-        a
-        for a in everybody(ctx)
-        if a.hex().startswith(digits.lower()) and fold(people.name(ctx, a)) == wanted
-    ]
+    return [a for a in called(ctx, wanted) if a != ctx.me.account and a.hex().startswith(digits.lower())]
 
 
 def _only(ctx: Context, target: str, found: list[AccountId]) -> Person:

@@ -245,14 +245,16 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             outbox.timed_out(ctx, int(rest))
         case "contest":
             _ready(ctx, peers.older_silent(ctx, int(rest)))
+        case "renew":
+            peers.renew(ctx, int(rest))
         case "drafts":
             talk.drafts_due(ctx)
         case "prekeys":
             _tend_prekeys(ctx)
-        case "rotate":
+        case "rotate" | "keys":
             room = ctx.cache.known_rooms.get(RoomId(bytes.fromhex(rest)))
             if room is not None:
-                keys.rotate(ctx, rooms.room(ctx, room.id))
+                (keys.rotate if kind == "rotate" else keys.ask_next)(ctx, rooms.room(ctx, room.id))
         case _:
             raise LocalProtocolError(f"unknown timer {name!r}")
 
@@ -290,11 +292,15 @@ def _link_up(ctx: Context, up: LinkUp) -> None:
     )
     ctx.live.last_seen[up.device] = ctx.now.wall_ms
     if peers.link_up(ctx, link, up.dial):
-        _ready(ctx, up.link)
+        _ready(ctx, up.link, begin=link.initiator)
 
 
-def _ready(ctx: Context, number: int | None) -> None:
-    """A link is now the one to that machine: exchange what both should know."""
+def _ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
+    """A link is now the one to that machine: exchange what both should know.
+
+    One side repairs on a new link. Where a link takes over later, both do: what was pushed
+    into the one before it may be lost, and the other side may have repaired before that.
+    """
     if number is None:
         return
     link = ctx.live.links[number]
@@ -304,8 +310,10 @@ def _ready(ctx: Context, number: int | None) -> None:
         ctx.out.append(Send(number, wire.Statements(signed)))
     keys.prekey_seen(ctx)
     _offer(ctx, link)
-    if link.initiator:
+    if begin:
         sync.begin(ctx, link)
+    for room in rooms.common(ctx, link):
+        keys.ask_again(ctx, link, room)
     ctx.out.append(Tell("peer", link.account))
 
 

@@ -213,7 +213,7 @@ def reached(ctx: Context, events: dict[EventId, None], state: str) -> None:
     for request, waiter in list(ctx.live.waiters.items()):
         if waiter.kind == "post" and waiter.event in events and REACHED[state] >= REACHED[waiter.want]:
             del ctx.live.waiters[request]
-            ctx.out.append(Reply(request, posted(waiter, state)))
+            ctx.out.append(Reply(request, posted(waiter, state), early=True))
 
 
 def timed_out(ctx: Context, request: int) -> None:

@@ -22,6 +22,7 @@ from p2pchat.wire.limits import (
     MAX_DIALS_AT_ONCE,
     MAX_UNKNOWN_DIALS_PER_S,
     MAX_UNKNOWN_PEERS,
+    SESSION_S,
     UNPACED_DIALS_AT_START,
 )
 from p2pchat.wire.messages.link import Ping
@@ -277,7 +278,18 @@ def link_up(ctx: Context, link: Link, dialled: int | None) -> bool:
                 _aim(ctx, Target(*where, "", link.device, 0, ctx.now.mono, ctx.now.mono))
     if dialled is not None:
         _answer_add(ctx, dialled, link, "")
+    if link.initiator:
+        ctx.timer(f"renew:{link.link}", ctx.now.mono + SESSION_S)
     return _settle(ctx, link)
+
+
+def renew(ctx: Context, number: int) -> None:
+    """A link is a day old: its initiator dials anew, and the new one replaces it."""
+    link = ctx.live.links.get(number)
+    if link is not None and ctx.live.by_device.get(link.device) == number and link.port:
+        known = ctx.live.targets.get((link.host, link.port))
+        fresh = Target(link.host, link.port, "", link.device, 0, ctx.now.mono, ctx.now.mono)
+        dial(ctx, known or fresh)
 
 
 def _settle(ctx: Context, link: Link) -> bool:

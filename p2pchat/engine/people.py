@@ -56,6 +56,7 @@ def load(ctx: Context) -> None:
 
 
 def _install(ctx: Context, account: accounts.Account) -> None:
+    ctx.cache.names_changed()
     ctx.cache.accounts[account.id] = account
     for device in account.devices:
         ctx.cache.owner[device] = account.id
@@ -160,6 +161,7 @@ def _install_profile(ctx: Context, row: RegisterRow) -> None:
     known = ctx.cache.profiles.get(owner)
     if known is None or (row.n, known.device) > (known.n, row.device):
         ctx.cache.profiles[owner] = row
+        ctx.cache.names_changed()
 
 
 def publish(ctx: Context, kind: int, value: Record, room: bytes = b"", author: bytes = b"") -> RegisterRow:
@@ -175,6 +177,7 @@ def publish(ctx: Context, kind: int, value: Record, room: bytes = b"", author: b
         ctx.cache.prekeys[ctx.me.device] = row
     elif kind == wire.PROFILE:
         ctx.cache.profiles[ctx.me.account] = row
+        ctx.cache.names_changed()
     return row
 
 
@@ -204,6 +207,9 @@ def name_of(row: RegisterRow) -> RegisterName:
 
 def put_trust(ctx: Context, row: TrustRow) -> None:
     """Write what is decided about a person."""
+    known = ctx.cache.trust.get(row.account)
+    if known is None or (known.name, known.successor_of) != (row.name, row.successor_of):
+        ctx.cache.names_changed()
     ctx.cache.trust[row.account] = row
     ctx.ledger.people.put_trust(row)
     ctx.batch.wrote = True

@@ -17,7 +17,7 @@ from p2pchat.engine.log import Read
 from p2pchat.ids import DeviceId, EpochId, EventId
 from p2pchat.model import StoredEvent
 from p2pchat.wire.codec import decode
-from p2pchat.wire.limits import MAX_PENDING
+from p2pchat.wire.limits import MAX_PENDING, MAX_UNSIGNED_RUN
 from p2pchat.wire.messages import events as wire
 from p2pchat.wire.messages.events import Event, Header
 from p2pchat.wire.messages.link import Keys
@@ -78,11 +78,16 @@ def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], g
     # An author whose statement we lack cannot be judged; repair brings the event again.
     fresh = [read for read in fresh if machines[read.header.device] is not None]
 
+    before = _covers(ctx, room, fresh)
+    here = {read.id for read in before}
+
     def holds(read: Read) -> bool:
+        if read.id in here:
+            return True
         machine = machines[read.header.device]
         return machine is not None and (read.id in good or log.signature_holds(read, machine.signing))
 
-    authentic = log.covered(fresh, holds, lambda _: False)
+    authentic = log.covered([*fresh, *before], holds, lambda _: False)
     wanted_keys: list[EpochId] = []
     arrived: set[bytes] = set()
     for read in fresh:
@@ -97,7 +102,7 @@ def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], g
         if not rooms.may_send(room, machine, read.header.kind):
             continue
         arrived.add(read.id)
-        if ctx.cache.parked:
+        if ctx.cache.parked.get((room.row.id, DeviceId(read.header.device))):
             ctx.ledger.events.unpark(read.id)
         _take(ctx, room, read, wanted_keys)
     if wanted_keys:
@@ -106,14 +111,31 @@ def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], g
 
 def _parked(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
     """Parked events of the same chains: this frame may bring what they wait for."""
-    if not ctx.cache.parked:
-        return []
     new = {read.id for read in fresh}
     found = []
     for device in dict.fromkeys(DeviceId(read.header.device) for read in fresh):
-        for stored in ctx.ledger.events.parked(room.row.id, device):
+        place = (room.row.id, device)
+        if ctx.cache.parked.get(place) is False:
+            continue  # looked up before: nothing waits
+        waiting = ctx.ledger.events.parked(*place)
+        ctx.cache.parked[place] = bool(waiting)
+        for stored in waiting:
             if stored.id not in new:
                 found.append(log.read_event(Event(stored.header, stored.signature, stored.body)))
+    return found
+
+
+def _covers(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
+    """Events of the log that follow an unsigned one: its cover may have come before it."""
+    followed = {read.header.prev for read in fresh}
+    found = []
+    for read in fresh:
+        if not read.event.signature and read.id not in followed:
+            device, seq = DeviceId(read.header.device), read.header.seq
+            for later in ctx.ledger.events.run(
+                room.row.id, device, seq + 1, seq + MAX_UNSIGNED_RUN, 2 * MAX_UNSIGNED_RUN
+            ):
+                found.append(log.read_event(Event(later.header, later.signature, later.body)))
     return found
 
 
@@ -121,7 +143,7 @@ def _park(ctx: Context, read: Read) -> None:
     """Keep what cannot be judged yet, within the device's share of the pool."""
     stored = log.stored_event(read, ctx.now.wall_ms)
     if ctx.ledger.events.park(stored, MAX_PENDING):
-        ctx.cache.parked += 1
+        ctx.cache.parked[stored.room, stored.device] = True
         ctx.batch.wrote = True
 
 

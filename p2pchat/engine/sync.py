@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import rooms
+from p2pchat.engine import keys, rooms
 from p2pchat.engine.context import Context, Link, Recon, RoomCache
 from p2pchat.engine.inputs import Send
 from p2pchat.engine.items import WEEK_MS, Items, WeekItems, salted, unpack
@@ -117,6 +117,9 @@ def periodic(ctx: Context) -> None:
 def _items(ctx: Context, room: RoomCache, control: bool, salt: bytes, week: int) -> _Sets:
     """The set a message is about: the whole one, or one week of it under a salt."""
     room_id, store = room.row.id, ctx.ledger.items
+    fresh = ctx.batch.items.pop((room_id, control), None)
+    if fresh is not None:  # of this very batch: in the log already, and not yet counted
+        store.add(room_id, control, fresh)
     if salt:
         return salted(unpack(store.packed(room_id, control, week)), salt)
     rows = store.weeks(room_id, control)
@@ -218,6 +221,7 @@ def _finished(ctx: Context, link: Link, session: int) -> None:
         _ask(ctx, link, room, control=False)
         return
     ctx.live.repaired[recon.room] = ctx.now.wall_ms
+    keys.ask_again(ctx, link, room)
 
 
 def wanted(ctx: Context, link: Link, message: Want) -> None:

@@ -108,6 +108,7 @@ def forget(ctx: Context, command: ForgetPeer) -> None:
     standing = ctx.cache.trust.get(account)
     if standing is not None and not standing.verified and not standing.blocked:
         ctx.cache.trust.pop(account, None)
+        ctx.cache.names_changed()
         ctx.ledger.people.drop_trust(account)
         ctx.batch.wrote = True
     ctx.out.append(Reply(command.request, {"account": account.hex()}))

@@ -80,6 +80,8 @@ def apply(ctx: Context, room: RoomCache, what: Said) -> None:
     """Let one new content event take effect on what people see, and tell the feed."""
     event, body = what.event, what.body
     if event.kind == wire.MESSAGE:
+        if event.body is not None and _taken_back(ctx, what):
+            what = Said(erase(ctx, event, shown=False), what.account, None)
         view = refresh(ctx, room, what)
         if view is not None and not view.hidden:
             ctx.feed("message", event.id)
@@ -134,6 +136,12 @@ def _counts_as_absent(touch: Touch, author: AccountId | None) -> bool:
     return touch.kind in (wire.EDIT, wire.DELETE) and touch.account == author
 
 
+def _taken_back(ctx: Context, what: Said) -> bool:
+    """Whether its author's delete came before it: then its text never stays here."""
+    touches = ctx.ledger.views.touches(what.event.id)
+    return any(touch.kind == wire.DELETE and touch.account == what.account for touch in touches)
+
+
 def lawfully_absent(ctx: Context, event: StoredEvent) -> bool:
     """Whether the author himself took back or replaced the body that is missing."""
     author = ctx.cache.owner.get(event.device)
@@ -151,7 +159,7 @@ def note_have(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
 def erase(ctx: Context, event: StoredEvent, *, shown: bool) -> StoredEvent:
     """Drop a stored body for good; `shown`: somebody may have seen it, so marks stay."""
     flags = event.flags | StoredEvent.ERASED
-    if shown and event.body is not None:
+    if shown and event.body is not None and not flags & StoredEvent.KEYLESS:
         flags |= StoredEvent.SHOWN
     ctx.ledger.events.put_body(event.id, None, flags)
     ctx.batch.wrote = True
