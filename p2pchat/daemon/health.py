@@ -15,13 +15,24 @@ from p2pchat.store.space import FLOOR_FILES, FLOOR_MESSAGES
 CLOCK_OFF_MS: Final = 5 * 60 * 1000
 """Beyond this our clock is corrected by others' (docs/protocol.md, "Order"), and the user is told."""
 
+SETTLE_S: Final = 3.0
+"""So long after the start it is no trouble that no address is known yet."""
+
+QUIET: Final = {
+    "": "announced",
+    "off": "not announced, as you wished",
+    "not started": "about to be announced",
+    "starting": "about to be announced",
+}
+"""States of discovery that are no trouble, as `doctor` puts them."""
+
 
 class Facts(NamedTuple):
     """What the daemon knows of itself.
 
     `listen` are `host:port`; `addresses` those of this machine's interfaces in use;
-    `discovery` is empty while mDNS works, else the reason it does not (`off` if the user
-    wants none); `clock_offset_ms` how far others' clocks are ahead of ours, None if
+    `discovery` is empty while mDNS works, else the reason it does not (one of QUIET where
+    nothing is wrong); `clock_offset_ms` how far others' clocks are ahead of ours, None if
     nobody was asked.
     """
 
@@ -42,9 +53,9 @@ def warnings(facts: Facts, *, recovery_key_here: bool) -> list[Json]:
     def warn(kind: str, message: str, fix: str = "") -> None:
         found.append({"kind": kind, "message": message, "fix": fix})
 
-    if facts.discovery and facts.discovery != "off":
+    if facts.discovery not in QUIET:
         warn("no_multicast", f"nobody can be found by mDNS: {facts.discovery}", "p2pchat doctor")
-    if not facts.addresses:
+    if not facts.addresses and facts.uptime_s > SETTLE_S:
         warn("no_network", "this machine has no address on a network", "p2pchat doctor")
     if not facts.listen:
         warn("port_closed", "nobody can connect to this machine: no port", "p2pchat doctor")
@@ -69,8 +80,8 @@ def checks(facts: Facts, archive_problems: Sequence[str]) -> list[Json]:
     return [
         _check(
             "discovery",
-            not facts.discovery or facts.discovery == "off",
-            _discovery(facts),
+            facts.discovery in QUIET,
+            f"{QUIET.get(facts.discovery, facts.discovery)}; {facts.sighted} others seen",
             "no_multicast",
             "connect to a network, or name the other machine: `p2pchat peers add HOST`",
         ),
@@ -115,12 +126,6 @@ def _check(name: str, ok: bool, detail: str, cause: str, fix: str) -> Json:
         "cause": None if ok else cause,
         "fix": "" if ok else fix,
     }
-
-
-def _discovery(facts: Facts) -> str:
-    if facts.discovery == "off":
-        return "not announced, as you wished"
-    return facts.discovery or f"announced; {facts.sighted} others seen"
 
 
 def _clock_off(facts: Facts) -> bool:

@@ -12,62 +12,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final
 
 import trio
 
 from p2pchat.control.endpoint import ClientInfo
 from p2pchat.control.framing import METHOD_NOT_FOUND, ControlProtocolError
-from p2pchat.control.operations import all_operations, fields, settings, settings_file
+from p2pchat.control.operations import all_operations, fields, settings
 from p2pchat.control.operations.fields import Json
 from p2pchat.control.operations.history import LISTEN_TYPES, PAGE_LIMIT
-from p2pchat.control.operations.settings import Setting
 from p2pchat.control.operations.table import check
 from p2pchat.daemon import health
-from p2pchat.daemon.health import Facts
-from p2pchat.daemon.listening import Listening, Source
+from p2pchat.daemon.hosting import Host as Host
+from p2pchat.daemon.hosting import Params
+from p2pchat.daemon.hosting import Sources as Sources
+from p2pchat.daemon.listening import Listening
+from p2pchat.daemon.own import Own
 from p2pchat.engine import inputs
 from p2pchat.engine.context import Link
-from p2pchat.engine.inputs import Command, Tell
-from p2pchat.engine.overview import TrustView
+from p2pchat.engine.inputs import Tell
 from p2pchat.errors import CommandError, SettingsError
 from p2pchat.ids import AccountId, EventId, RoomId, fingerprint, hex_prefix, show
 from p2pchat.model import HELD, QUEUED, PeerView
 
-T = TypeVar("T")
-Params = dict[str, Any]
-
 LOOK_AGAIN_S: Final = 1.0
 """`peers.wait` looks at least this often, should nothing be told."""
-
-
-class Sources(NamedTuple):
-    """Where settings come from, besides the user's file."""
-
-    config: Path
-    flags: Mapping[str, Setting]
-    environ: Mapping[str, str]
-
-
-class Host(Source, Protocol):
-    """The daemon, as operations see it."""
-
-    async def ask(self, make: Callable[[int], Command]) -> Any:
-        """Post a command and wait; CommandError if refused, its `result` what was done all the same."""
-
-    def facts(self) -> Facts:
-        """What the daemon knows of itself and its surroundings."""
-
-    def stop(self, now: bool) -> None:
-        """Begin to stop; returns at once."""
-
-    @property
-    def sources(self) -> Sources: ...
-    def recovery_key(self) -> str | None:
-        """The key as people write it down; None once it has been erased."""
-
-    def erase_recovery_key(self) -> None: ...
 
 
 class Queries:
@@ -76,6 +45,7 @@ class Queries:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._operations = all_operations()
+        own = Own(host)
         self._methods: dict[str, Callable[[Params], Any]] = {
             "status": self._status,
             "whoami": self._status,
@@ -97,18 +67,18 @@ class Queries:
             "read.confirm": self._read_confirm,
             "inbox": self._inbox,
             "search": self._search,
-            "trust.show": self._trust_show,
-            "trust.verify": self._trust_verify,
-            "trust.accept": lambda p: self._trust("accept", p),
-            "trust.block": lambda p: self._trust("block", p),
-            "trust.unblock": lambda p: self._trust("unblock", p),
-            "trust.sas": self._sas,
-            "trust.sas_confirm": self._sas_confirm,
-            "device.list": self._devices,
-            "device.recovery_key": self._recovery_key,
-            "device.recovery_erase": self._recovery_erase,
-            "config.show": self._config_show,
-            "config.set": self._config_set,
+            "trust.show": own.trust_show,
+            "trust.verify": own.trust_verify,
+            "trust.accept": lambda p: own.trust("accept", p),
+            "trust.block": lambda p: own.trust("block", p),
+            "trust.unblock": lambda p: own.trust("unblock", p),
+            "trust.sas": own.sas,
+            "trust.sas_confirm": own.sas_confirm,
+            "device.list": own.devices,
+            "device.recovery_key": own.recovery_key,
+            "device.recovery_erase": own.recovery_erase,
+            "config.show": own.config_show,
+            "config.set": own.config_set,
         }
 
     async def call(self, method: str, params: dict[str, Any], client: ClientInfo) -> object:
@@ -379,106 +349,6 @@ class Queries:
             ):
                 return me.account
             raise
-
-    # -- trust ---------------------------------------------------------------------------
-
-    async def _trust_show(self, params: Params) -> Json:
-        return self._trust_fields(self._host.looks.trust_view(params["target"]))
-
-    def _trust_fields(self, view: TrustView) -> Json:
-        seen = {peer.device: peer.last_seen_ms for peer in self._listed()}
-        names = self._host.looks.directory()
-        return {
-            "account": show(view.account),
-            "name": view.name,
-            "trust": view.trust,
-            "fingerprint": view.fingerprint,
-            "safety_number": view.safety_number,
-            "devices": [
-                {
-                    "device": show(device),
-                    "name": names.device_name(device),
-                    "this": False,
-                    "last_seen": fields.time(seen.get(device)),
-                    "revoked": revoked,
-                }
-                for device, revoked in view.devices
-            ],
-        }
-
-    async def _trust_verify(self, params: Params) -> Json:
-        return await self._trust("verify", params, params["kind"], params["proof"])
-
-    async def _trust(self, verb: str, params: Params, kind: str = "", proof: str = "") -> Json:
-        target = params["target"]
-        told = await self._host.ask(lambda n: inputs.SetTrust(n, verb, target, kind, proof))
-        return self._trust_fields(self._host.looks.trust_view(told["account"]))
-
-    async def _sas(self, params: Params) -> Json:
-        told = await self._host.ask(lambda n: inputs.StartSas(n, params["target"], params["timeout_s"]))
-        return {"sas": told["sas"]}
-
-    async def _sas_confirm(self, params: Params) -> Json:
-        told = await self._host.ask(lambda n: inputs.ConfirmSas(n, params["target"], params["digits"]))
-        return self._trust_fields(self._host.looks.trust_view(told["account"]))
-
-    # -- my machines ---------------------------------------------------------------------
-
-    async def _devices(self, _: Params) -> Json:
-        me, names = self._host.looks.me(), self._host.looks.directory()
-        return {
-            "devices": [
-                {
-                    "device": show(one.device),
-                    "name": names.device_name(one.device),
-                    "this": one.device == me.device,
-                    "last_seen": fields.time(one.last_seen_ms),
-                    "revoked": one.revoked,
-                }
-                for one in self._host.looks.own_devices()
-            ]
-        }
-
-    async def _recovery_key(self, _: Params) -> Json:
-        key = self._host.recovery_key()
-        if key is None:
-            raise CommandError(
-                "failed", "the recovery key was erased from this machine", "it is where you wrote it down"
-            )
-        return {"recovery_key": key}
-
-    async def _recovery_erase(self, _: Params) -> Json:
-        erased = self._host.recovery_key() is not None
-        if erased:
-            await trio.to_thread.run_sync(self._host.erase_recovery_key)
-        return {"erased": erased}
-
-    # -- settings ------------------------------------------------------------------------
-
-    async def _config_show(self, _: Params) -> Json:
-        return {"settings": settings_file.fields(await self._settings())}
-
-    async def _settings(self) -> list[settings_file.Effective]:
-        sources = self._host.sources
-        user = await trio.to_thread.run_sync(settings_file.load, sources.config)
-        return settings_file.resolve(sources.flags, sources.environ, user, {})
-
-    async def _config_set(self, params: Params) -> Json:
-        name = params["key"]
-        value = settings.parse(name, params["value"], "config set")
-        restart = not settings.BY_NAME[name].live
-        if name == "name" and value:
-            # The engine judges a name before it is written down.
-            await self._host.ask(lambda n: inputs.Rename(n, str(value)))
-        try:
-            await trio.to_thread.run_sync(settings_file.write, self._host.sources.config, name, value)
-        except OSError as error:
-            where = os.fspath(self._host.sources.config)
-            raise CommandError("archive", f"{where!r} cannot be written: {error.strerror}") from error
-        if name == "read_receipts":
-            await self._host.ask(lambda n: inputs.Configure(n, value is True))
-        chosen = [one for one in settings_file.fields(await self._settings()) if one["key"] == name]
-        return {"settings": chosen, "restart": restart or (name == "name" and not value)}
 
 
 def _setting(event: trio.Event) -> Callable[[Tell], None]:

@@ -34,7 +34,7 @@ class StagedHost:
         self.looks: Looks = NodeLooks(lambda: actor.node, actor.now)
         self.feed_changed = trio.Event()
         self.tells: dict[object, Callable[[Tell], None]] = {}
-        self.sources = Sources(config, {"port": 26701}, {"P2PCHAT_INTERFACE": "eth0"})
+        self.sources = Sources(config, {"port": 26701, "name": "Ann"}, {"P2PCHAT_INTERFACE": "eth0"})
         self.reader: Reader = open_reader(actor.ledger)
         self.key: str | None = "recover-me"
         self.stopped: bool | None = None
@@ -264,7 +264,8 @@ async def test_settings_are_shown_with_their_origin_and_heeded(scene: Scene) -> 
     assert set_name["settings"][0]["origin"] == "user"
     assert scene.host.looks.me().name == "Anna"
     assert scene.bob.look().cache.profiles[scene.ann.account] is not None
-    assert (await scene.call("config.set", key="port", value="26702"))["restart"] is True
+    port = await scene.call("config.set", key="port", value="26702")
+    assert (port["restart"], port["settings"][0]["origin"]) == (True, "flag")
     assert (await scene.call("config.set", key="read_receipts", value="on"))["restart"] is False
     assert scene.ann.look().cache.read_receipts is True
     assert (await scene.refused("config.set", key="port", value="many")).kind == "usage"
@@ -408,10 +409,13 @@ async def test_a_subscriber_that_reads_nothing_holds_little(scene: Scene) -> Non
 
 
 def test_troubles_have_a_cause_and_a_fix() -> None:
-    bad = Facts("0.1.0", 1.0, (), 1000, (), "no multicast route", 0, 3_600_000)
+    bad = Facts("0.1.0", 60.0, (), 1000, (), "no multicast route", 0, 3_600_000)
     found = {one["name"]: one for one in health.checks(bad, ["page 3 is torn"])}
     assert all(not one["ok"] and one["cause"] and one["fix"] for one in found.values())
     assert found["archive"]["detail"] == "page 3 is torn"
+    early = bad._replace(uptime_s=0.5, discovery="starting")
+    soon = [warning["kind"] for warning in health.warnings(early, recovery_key_here=False)]
+    assert soon == ["port_closed", "clock", "disk_full", "not_encrypted"]
     kinds = [warning["kind"] for warning in health.warnings(bad, recovery_key_here=False)]
     assert kinds == ["no_multicast", "no_network", "port_closed", "clock", "disk_full", "not_encrypted"]
     good = Facts("0.1.0", 1.0, ("192.0.2.1:26700",), 10**12, ("192.0.2.1",), "", 2, 15)

@@ -1,0 +1,47 @@
+"""What operations need of the daemon.
+
+Decides: nothing. It is the shape of the daemon as seen from the control socket, small
+enough for a test to fake. Does not know: operations, or how the daemon is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from p2pchat.control.operations.settings import Setting
+from p2pchat.daemon.health import Facts
+from p2pchat.daemon.listening import Source
+from p2pchat.engine.inputs import Command
+
+Params = dict[str, Any]
+"""Parameters of one call, checked and complete."""
+
+
+class Sources(NamedTuple):
+    """Where settings come from, besides the user's file."""
+
+    config: Path
+    flags: Mapping[str, Setting]
+    environ: Mapping[str, str]
+
+
+class Host(Source, Protocol):
+    """The daemon, as operations see it."""
+
+    async def ask(self, make: Callable[[int], Command]) -> Any:
+        """Post a command and wait; CommandError if refused, its `result` what was done all the same."""
+
+    def facts(self) -> Facts:
+        """What the daemon knows of itself and its surroundings."""
+
+    def stop(self, now: bool) -> None:
+        """Begin to stop; returns at once."""
+
+    @property
+    def sources(self) -> Sources: ...
+    def recovery_key(self) -> str | None:
+        """The key as people write it down; None once it has been erased."""
+
+    def erase_recovery_key(self) -> None: ...
