@@ -18,7 +18,7 @@ from p2pchat.engine.context import Context, Link, RoomCache
 from p2pchat.engine.inputs import Send
 from p2pchat.engine.items import WEEK_MS
 from p2pchat.errors import RemoteProtocolError
-from p2pchat.ids import EpochId
+from p2pchat.ids import EPOCH_ID_BYTES, EpochId
 from p2pchat.model import EpochRow, PrekeyRow, StoredEvent
 from p2pchat.wire.codec import decode, encode
 from p2pchat.wire.limits import MAX_SEALS
@@ -105,6 +105,8 @@ def _keep(ctx: Context, room: RoomCache, row: EpochRow) -> None:
 
 def heard_epoch(ctx: Context, room: RoomCache, event: StoredEvent, body: wire.Epoch) -> None:
     """Somebody announced an epoch."""
+    if not 0 < body.gen < 2**53 or len(body.epoch_id) != EPOCH_ID_BYTES or len(body.member_hash) != 32:
+        raise RemoteProtocolError("epoch out of range")
     known = room.epochs.get(EpochId(body.epoch_id))
     key = known.key if known else None
     row = EpochRow(

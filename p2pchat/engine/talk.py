@@ -221,6 +221,9 @@ def change(ctx: Context, command: Change) -> None:
         case "delete":
             body = wire.Delete(1, target)
             _forget_unseen(ctx, room, view)
+            for touch in ctx.ledger.views.touches(view.id):
+                if touch.kind == wire.EDIT and touch.account == ctx.me.account:
+                    _take_back(ctx, room, touch.id)  # its text goes everywhere with the message
         case "react":
             size = len(command.value.encode("utf-8", "replace"))
             if not 0 < size <= MAX_EMOJI or not command.value.isprintable():
@@ -269,16 +272,18 @@ def _forget_unseen(ctx: Context, room: RoomCache, view: MessageView) -> bool:
         if edit.body is not None and not _had_by_others(ctx, room, edit.seq):
             views.erase(ctx, edit, shown=False)
             ctx.ledger.views.drop_touch(touch.id)
-            gone = wire.Delete(1, bytes(touch.id))
-            log.append(ctx, room, wire.DELETE, encode(gone), keys.current(ctx, room), _noted(gone))
+            _take_back(ctx, room, touch.id)
     return True
 
 
-def _noted(body: Record) -> log.Finish:
+def _take_back(ctx: Context, room: RoomCache, edit: EventId) -> None:
+    """Say that an edit of ours counts no more, so that its body may be missing."""
+    body = wire.Delete(1, bytes(edit))
+
     def finish(ctx: Context, event: StoredEvent) -> None:
         views.apply(ctx, rooms.room(ctx, event.room), views.Said(event, ctx.me.account, body))
 
-    return finish
+    log.append(ctx, room, wire.DELETE, encode(body), keys.current(ctx, room), finish)
 
 
 def _had_by_others(ctx: Context, room: RoomCache, seq: int) -> bool:

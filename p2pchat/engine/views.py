@@ -80,14 +80,19 @@ def apply(ctx: Context, room: RoomCache, what: Said) -> None:
     """Let one new content event take effect on what people see, and tell the feed."""
     event, body = what.event, what.body
     if event.kind == wire.MESSAGE:
-        if event.body is not None and _taken_back(ctx, what):
+        touches = ctx.ledger.views.touches(event.id)
+        if event.body is not None and _taken_back(what.account, touches):
+            # Its author's delete came before it: then its text never stays here.
             what = Said(erase(ctx, event, shown=False), what.account, None)
-        view = refresh(ctx, room, what)
+        view = refresh(ctx, room, what, touches)
         if view is not None and not view.hidden:
             ctx.feed("message", event.id)
         return
     touch = _touch(what, body)
     if touch is None:
+        return
+    if touch.kind == wire.EDIT and _taken_back(what.account, ctx.ledger.views.touches(event.id)):
+        erase(ctx, event, shown=False)  # the author took this edit back before it came
         return
     ctx.ledger.views.put_touch(touch)
     ctx.batch.wrote = True
@@ -96,10 +101,13 @@ def apply(ctx: Context, room: RoomCache, what: Said) -> None:
         return  # takes effect when its target comes
     if _counts_as_absent(touch, ctx.cache.owner.get(target.device)) and target.body is None:
         note_have(ctx, room, target)
-    if target.kind != wire.MESSAGE:
-        return  # an earlier edit that nobody had was taken back
-    if touch.kind == wire.DELETE and touch.account == ctx.cache.owner.get(target.device):
+    by_author = touch.kind == wire.DELETE and touch.account == ctx.cache.owner.get(target.device)
+    if by_author:
         target = erase(ctx, target, shown=True)
+    if target.kind != wire.MESSAGE:
+        if by_author:  # an edit is taken back with the message it changed, or before anybody had it
+            ctx.ledger.views.drop_touch(target.id)
+        return
     view = refresh(ctx, room, said(ctx, room, target))
     if view is not None and not view.hidden:
         ctx.feed(FEED_TYPES[event.kind], target.id)
@@ -136,10 +144,8 @@ def _counts_as_absent(touch: Touch, author: AccountId | None) -> bool:
     return touch.kind in (wire.EDIT, wire.DELETE) and touch.account == author
 
 
-def _taken_back(ctx: Context, what: Said) -> bool:
-    """Whether its author's delete came before it: then its text never stays here."""
-    touches = ctx.ledger.views.touches(what.event.id)
-    return any(touch.kind == wire.DELETE and touch.account == what.account for touch in touches)
+def _taken_back(author: AccountId, touches: list[Touch]) -> bool:
+    return any(touch.kind == wire.DELETE and touch.account == author for touch in touches)
 
 
 def lawfully_absent(ctx: Context, event: StoredEvent) -> bool:
@@ -169,9 +175,12 @@ def erase(ctx: Context, event: StoredEvent, *, shown: bool) -> StoredEvent:
     )  # fmt: skip
 
 
-def refresh(ctx: Context, room: RoomCache, what: Said) -> MessageView | None:
+def refresh(
+    ctx: Context, room: RoomCache, what: Said, touches: list[Touch] | None = None
+) -> MessageView | None:
     """Compute and store the view of one message; None if there is nothing to show yet."""
-    touches = ctx.ledger.views.touches(what.event.id)
+    if touches is None:
+        touches = ctx.ledger.views.touches(what.event.id)
     view = compute(ctx, room, what, touches)
     if view is not None:
         ctx.ledger.views.put_message(view)
@@ -184,7 +193,7 @@ def compute(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> 
     event, body, author = what.event, what.body, what.account
     base = body if isinstance(body, wire.Message) else None
     edits = [t for t in touches if t.kind == wire.EDIT and t.account == author]
-    deleted = any(t.kind == wire.DELETE and t.account == author for t in touches)
+    deleted = _taken_back(author, touches)
     if base is None and not edits and not deleted:
         return None
     was_here = base is not None or bool(event.flags & StoredEvent.SHOWN)
@@ -275,3 +284,7 @@ def rebuild(ctx: Context, room: RoomCache, events: list[StoredEvent]) -> None:
             ctx.ledger.views.put_touch(touch)
     for what in messages:
         refresh(ctx, room, what)
+    for device, read in room.read.items():  # what was read is not in the log
+        for low, high in read:
+            events = ctx.ledger.events.run(room.row.id, device, low, high, high - low + 1)
+            ctx.ledger.views.mark_read([event.id for event in events])

@@ -279,3 +279,26 @@ def test_edits_before_delivery_leave_one_text_and_a_later_one_leaves_a_mark(
     assert (shown(bob, note).text, shown(bob, note).edited) == ("fourth words", True)
     assert shown(ann, note).edited
     agree(ann, bob)
+
+
+def test_a_deleted_message_leaves_no_text_anywhere_not_even_that_of_its_edits(
+    stage: Stage, pair: tuple[Actor, Actor]
+) -> None:
+    ann, bob = pair
+    stage.join(ann, bob)
+    note = ann.say(bob, "alpha words")
+    ann.change("edit", note, "omega words")
+    stage.wait(1)
+    ann.change("delete", note)
+    stage.wait(1)
+    for actor in pair:
+        assert (shown(actor, note).text, shown(actor, note).deleted) == (None, True)
+        assert b"omega words" not in actor.ledger.serialize()
+        for event in actor.ledger.events.run(
+            rooms.direct_id(ann.account, bob.account), ann.device, 1, 99, 99
+        ):
+            assert event.kind not in (32, 33) or event.body is None
+    stage.cut()
+    stage.join(ann, bob)
+    stage.wait(1)
+    agree(ann, bob)
