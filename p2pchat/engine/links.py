@@ -122,6 +122,7 @@ class LinkMachine:
         self._heard = now
         self._pinged = now
         self._pings = 0
+        self._answering = True
 
     # -- the shell's side -----------------------------------------------------------------
 
@@ -135,10 +136,17 @@ class LinkMachine:
         self._out += frame(self._preface) + frame(first)
         self._move("answer")
 
-    def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
-        """Take bytes from the peer; what they amount to comes from `next_event`."""
+    def receive_data(
+        self, data: bytes | bytearray | memoryview, now: float, *, answering: bool = True
+    ) -> None:
+        """Take bytes from the peer; what they amount to comes from `next_event`.
+
+        `answering` False leaves pings unanswered: for a peer that asks and does not read,
+        whose answers would pile up here without end.
+        """
         if self.state == "ended":
             return
+        self._answering = answering
         self._frames.receive_data(data)
         try:
             while self.state != "ended" and (body := self._frames.next_frame()) is not None:
@@ -189,17 +197,21 @@ class LinkMachine:
         if self.state == "ended":
             return
         if self.state != "open":
-            if now - self._began >= HANDSHAKE_S:
+            if now >= self._began + HANDSHAKE_S:
                 self._end("handshake too slow", clean=False)
-        elif now - self._heard >= DEAD_AFTER_S:
+        elif now >= self._heard + DEAD_AFTER_S:
             self._end("silent", clean=False)
-        elif now - self._heard >= PING_AFTER_S and now - self._pinged >= PING_AFTER_S:
+        elif now >= max(self._heard, self._pinged) + PING_AFTER_S:
             self._pinged = now
             self._pings = (self._pings + 1) % OWN_PINGS
             self.send(Ping(self._pings), now)
 
     def deadline(self) -> float:
-        """When `tick` has something to do; infinity after the end."""
+        """When `tick` has something to do; infinity after the end.
+
+        The sums are those of `tick`, digit for digit: a deadline that `tick` does not see
+        as reached would be waited for without end.
+        """
         if self.state == "ended":
             return float("inf")
         if self.state != "open":
@@ -279,7 +291,8 @@ class LinkMachine:
         message = decode_frame(unpad(session.open(body)))
         match message:
             case Ping(token):
-                self.send(Pong(token), now)
+                if self._answering:
+                    self.send(Pong(token), now)
             case Pong(token) if token < OWN_PINGS:
                 pass
             case Rekey():
