@@ -242,6 +242,7 @@ class Context:
     cache: Cache
     batch: Batch
     out: list[Effect] = field(default_factory=list)
+    shift_ms: int = 0  # how far `now` is from the system clock
 
     def number(self) -> int:
         """A number not used before in this run: for dials and sessions."""

@@ -92,6 +92,7 @@ class Node:
             self.live,
             self.cache,
             self.batch,
+            shift_ms=shift,
         )
         if not self.loaded:
             self.loaded = True
@@ -140,8 +141,12 @@ class Node:
 
 def clock_shift(live: Live) -> int:
     """Correction of our wall clock in ms: the median offset of authenticated peers,
-    where at least two agree within a minute and we are more than five minutes off."""
-    offsets = sorted(link.clock_offset_ms for link in live.links.values())
+    where at least two agree within a minute and we are more than five minutes off.
+
+    A person has one voice, with however many links and machines.
+    """
+    told = {live.links[n].account: live.links[n].clock_offset_ms for n in live.by_device.values()}
+    offsets = sorted(told.values())
     if len(offsets) < 2:
         return 0
     middle = round(median(offsets))
@@ -246,7 +251,7 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
         case "contest":
             _ready(ctx, peers.older_silent(ctx, int(rest)))
         case "renew":
-            peers.renew(ctx, int(rest))
+            peers.renew(ctx)
         case "drafts":
             talk.drafts_due(ctx)
         case "prekeys":

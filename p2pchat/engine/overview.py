@@ -110,4 +110,6 @@ def hello(ctx: Context) -> Hello:
     """What a handshake says of this machine."""
     own = [ctx.cache.prekeys.get(ctx.me.device), ctx.cache.profiles.get(ctx.me.account)]
     registers = tuple(people.signed_register(row) for row in own if row is not None)
-    return Hello(1, ctx.me.device, ctx.me.statements, registers, ctx.live.port, ctx.now.wall_ms)
+    # The clock as it is, not as others corrected it: else a wrong one is passed on as agreement.
+    system_ms = ctx.now.wall_ms - ctx.shift_ms
+    return Hello(1, ctx.me.device, ctx.me.statements, registers, ctx.live.port, system_ms)

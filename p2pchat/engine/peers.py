@@ -33,6 +33,8 @@ NEXT_ADDRESS_S: Final = 0.5
 """Another address of the same sighting is tried this much later."""
 FAST_RETRY_S: Final = 600.0
 """So long a lost peer is tried every few seconds: back within 5 s of the network."""
+RENEW_AGAIN_S: Final = 600.0
+"""A day-old link that could not be replaced is tried again this much later."""
 GIVE_UP_FAILURES: Final = 6
 """An address of which nothing is known is dropped after so many failures."""
 CONTEST: Final = 1 << 32
@@ -279,17 +281,23 @@ def link_up(ctx: Context, link: Link, dialled: int | None) -> bool:
     if dialled is not None:
         _answer_add(ctx, dialled, link, "")
     if link.initiator:
-        ctx.timer(f"renew:{link.link}", ctx.now.mono + SESSION_S)
+        ctx.timer("renew", ctx.now.mono + SESSION_S)
     return _settle(ctx, link)
 
 
-def renew(ctx: Context, number: int) -> None:
-    """A link is a day old: its initiator dials anew, and the new one replaces it."""
-    link = ctx.live.links.get(number)
-    if link is not None and ctx.live.by_device.get(link.device) == number and link.port:
+def renew(ctx: Context) -> None:
+    """Links that are a day old: their initiator dials anew, and the new one replaces them."""
+    for number in list(ctx.live.by_device.values()):
+        link = ctx.live.links[number]
+        if not link.initiator or not link.port:
+            continue
+        if ctx.now.mono < link.since + SESSION_S:
+            ctx.timer("renew", link.since + SESSION_S)
+            continue
         known = ctx.live.targets.get((link.host, link.port))
         fresh = Target(link.host, link.port, "", link.device, 0, ctx.now.mono, ctx.now.mono)
         dial(ctx, known or fresh)
+        ctx.timer("renew", ctx.now.mono + RENEW_AGAIN_S)  # in case nothing comes of it
 
 
 def _settle(ctx: Context, link: Link) -> bool:
