@@ -20,6 +20,7 @@ from p2pchat.control.server import Handler, serve_control
 from p2pchat.crypto.primitives import hash_tagged
 from p2pchat.daemon.identity import Identity
 from p2pchat.daemon.links import Gate, Inbox, Pump
+from p2pchat.daemon.room import Room
 from p2pchat.daemon.runner import Runner
 from p2pchat.daemon.timers import Timers
 from p2pchat.engine import overview
@@ -89,6 +90,7 @@ class Parts:
     label: str = ""
     keep_name: bool = False
     read_receipts: bool = False
+    room: Room | None = None
 
 
 class Daemon:
@@ -103,6 +105,7 @@ class Daemon:
             parts.clock,
             stopwatch=parts.stopwatch,
             in_thread=_in_thread if parts.threads else None,
+            room=parts.room,
         )
         self.timers = Timers(self.mono, self.runner.post)
         self.pumps: dict[int, Pump] = {}

@@ -29,6 +29,7 @@ from p2pchat.daemon.core import Daemon, Parts
 from p2pchat.daemon.host import DaemonHost
 from p2pchat.daemon.identity import load_or_make
 from p2pchat.daemon.queries import Queries
+from p2pchat.daemon.room import Room
 from p2pchat.daemon.runner import Stop
 from p2pchat.engine.trust import clean_name
 from p2pchat.errors import EXIT_CODES, ArchiveError, CommandError, P2pchatError, SettingsError
@@ -193,6 +194,7 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
         peers=tuple(settings.split_address(one) for one in peers) if isinstance(peers, tuple) else (),
         keep_name=not values["name"],
         read_receipts=bool(values["read_receipts"]),
+        room=Room(where.home),
     )
     daemon = Daemon(parts)
     control = open_control(where)

@@ -18,7 +18,9 @@ from typing import Any, Final, Protocol, TypeVar
 
 import trio
 
+from p2pchat.daemon.room import Room
 from p2pchat.engine.inputs import (
+    Change,
     CloseLink,
     Command,
     Effect,
@@ -29,6 +31,7 @@ from p2pchat.engine.inputs import (
     LinkDown,
     LinkUp,
     NetworkChanged,
+    Post,
     Refuse,
     Reply,
     Started,
@@ -53,10 +56,14 @@ BULK_RUN: Final = 16
 """A frame with more events than this is backfill, not chat."""
 QUICK_COMMIT_S: Final = 0.002
 COMMITS_REMEMBERED: Final = 32
-INDEX_SLICE: Final = 1000
+INDEX_SLICE: Final = 250
 CHORES_AFTER_S: Final = 0.25
 """So long nothing must have come before chores are done: chat first."""
 REBUILD_WINDOW_S: Final = 60.0
+ROOM_AGAIN_S: Final = 1.0
+"""How often a full disk is looked at, while somebody waits for room on it."""
+_GROWS: Final = (FromPeer, Post, Change)
+"""Inputs that may make the archive larger by more than a row of bookkeeping."""
 
 
 class Stop(P2pchatError):
@@ -97,13 +104,20 @@ class Runner:
         *,
         stopwatch: Callable[[], float],
         in_thread: Callable[[Callable[[], None]], Awaitable[None]] | None,
+        room: Room | None = None,
     ) -> None:
-        """`stopwatch` gives seconds for pacing; `in_thread` runs a slow commit elsewhere, None: never."""
+        """`stopwatch` gives seconds for pacing; `in_thread` runs a slow commit elsewhere, None: never.
+
+        `room` watches the disk; None where there is none to fill.
+        """
         self._source = source
         self._hands = hands
         self.clock = clock
         self._stopwatch = stopwatch
         self._in_thread = in_thread
+        self._room = room
+        self._turned_away: dict[int, None] = {}
+        """Links whose events were not taken for lack of room: they begin anew once there is some."""
         self.node, self.ledger = source()
         self._live: deque[Input] = deque()
         self._bulk: deque[FromPeer] = deque()
@@ -167,9 +181,9 @@ class Runner:
         """Until `stop`. Raises Stop if the archive fails twice within a minute."""
         while True:
             if self._live:
-                await self._batch(self._take_live())
+                await self._batch(self._admit(self._take_live()))
             elif self._bulk:
-                await self._batch(self._take_bulk())
+                await self._batch(self._admit(self._take_bulk()))
                 await trio.lowlevel.checkpoint()
             elif self._stopping:
                 self.idle.set()
@@ -182,7 +196,12 @@ class Runner:
         self._wake = trio.Event()
         if self._live or self._bulk or self._stopping:
             return
-        if self._rested:
+        if self._turned_away:
+            with trio.move_on_after(ROOM_AGAIN_S):
+                await self._wake.wait()
+            self._look_for_room()
+            return
+        if self._rested or not self._has_room():
             await self._wake.wait()
             return
         with trio.move_on_after(CHORES_AFTER_S):
@@ -221,6 +240,36 @@ class Runner:
             if self._live:
                 break
         return batch
+
+    def _has_room(self) -> bool:
+        return self._room is None or self._room.for_own()
+
+    def _admit(self, batch: list[Input]) -> list[Input]:
+        """What of `batch` the disk has room for. Others' events stay with them, own words are refused."""
+        if self._room is None or not any(isinstance(event, _GROWS) for event in batch):
+            return batch
+        if self._room.for_others():
+            return batch
+        own = self._room.for_own()
+        kept: list[Input] = []
+        for event in batch:
+            if isinstance(event, FromPeer) and isinstance(event.message, Events):
+                self._turned_away[event.link] = None
+                self._hands.taken(event.link)
+            elif isinstance(event, Post | Change) and not own:
+                self._perform(Refuse(event.request, full_disk()))
+            else:
+                kept.append(event)
+        return kept
+
+    def _look_for_room(self) -> None:
+        """Room again: links whose events were not taken end, and what is missing comes with the next."""
+        if self._room is None or not self._room.for_others():
+            return
+        self._room.restore()
+        for link in self._turned_away:
+            self._perform(CloseLink(link, "restart"))
+        self._turned_away.clear()
 
     async def _batch(self, batch: list[Input]) -> None:
         self.batches += 1
@@ -308,13 +357,21 @@ class Runner:
         """Node and handle are not to be trusted any more: build both anew from the disk."""
         now = self._stopwatch()
         log.error("starting over from the archive: %s", error)
-        if self._failed_at is not None and now - self._failed_at < REBUILD_WINDOW_S:
+        full = self._room is not None and _is_full(error)
+        if self._room is not None and full:
+            self._room.give_up()
+        elif self._failed_at is not None and now - self._failed_at < REBUILD_WINDOW_S:
             raise Stop(f"the archive failed twice within a minute: {error}")
-        self._failed_at = now
+        else:
+            self._failed_at = now
         links = list(self.node.live.links)
         addresses, port = self.node.live.addresses, self.node.live.port
-        self.ledger.close()
-        self.node, self.ledger = self._source()
+        try:
+            self.ledger.close()
+            self.node, self.ledger = self._source()
+        except ArchiveError as again:
+            raise Stop(f"the archive cannot be opened again: {again}") from again
+        self._turned_away.clear()
         for link in links:
             self._perform(CloseLink(link, "restart"))
         self.post(Started(port))
@@ -376,4 +433,4 @@ def full_disk() -> CommandError:
 
 
 def _is_full(error: BaseException) -> bool:
-    return "full" in str(error).lower()
+    return str(error).endswith("is full")  # SQLite's own words, and those of ArchiveError
