@@ -20,16 +20,23 @@ from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat.ids import DeviceId
 from p2pchat.net.lan import Address, Stream
 from p2pchat.wire.codec import Record
-from p2pchat.wire.limits import MAX_HALF_OPEN, MAX_HALF_OPEN_PER_ADDRESS
+from p2pchat.wire.limits import MAX_HALF_OPEN, MAX_HALF_OPEN_PER_ADDRESS, MAX_PREAUTH_FRAME
 from p2pchat.wire.messages.link import Events
 
 log = logging.getLogger(__name__)
 
-QUEUE_BYTES: Final = 1024 * 1024
-"""Sealed bytes that may wait for a slow peer; beyond, frames are dropped and repaired later."""
+QUEUE_BYTES: Final = 832 * 1024
+"""Sealed bytes that may wait for a slow peer; beyond, frames are dropped and repaired later. With
+the frame that passes it and the piece being written a peer that reads nothing costs < 1 MiB."""
+ANSWER_BYTES: Final = 256 * 1024
+"""While more than this waits pings go unanswered: what waits will tell the peer that we live, and
+one that asks without reading would make the answers pile up."""
+WRITE_BYTES: Final = 64 * 1024
 OUTSTANDING: Final = 64
 """Inputs of one link that may lie in the inbox: a flood waits in its own socket."""
 READ_BYTES: Final = 256 * 1024
+READ_STRANGER: Final = MAX_PREAUTH_FRAME
+"""Read at once before the other side has proved who it is."""
 CHECK_ELSEWHERE: Final = 8
 """More signatures than this in one frame are checked in a worker thread."""
 GOODBYE_S: Final = 1.0
@@ -69,6 +76,7 @@ class Pump:
         self._behind = False
         self._up = False
         self._over = trio.Event()
+        self._torn = False
         self._places = trio.Semaphore(OUTSTANDING)
         self._reason = ""
         self.established = trio.Event()
@@ -82,7 +90,12 @@ class Pump:
         if len(self._out) > QUEUE_BYTES:
             self._behind = True
             return
-        self._machine.send(message, self._inbox.mono())
+        try:
+            self._machine.send(message, self._inbox.mono())
+        except LocalProtocolError:  # ours, and yet no reason to end every other link with this one
+            log.exception("link %d ends: a %s could not be sent", self.number, type(message).__name__)
+            self.close("internal")
+            return
         self._flush()
 
     def close(self, reason: str) -> None:
@@ -115,6 +128,11 @@ class Pump:
                 if self._machine.initiator:
                     self._machine.start()
                     self._flush()
+        except* Exception as errors:
+            # A bug of ours that this link's bytes have met. The others did nothing to end with it;
+            # damage to node or archive is not done here, and judged where it is (runner).
+            log.error("link %d ends: it met an error of our own", self.number, exc_info=errors)
+            self._reason = self._reason or "internal"
         finally:
             self._over.set()
             if self._up:
@@ -128,7 +146,7 @@ class Pump:
 
     async def _goodbye(self) -> None:
         """The last words, if the peer still listens."""
-        if self._out:
+        if self._out and not self._torn:
             rest, self._out = bytes(self._out), bytearray()
             try:
                 await self._stream.send_all(rest)
@@ -138,11 +156,12 @@ class Pump:
     async def _reading(self, scope: trio.CancelScope) -> None:
         try:
             while not self._over.is_set():
-                data = await self._stream.receive_some(READ_BYTES)
+                data = await self._stream.receive_some(READ_BYTES if self._up else READ_STRANGER)
                 if not data:
                     self._machine.end_of_stream()
                 else:
-                    self._machine.receive_data(data, self._inbox.mono())
+                    answering = len(self._out) <= ANSWER_BYTES
+                    self._machine.receive_data(data, self._inbox.mono(), answering=answering)
                 self._flush()
                 await self._hand_over()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -150,6 +169,7 @@ class Pump:
         scope.cancel()
 
     async def _hand_over(self) -> None:
+        """What has come, in its order: by the reader only, for a record may have to wait here."""
         while (event := self._machine.next_event()) is not None:
             match event:
                 case Got(message):
@@ -158,12 +178,16 @@ class Pump:
                     self._inbox.post(FromPeer(self.number, message, checked))
                 case Established():
                     self._established(event)
-                case Ended(reason, clean):
-                    if not clean:
-                        log.info("link %d ended: %s", self.number, reason)
-                    self._reason = self._reason or reason
-                    self._over.set()
-                    self._wake.set()
+                case Ended():
+                    self._ended(event)
+
+    def _ended(self, end: Ended) -> None:
+        if not self._over.is_set():
+            if not end.clean:
+                log.info("link %d ended: %s", self.number, end.reason)
+            self._reason = self._reason or end.reason
+            self._over.set()
+            self._wake.set()
 
     def _established(self, event: Established) -> None:
         self._up = True
@@ -198,8 +222,11 @@ class Pump:
         try:
             while True:
                 while self._out:
-                    chunk, self._out = self._out, bytearray()
-                    await self._stream.send_all(chunk)
+                    piece = bytes(self._out[:WRITE_BYTES])
+                    del self._out[:WRITE_BYTES]
+                    self._torn = True
+                    await self._stream.send_all(piece)
+                    self._torn = False
                 if self._behind and not self._over.is_set():
                     self._behind = False
                     self._inbox.post(LinkDrained(self.number))
@@ -222,7 +249,8 @@ class Pump:
                 continue
             self._machine.tick(self._inbox.mono())
             self._flush()
-            await self._hand_over()
+            if self._machine.end is not None:
+                self._ended(self._machine.end)
         await trio.sleep(GOODBYE_S)  # the writer ends us sooner, once the last words are out
         scope.cancel()
 

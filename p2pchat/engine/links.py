@@ -91,7 +91,8 @@ class LinkMachine:
     """One side of one link.
 
     `noise_secret`: 32 bytes, ours. `hello`: our encoded Hello. `psks`: by kind, newest
-    first. `now`: monotonic seconds. Bytes to send collect in `data_to_send`.
+    first. `now`: monotonic seconds. Bytes to send collect in `data_to_send`; `end` says how
+    it ended, before `next_event` comes to it.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class LinkMachine:
             raise LocalProtocolError(f"a hello of {len(hello)} bytes, at most {MAX_HELLO}")
         self.initiator = initiator
         self.state = "greeting" if initiator else "preface"
+        self.end: Ended | None = None
         self._secret = noise_secret
         self._hello = hello
         self._psks = psks
@@ -314,7 +316,8 @@ class LinkMachine:
             except RemoteProtocolError:
                 pass  # a record failed to open: this direction is poisoned as well, so end unsaid
         self._move("ended")
-        self._events.append(Ended(reason, clean))
+        self.end = Ended(reason, clean)
+        self._events.append(self.end)
 
     def _handshake(self, psk: bytes) -> HandshakeState:
         return HandshakeState(
