@@ -5,6 +5,7 @@ Decides: what is loaded when, and what an exception becomes. Does not know: any 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -52,8 +53,14 @@ def main(argv: Sequence[str]) -> int:
         return out.failure(CommandError("usage", str(error), "p2pchat config show"))
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (BrokenPipeError, ConnectionError):
+    except BrokenPipeError:
         raise
+    except OSError as error:
+        kind = "disk_full" if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)) else "archive"
+        where = f"{error.filename!r}: " if error.filename else ""
+        return out.failure(
+            CommandError(kind, f"{where}{(error.strerror or str(error)).lower()}", "p2pchat doctor")
+        )
     except Exception as error:
         # The last net: a bug of ours is told like any failure, in JSON where JSON is expected.
         if os.environ.get("P2PCHAT_DEBUG"):

@@ -18,13 +18,17 @@ Raw = str | int | float | bool | list[str] | None
 
 
 class Parsed(NamedTuple):
-    """A command and everything said to it; `home`, `json`, `no_input` are taken out of `values`."""
+    """A command and everything said to it; `home`, `json`, `no_input` are taken out of `values`.
+
+    `twins` names the values that came from the environment.
+    """
 
     command: Command
     values: dict[str, Raw]
     home: str | None
     json: bool
     no_input: bool
+    twins: frozenset[str] = frozenset()
 
 
 class Wanted(Exception):
@@ -177,18 +181,20 @@ def _arguments(command: Command, positional: list[str]) -> dict[str, Raw]:
 
 def _finish(command: Command, given: dict[str, Raw], environ: Mapping[str, str]) -> Parsed:
     values: dict[str, Raw] = {arg.dest: given.get(arg.dest) for arg in command.args}
+    twins = set()
     for option in (*command.opts, *GLOBALS):
         value = given.get(option.dest)
         if option.many and value is None:
             value = []
         if value in (None, []) and option.env and environ.get(option.env):
             value = _twin(option, environ[option.env])
+            twins.add(option.dest)
         values[option.dest] = bool(value) if option.kind == "flag" else value
     home, json, no_input = (values.pop(option.dest) for option in GLOBALS)
     assert home is None or isinstance(home, str)
     if home == "":
         raise CommandError("usage", "--home '' names no folder", "give --home a folder name")
-    return Parsed(command, values, home, json is True, no_input is True)
+    return Parsed(command, values, home, json is True, no_input is True, frozenset(twins))
 
 
 def _twin(option: Opt, text: str) -> Raw:

@@ -31,6 +31,7 @@ class Context:
     def __init__(self, parsed: Parsed, environ: Mapping[str, str], out: Output) -> None:
         self._parsed = parsed
         self.values = parsed.values
+        self.twins = parsed.twins
         self.no_input = parsed.no_input
         self.home = parsed.home
         self.environ = environ
@@ -168,7 +169,7 @@ def message_text(given: str | None, ctx: Context) -> str:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise _not_utf8(ctx) from None
-    return text.removesuffix("\n").removesuffix("\r")
+    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 
 MAX_TEXT: Final = 16 * 1024

@@ -77,6 +77,9 @@ class Looks(Protocol):
         """What a TARGET means; CommandError of exit code 4 or 6."""
 
     def directory(self) -> Directory: ...
+    def rooms(self) -> list[RoomId]:
+        """Every conversation in which something was said."""
+
     def peer_views(self) -> list[PeerView]: ...
     def trust_view(self, target: str) -> TrustView:
         """The key a TARGET means; CommandError as `conversation`."""
@@ -121,6 +124,10 @@ class NodeLooks:
             return None
 
         return Directory(shown, ctx.cache.owner.get, room)
+
+    def rooms(self) -> list[RoomId]:
+        """Every conversation known, in a fixed order."""
+        return sorted(self._context().cache.known_rooms)
 
     def peer_views(self) -> list[PeerView]:
         """Every machine of everybody known."""

@@ -322,20 +322,25 @@ class Queries:
         account = self._person(params["person"]) if params["person"] else None
         limit = _within("limit", params["limit"], PAGE_LIMIT)
         offset = _within("offset", params["offset"], 10**9, low=0)
-        page = await self._host.read(
-            lambda reader: reader.search(
-                params["query"],
-                room=room,
-                account=account,
-                after_ms=params["after_ms"],
-                before_ms=params["before_ms"],
-                limit=limit,
-                offset=offset,
+        searched = self._host.looks.rooms() if room is None else [room]
+        page, gaps = await self._host.read(
+            lambda reader: (
+                reader.search(
+                    params["query"],
+                    room=room,
+                    account=account,
+                    after_ms=params["after_ms"],
+                    before_ms=params["before_ms"],
+                    limit=limit,
+                    offset=offset,
+                ),
+                [(one, reader.gaps(one)) for one in searched],
             )
         )
         directory = self._host.looks.directory()
         results = [fields.result_fields(hit.message, hit.snippet, directory) for hit in page.hits]
-        return {"results": results, "has_more": page.has_more, "incomplete": []}
+        incomplete = [fields.incomplete_fields(one, found, directory) for one, found in gaps if found]
+        return {"results": results, "has_more": page.has_more, "incomplete": incomplete}
 
     def _person(self, target: str) -> AccountId:
         """A person who may be myself: `--from` my own name."""

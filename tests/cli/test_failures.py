@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.cli import samples
-from tests.cli.contract import SENT, told
+from tests.cli.contract import CHANGED, SENT, told
 from tests.cli.hostile import STRINGS
-from tests.cli.stage import daemon, refusing, run
+from tests.cli.stage import daemon, refusing, run, subprocess_environment
 
 # -- failures ---------------------------------------------------------------------------------
 
@@ -114,3 +116,105 @@ def test_hostile_text_reaches_no_stream_raw(
                 for row in ran.out.splitlines():
                     assert row[:1] in ("─", " ") or row[2:3] == ":", (text, row)
         assert len(fake.calls) == len(sendable)
+
+
+# -- what comes in and where it goes ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stdin", "text"),
+    [
+        (b"hello\n", "hello"),
+        (b"hello", "hello"),
+        (b"hello\n\n", "hello\n"),
+        (b"hello\r\n", "hello"),
+        (b"hello\r", "hello\r"),
+        ("zwei\nZeilen ü\n".encode(), "zwei\nZeilen ü"),
+        (b"x" * 16_384 + b"\n", "x" * 16_384),
+    ],
+    ids=range(7),
+)
+@pytest.mark.parametrize(
+    "words", [["send", "bob"], ["send", "bob", "-"], ["edit", "abcdef"], ["edit", "abcdef", "-"]]
+)
+def test_a_text_comes_from_stdin(words: list[str], stdin: bytes, text: str, tmp_path: Path) -> None:
+    with daemon(tmp_path, send=SENT, edit=CHANGED) as fake:
+        assert run(tmp_path, *words, stdin=stdin).code == 0
+        assert fake.calls[-1][1]["text"] == text
+
+
+@pytest.mark.parametrize(
+    ("stdin", "kind"),
+    [
+        (b"\xff\xfe", "usage"),
+        (b"x" * 16_385, "too_long"),
+        ("ü".encode() * 8193, "too_long"),
+        (b"x" * 3_000_000, "too_long"),
+        (b"", "usage"),
+        (b"\n", "usage"),
+        (b" \t\n", "usage"),
+    ],
+    ids=range(7),
+)
+def test_what_is_no_message_is_refused_before_the_daemon_is_asked(
+    stdin: bytes, kind: str, tmp_path: Path
+) -> None:
+    with daemon(tmp_path, send=SENT) as fake:
+        ran = run(tmp_path, "send", "bob", "-", "--json", stdin=stdin)
+        assert fake.calls == []
+    assert ran.code == 2
+    error = told(ran)["error"]
+    assert error["kind"] == kind
+    if stdin.strip():
+        assert error["hint"] == "file send bob - --name build.log"
+
+
+def test_a_text_given_as_argument_leaves_stdin_alone(tmp_path: Path) -> None:
+    with daemon(tmp_path, send=SENT) as fake:
+        run(tmp_path, "send", "bob", "given", stdin=b"from stdin")
+        assert fake.asked("send")["text"] == "given"
+        ran = run(tmp_path, "send", "bob", "bad \udcff bytes", "--json")
+    assert ran.code == 2
+    assert told(ran)["error"]["message"] == "the text is not UTF-8"
+
+
+def script(home: Path, words: str) -> subprocess.CompletedProcess[str]:
+    line = f"{sys.executable} -m p2pchat_cli --home {home} {words}"
+    return subprocess.run(
+        ["/bin/bash", "-c", f"set -o pipefail; {line}"],
+        capture_output=True,
+        text=True,
+        env=subprocess_environment(),
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly(tmp_path: Path) -> None:
+    page = samples.page(*(samples.view(number, "x" * 2000) for number in range(1, 200)))
+    with daemon(tmp_path, history=page):
+        done = script(tmp_path, "history bob --tail 199 | head -c 10")
+    assert done.returncode == 1
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
+def test_an_answer_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
+    with daemon(tmp_path, status=samples.status(warnings=[])):
+        for words in ("status > /dev/full", "status --json > /dev/full"):
+            done = script(tmp_path, words)
+            assert done.returncode == 9
+            assert "Traceback" not in done.stderr
+
+
+def test_a_locale_without_utf8_shows_escapes(tmp_path: Path) -> None:
+    with daemon(tmp_path, history=samples.page(samples.view(1, "ü 👍"))):
+        done = script(tmp_path, "history bob")
+        plain = subprocess.run(
+            [sys.executable, "-m", "p2pchat_cli", "--home", str(tmp_path), "history", "bob"],
+            capture_output=True,
+            env={**subprocess_environment(), "PYTHONIOENCODING": "ascii"},
+            check=False,
+        )
+    assert done.returncode == plain.returncode == 0
+    assert b"\\xfc \\U0001f44d" in plain.stdout

@@ -91,6 +91,19 @@ def test_another_name_later_renames(home: Path) -> None:
     assert next(one for one in shown if one["key"] == "name")["value"] == "Anna"
 
 
+def test_settings_of_a_daemon_know_their_source(home: Path) -> None:
+    """The environment of `up` is read by the daemon itself; a flag wins over it."""
+    env = {"P2PCHAT_NAME": "Eve", "P2PCHAT_NO_ANNOUNCE": "1", "P2PCHAT_PEER": "127.0.0.1:9"}
+    p2pchat(home, "up", "--peer", "127.0.0.1:10", env=env)
+    found = {
+        one["key"]: one for one in json.loads(p2pchat(home, "config", "show", "--json").stdout)["settings"]
+    }
+    assert (found["name"]["value"], found["name"]["origin"]) == ("Eve", "environment")
+    assert (found["peers"]["value"], found["peers"]["origin"]) == (["127.0.0.1:10"], "flag")
+    again = p2pchat(home, "up", env=env)
+    assert "counts from the next start" not in again.stderr
+
+
 def test_a_foreign_file_in_place_of_the_archive_is_told(home: Path) -> None:
     p2pchat(home, "up", "--name", "Ann")
     p2pchat(home, "down")

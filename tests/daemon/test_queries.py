@@ -18,6 +18,7 @@ from p2pchat.daemon.looks import Looks, NodeLooks
 from p2pchat.daemon.queries import Queries, Sources
 from p2pchat.engine.inputs import Tell
 from p2pchat.errors import CommandError
+from p2pchat.model import Gap
 from p2pchat.store.ledger import MEMORY, Ledger, open_ledger
 from p2pchat.store.reader import Reader, open_reader
 from tests.engine.play import Actor, Stage
@@ -180,6 +181,19 @@ async def test_a_message_is_sent_seen_read_and_found(scene: Scene) -> None:
     assert "fine" in hit["snippet"]
     assert [m["text"] for m in (await scene.call("search", query="ten", person="Ann"))["results"]] == [
         "shall we say ten?"
+    ]
+
+
+async def test_search_says_where_it_could_not_look(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.bob.say(scene.ann, "ten is fine")
+    assert (await scene.call("search", query="ten"))["incomplete"] == []
+    gap = Gap(scene.bob.device, 3, 5)
+    monkeypatch.setattr(Reader, "gaps", lambda _self, _room: [gap])
+    (missing,) = (await scene.call("search", query="ten"))["incomplete"]
+    assert (missing["name"], missing["why"]) == ("Bob", "3 messages of it not here yet")
+    assert (await scene.call("search", query="ten", target="Bob"))["incomplete"] == [missing]
+    assert (await scene.call("read.open", target="Bob"))["gaps"] == [
+        {"device": scene.bob.device.hex(), "from": 3, "to": 5, "holders": []}
     ]
 
 

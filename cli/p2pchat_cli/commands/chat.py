@@ -31,6 +31,7 @@ class Conversation:
         self.sent: set[str] = set()
         self.lock = threading.Lock()
         self.ready = threading.Event()
+        self.begun = threading.Event()  # what was said before is on the screen
         self.over = threading.Event()
         self.failure: CommandError | None = None
 
@@ -42,6 +43,7 @@ class Conversation:
             while (line := stream.next()) is not None and not self.over.is_set():
                 if line["type"] == "ready":
                     self.ready.set()
+                    self.begun.wait()
                 elif line["type"] == "warning":
                     self.ctx.out.remark(f"warning: {field(line['warning']['message'])}")
                 else:
@@ -85,6 +87,7 @@ class Conversation:
         shown = [message["id"] for message in recent.values() if not message["mine"]]
         if shown:
             self.ctx.call("read.confirm", room=page["room"]["id"], ids=shown)
+        self.begun.set()
         if self.ctx.out.tty and not self.ctx.out.json:
             self.ctx.out.remark(f"chatting with {field(page['room']['name'])}; ctrl-d ends")
 
@@ -119,6 +122,7 @@ def run(ctx: Context) -> int:
         failed = 0
     finally:
         chat.over.set()
+        chat.begun.set()
     if chat.failure is not None:
         raise chat.failure
     return failed

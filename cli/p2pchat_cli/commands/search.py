@@ -33,7 +33,9 @@ def run(ctx: Context) -> int:
         ctx.out.remark("nothing found")
     lines.conversation(ctx.out, answer["results"], rooms=True)
     for missing in answer["incomplete"]:
-        ctx.out.remark(f"not all of {field(missing['room'])} was searched: {field(missing['why'])}")
+        ctx.out.remark(
+            f"not all of {field(missing.get('name') or missing['room'])} was searched: {field(missing['why'])}"
+        )
     if answer["has_more"]:
         ctx.out.remark(f"there is more: --offset {len(answer['results']) + (ctx.count('offset', 0, 0) or 0)}")
     return 0

@@ -44,29 +44,37 @@ def run(ctx: Context) -> int:
 
 
 def options(ctx: Context) -> list[str]:
-    """The daemon's own options, checked here so that a mistake is told before anything starts."""
+    """The daemon's own options, checked here so that a mistake is told before anything starts.
+
+    What came from the environment is left there: the daemon reads it itself, and
+    `config show --origin` tells the truth.
+    """
     words: list[str] = []
     name = ctx.text("name")
     if name is not None:
-        words += ["--name", str(settings.parse("name", name, "--name"))]
+        words += _given(ctx, "name", "--name", str(settings.parse("name", name, "--name")))
     for interface in ctx.words("interface"):
         settings.parse("interface", interface, "--interface")
-        words += ["--interface", interface]
+        words += _given(ctx, "interface", "--interface", interface)
     port = ctx.values["port"]
     if port is not None:
-        words += ["--port", str(settings.parse("port", str(port), "--port"))]
+        words += _given(ctx, "port", "--port", str(settings.parse("port", str(port), "--port")))
     for peer in ctx.words("peer"):
         settings.split_address(peer, "--peer")
-        words += ["--peer", peer]
-    return words + (["--no-announce"] if ctx.flag("no_announce") else [])
+        words += _given(ctx, "peer", "--peer", peer)
+    return words + (_given(ctx, "no_announce", "--no-announce") if ctx.flag("no_announce") else [])
+
+
+def _given(ctx: Context, dest: str, *words: str) -> list[str]:
+    return [] if dest in ctx.twins else list(words)
 
 
 def _already(ctx: Context) -> int:
-    name = ctx.text("name")
+    name = None if "name" in ctx.twins else ctx.text("name")
     if name is not None and ctx.call("status")["me"]["name"] != name:
         ctx.call("config.set", key="name", value=name)
     answer = {**ctx.call("status"), "already_running": True}
-    later = [f"--{word.replace('_', '-')}" for word in LATER if ctx.values[word]]
+    later = [f"--{word.replace('_', '-')}" for word in LATER if ctx.values[word] and word not in ctx.twins]
     if ctx.out.json:
         ctx.out.object(answer)
     else:

@@ -9,7 +9,7 @@ that a script written today keeps working.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -244,17 +244,11 @@ def result_fields(view: MessageView, snippet: str, names: Names) -> Json:
     return {**message_fields(view, names), "snippet": snippet}
 
 
-def plain(value: object) -> Any:
-    """`value` with ids as hex, and tuples as lists: for answers given as dicts.
-
-    Raises TypeError for what JSON cannot hold; that is a bug of the one who answered.
-    """
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    if isinstance(value, bytes):
-        return reference(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    raise TypeError(f"cannot answer with {type(value).__name__}")
+def incomplete_fields(room: RoomId, gaps: Sequence[Gap], names: Names) -> Json:
+    """Where a search could not look at everything: `{"room","why"}`, and the room's name."""
+    count = sum(gap.high - gap.low + 1 for gap in gaps)
+    return {
+        "room": show(room),
+        "name": _room_name(names, names.room(room)),
+        "why": f"{count} message{'s' if count != 1 else ''} of it not here yet",
+    }

@@ -92,7 +92,7 @@ OPERATIONS: Final = (
             Param("limit", "int", f"at most so many, 1 to {PAGE_LIMIT}", 50),
             Param("offset", "int", "skip so many of the newest", 0),
         ),
-        '`{"results":[a message and "snippet"],"has_more","incomplete":[{"room","why"}]}`',
+        '`{"results":[a message and "snippet"],"has_more","incomplete":[{"room","name","why"}]}`',
     ),
     Operation(
         "listen",
