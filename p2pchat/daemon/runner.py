@@ -34,8 +34,10 @@ from p2pchat.engine.inputs import (
     Post,
     Refuse,
     Reply,
+    SetTimer,
     Started,
     Tell,
+    TimerFired,
 )
 from p2pchat.engine.node import Node
 from p2pchat.errors import ArchiveError, CommandError, P2pchatError, RemoteProtocolError
@@ -60,6 +62,8 @@ INDEX_SLICE: Final = 250
 CHORES_AFTER_S: Final = 0.25
 """So long nothing must have come before chores are done: chat first."""
 REBUILD_WINDOW_S: Final = 60.0
+TIMER_AGAIN_S: Final = 60.0
+"""A timer that failed fires again after this: each of them carries on something for good."""
 ROOM_AGAIN_S: Final = 1.0
 """How often a full disk is looked at, while somebody waits for room on it."""
 _GROWS: Final = (FromPeer, Post, Change)
@@ -164,7 +168,8 @@ class Runner:
         try:
             await waiting.done.wait()
         finally:
-            if self._waiting.pop(request, None) is not None:
+            del self._waiting[request]
+            if not waiting.done.is_set():
                 self.post(Forgotten(request))
         if waiting.error is not None:
             raise waiting.error
@@ -182,6 +187,8 @@ class Runner:
         while True:
             if self._live:
                 await self._batch(self._admit(self._take_live()))
+                if self._live:  # a crowd of links must not keep the loop from everything else
+                    await trio.lowlevel.checkpoint()
             elif self._bulk:
                 await self._batch(self._admit(self._take_bulk()))
                 await trio.lowlevel.checkpoint()
@@ -216,7 +223,7 @@ class Runner:
             indexed = self.ledger.views.index_some(INDEX_SLICE)
             self.ledger.commit()
             self._rested = indexed < INDEX_SLICE and self.ledger.scrub()
-        except ArchiveError as error:
+        except Exception as error:  # as in _batch: nothing half done may stay
             self._rebuild(error)
 
     def _take_live(self) -> list[Input]:
@@ -284,7 +291,11 @@ class Runner:
             self._rebuild(error, batch)
             return
         except P2pchatError as error:
-            self._undo(before)
+            try:
+                self._undo(before)
+            except P2pchatError as worse:
+                self._rebuild(worse, batch)
+                return
             if len(batch) == 1:
                 self._taken(batch)
                 self._refuse(batch[0], error)
@@ -352,6 +363,12 @@ class Runner:
             log.error("an input of kind %s failed: %s", type(event).__name__, error)
             if hasattr(event, "request"):
                 self._perform(Refuse(event.request, internal()))
+            elif isinstance(event, FromPeer | LinkUp):
+                self._perform(CloseLink(event.link, "internal"))  # the node may not know this link
+            elif isinstance(event, TimerFired):
+                again = self.clock().mono + TIMER_AGAIN_S  # what it would have set was rolled back
+                self.node.live.timers[event.name] = again
+                self._perform(SetTimer(event.name, again))
 
     def _rebuild(self, error: BaseException, batch: list[Input] | None = None) -> None:
         """Node and handle are not to be trusted any more: build both anew from the disk."""
@@ -366,25 +383,38 @@ class Runner:
             self._failed_at = now
         links = list(self.node.live.links)
         addresses, port = self.node.live.addresses, self.node.live.port
+        counter = self.node.live.counter
         try:
             self.ledger.close()
             self.node, self.ledger = self._source()
         except ArchiveError as again:
             raise Stop(f"the archive cannot be opened again: {again}") from again
+        self.node.live.counter = counter  # dials under way keep numbers of their own
         self._turned_away.clear()
         for link in links:
             self._perform(CloseLink(link, "restart"))
         self.post(Started(port))
         self.post(NetworkChanged(addresses))
-        for waiting in list(self._waiting.values()):
-            waiting.error = full_disk() if _is_full(error) else internal()
-            waiting.done.set()
+        self._give_up_waiting(batch or (), error)
         self._taken(batch or ())
         for event in batch or ():
             if isinstance(event, LinkUp):
                 self._perform(CloseLink(event.link, "restart"))
             elif isinstance(event, LinkDown):
                 self.post(event)
+
+    def _give_up_waiting(self, batch: Sequence[Input], error: BaseException) -> None:
+        """Answer whoever the failure concerns; what still lies in the inbox is done in its turn."""
+        failed = {event.request for event in batch if hasattr(event, "request")}
+        to_come = {event.request for event in self._live if hasattr(event, "request")}
+        for request, waiting in self._waiting.items():
+            if request in failed:
+                waiting.error = full_disk() if _is_full(error) else internal()
+            elif request not in to_come:
+                waiting.error = interrupted()
+            else:
+                continue
+            waiting.done.set()
 
     # -- effects ----------------------------------------------------------------------------------
 
@@ -422,6 +452,15 @@ def internal() -> CommandError:
     """What somebody hears who waited when something of ours broke."""
     return CommandError(
         "internal", "something went wrong inside; nothing of this was done", "see `p2pchat logs`"
+    )
+
+
+def interrupted() -> CommandError:
+    """What somebody hears whose command was done, and who waited for what follows from it."""
+    return CommandError(
+        "internal",
+        "the daemon started over while this waited; what was said before is kept",
+        "see `p2pchat queue`",
     )
 
 
