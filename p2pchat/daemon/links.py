@@ -20,14 +20,15 @@ from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat.ids import DeviceId
 from p2pchat.net.lan import Address, Stream
 from p2pchat.wire.codec import Record
-from p2pchat.wire.limits import MAX_HALF_OPEN, MAX_HALF_OPEN_PER_ADDRESS, MAX_PREAUTH_FRAME
+from p2pchat.wire.limits import MAX_FRAME, MAX_HALF_OPEN, MAX_HALF_OPEN_PER_ADDRESS, MAX_PREAUTH_FRAME
 from p2pchat.wire.messages.link import Events
 
 log = logging.getLogger(__name__)
 
-QUEUE_BYTES: Final = 832 * 1024
-"""Sealed bytes that may wait for a slow peer; beyond, frames are dropped and repaired later. With
-the frame that passes it and the piece being written a peer that reads nothing costs < 1 MiB."""
+QUEUE_BYTES: Final = 1024 * 1024
+"""Sealed bytes that may wait for a slow peer; what does not fit is dropped and repaired later."""
+ROOM_BYTES: Final = 2 * MAX_FRAME
+"""So much of it must be free for a record to be taken: the greatest, and the CLOSE after it."""
 ANSWER_BYTES: Final = 256 * 1024
 """While more than this waits pings go unanswered: what waits will tell the peer that we live, and
 one that asks without reading would make the answers pile up."""
@@ -76,7 +77,7 @@ class Pump:
         self._behind = False
         self._up = False
         self._over = trio.Event()
-        self._torn = False
+        self._writing_bytes = 0  # of a piece handed to the stream and not yet taken by it
         self._places = trio.Semaphore(OUTSTANDING)
         self._reason = ""
         self.established = trio.Event()
@@ -87,7 +88,7 @@ class Pump:
         """Seal and queue a record; dropped, and the link behind, if too much waits already."""
         if not self._machine.is_open or self._behind:
             return
-        if len(self._out) > QUEUE_BYTES:
+        if self.queued > QUEUE_BYTES - ROOM_BYTES:
             self._behind = True
             return
         try:
@@ -113,8 +114,8 @@ class Pump:
 
     @property
     def queued(self) -> int:
-        """Bytes that wait for the peer."""
-        return len(self._out)
+        """Bytes that wait for the peer, those being written included."""
+        return len(self._out) + self._writing_bytes
 
     # -- the task -----------------------------------------------------------------------------------
 
@@ -146,7 +147,7 @@ class Pump:
 
     async def _goodbye(self) -> None:
         """The last words, if the peer still listens."""
-        if self._out and not self._torn:
+        if self._out and not self._writing_bytes:
             rest, self._out = bytes(self._out), bytearray()
             try:
                 await self._stream.send_all(rest)
@@ -160,7 +161,7 @@ class Pump:
                 if not data:
                     self._machine.end_of_stream()
                 else:
-                    answering = len(self._out) <= ANSWER_BYTES
+                    answering = self.queued <= ANSWER_BYTES
                     self._machine.receive_data(data, self._inbox.mono(), answering=answering)
                 self._flush()
                 await self._hand_over()
@@ -224,9 +225,9 @@ class Pump:
                 while self._out:
                     piece = bytes(self._out[:WRITE_BYTES])
                     del self._out[:WRITE_BYTES]
-                    self._torn = True
+                    self._writing_bytes = len(piece)
                     await self._stream.send_all(piece)
-                    self._torn = False
+                    self._writing_bytes = 0
                 if self._behind and not self._over.is_set():
                     self._behind = False
                     self._inbox.post(LinkDrained(self.number))
