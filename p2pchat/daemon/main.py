@@ -79,14 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         return _give_up(str(error), "see `p2pchat config show --origin`", EXIT_CODES["usage"])
     except ArchiveError as error:
-        return _give_up(*_told(error), EXIT_CODES["archive"])
+        return _give_up(str(error), error.hint, EXIT_CODES["archive"])
     except P2pchatError as error:
         return _give_up(str(error), "see `p2pchat logs`", EXIT_CODES["internal"])
-
-
-def _told(error: ArchiveError) -> tuple[str, str]:
-    words = [str(one) for one in error.args]
-    return words[0] if words else "the archive cannot be used", words[1] if len(words) > 1 else ""
 
 
 def _give_up(message: str, hint: str, code: int) -> int:
@@ -211,7 +206,8 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
                 sys.stdout.flush()
     except* Stop as group:
         failed.extend(error for error in group.exceptions if isinstance(error, Stop))
-        log.error("the archive cannot be written any more: the daemon stops")
+        for stop in failed:
+            log.error("the archive cannot be written any more, the daemon stops: %s", stop)
     finally:
         host.close()
     return EXIT_CODES["archive"] if failed else 0

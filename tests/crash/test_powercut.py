@@ -18,11 +18,11 @@ import pytest
 from p2pchat.store.ledger import open_ledger
 from tests.crash.writer import key, value
 from tests.kit.hosts import ROOT, Machine, environment, meet, office, until
-from tests.kit.needs import needs_netns, needs_root, needs_tool
+from tests.kit.needs import needs_fuse, needs_netns
 from tests.kit.powercut import PowerCut
 from tests.kit.proof import Stream, integrity
 
-pytestmark = [needs_root, needs_tool("fusermount3")]
+pytestmark = needs_fuse
 
 GATE_CUTS = 5
 FULL_CUTS = 50

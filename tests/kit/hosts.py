@@ -157,17 +157,22 @@ class Machine:
         assert answer.code == 0, answer
         return [json.loads(line) for line in answer.out.splitlines()]
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """A command that goes on beside the test (`listen`); ended with this machine."""
-        process = subprocess.Popen(
-            self.argv(*words),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(self.home),
-            start_new_session=True,
-        )
+    def start(self, *words: str, output: Path | None = None) -> subprocess.Popen[str]:
+        """A command that goes on beside the test (`listen`), ended with this machine.
+
+        What it prints goes to pipes, or to the file `output` if there is nobody to read them.
+        """
+        with ExitStack() as stack:
+            out = subprocess.PIPE if output is None else stack.enter_context(output.open("w"))
+            process = subprocess.Popen(
+                self.argv(*words),
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=subprocess.PIPE if output is None else subprocess.STDOUT,
+                text=True,
+                env=environment(self.home),
+                start_new_session=True,
+            )
         self._running.append(process)
         return process
 

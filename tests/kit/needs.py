@@ -10,10 +10,12 @@ importing a test module costs nothing and a missing tool fails that test alone.
 
 from __future__ import annotations
 
+import ctypes.util
 import functools
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 
 import pytest
 
@@ -23,13 +25,18 @@ class MissingInCI(Exception):
 
 
 def lacks(what: str) -> bool:
-    """Whether to skip for lack of `what`: "root", "netns" or "tool:<name>".
+    """Whether to skip for lack of `what`: "root", "netns", "fuse" or "tool:<name>".
 
     Raises MissingInCI instead of saying yes when the variable CI is set.
     """
     kind, _, name = what.partition(":")
-    present = {"root": _is_root, "netns": _has_netns, "tool": lambda: shutil.which(name) is not None}[kind]()
-    if present:
+    checks: dict[str, Callable[[], bool]] = {
+        "root": _is_root,
+        "netns": _has_netns,
+        "fuse": _has_fuse,
+        "tool": lambda: shutil.which(name) is not None,
+    }
+    if checks[kind]():
         return False
     if os.environ.get("CI"):
         raise MissingInCI(f"with CI set nothing is skipped, and this machine lacks {name or kind}")
@@ -49,6 +56,12 @@ def _has_netns() -> bool:
     return done.returncode == 0
 
 
+def _has_fuse() -> bool:
+    """Containers often have the library and not the device."""
+    found = ctypes.util.find_library("fuse") or ctypes.util.find_library("fuse3")
+    return _is_root() and found is not None and os.access("/dev/fuse", os.R_OK | os.W_OK)
+
+
 def _mark(what: str, reason: str) -> pytest.MarkDecorator:
     condition = f"__import__('tests.kit.needs', fromlist=['lacks']).lacks({what!r})"
     return pytest.mark.skipif(condition, reason=reason)
@@ -58,6 +71,8 @@ needs_root = _mark("root", "needs root: run the tests as root (sudo)")
 needs_netns = _mark(
     "netns", "needs network namespaces: root, iproute2, util-linux and a kernel that allows them"
 )
+
+needs_fuse = _mark("fuse", "needs FUSE: root, libfuse and the device /dev/fuse")
 
 
 def needs_tool(name: str) -> pytest.MarkDecorator:

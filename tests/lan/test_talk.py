@@ -114,8 +114,14 @@ def test_two_profiles_on_one_host_find_and_keep_apart_their_own(play: Play, tmp_
 
 
 @pytest.mark.parametrize("victim", ["sender", "recipient"])
-def test_killed_mid_stream_nothing_lost_doubled_or_reordered(play: Play, victim: str, full: bool) -> None:
+def test_killed_mid_stream_nothing_lost_doubled_or_reordered(
+    play: Play, victim: str, full: bool, tmp_path: Path
+) -> None:
+    """Also for a `listen` that was started before: it comes back by itself, at least once for each."""
     ann, bob = play.ann, play.bob
+    heard = tmp_path / "heard"
+    bob.start("listen", ann.name, "--types", "message", output=heard)
+    until(lambda: '"ready"' in heard.read_text(), 10, "listen is ready")
     killed, other = (ann, bob) if victim == "sender" else (bob, ann)
     label = f"Dauerlauf {victim}"
     with Stream(ann, bob.name, label) as numbers:
@@ -131,6 +137,13 @@ def test_killed_mid_stream_nothing_lost_doubled_or_reordered(play: Play, victim:
     numbers.check(bob, ann.name)
     numbers.check(ann, bob.name)
     until(lambda: ann.waiting() == 0, 10, "nothing waits any more")
+    ids = [id for _, id in numbers.acknowledged]
+    until(lambda: ids[-1] in heard.read_text(), 10, "listen has told the last one")
+    lines = [json.loads(line) for line in heard.read_text().splitlines() if line.startswith("{")]
+    told = dict.fromkeys(line["message"]["id"] for line in lines if line["type"] == "message")
+    assert [id for id in told if id in set(ids)] == ids
+    cursors = [line["cursor"] for line in lines]
+    assert cursors == sorted(cursors)
 
 
 def test_a_third_machine_and_the_cables_hold_nothing_of_it(play: Play) -> None:
@@ -139,11 +152,12 @@ def test_a_third_machine_and_the_cables_hold_nothing_of_it(play: Play) -> None:
     room = bytes.fromhex(rooms[play.bob.name])
     texts = [GREETING, ANSWER, "Quittungsfrage", "Nachbarprofil", "Dauerlauf"]
     peers = [bytes.fromhex(peer["room"]) for peer in play.cyn.p2pchat("peers", "--all")["peers"]]
+    ids = [bytes.fromhex(machine.me()[key]) for machine in play[:3] for key in ("account", "device")]
     for machine in (play.ann, play.bob, play.cyn):
         machine.down()
         assert integrity(machine) == []
     assert found_in([*texts, room], play.cyn.home) == []
-    assert found_in([*texts, *NAMES, room, *peers, "Annegrets-Zweitprofil"], play.packets) == []
+    assert found_in([*texts, *NAMES, *ids, room, *peers, "Annegrets-Zweitprofil"], play.packets) == []
     # The search itself works: the same words lie open in Ann's own archive, and mDNS in the capture.
     archive = play.ann.profile.archive
     assert len({hit.rpartition(" in ")[0] for hit in found_in([*texts, room], archive)}) == len(texts) + 1
