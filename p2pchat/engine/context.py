@@ -180,6 +180,16 @@ class RoomCache:
     their_read: dict[tuple[DeviceId, DeviceId], Ranges]
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Bytes kept of people who are not verified: on `day` (since 1970, UTC), and ever."""
+
+    day: int
+    today: int
+    total: int
+    told: bool
+
+
 @dataclass(slots=True)
 class Cache:
     """What has been read from the ledger. Dropped on any rollback."""
@@ -197,6 +207,7 @@ class Cache:
     by_look: dict[str, list[AccountId]] | None = None  # skeleton -> people
     read_receipts: bool = False
     parked: dict[tuple[RoomId, DeviceId], bool] = field(default_factory=dict)  # asked: does any wait?
+    quota: Quota | None = None
     weeks: WeekCache = field(default_factory=WeekCache)
 
     def names_changed(self) -> None:
@@ -226,6 +237,7 @@ class Batch:
     have: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
     receipts: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
     keyed: dict[str, tuple[Post, ...]] = field(default_factory=dict)  # sends under a key, not yet done
+    counted: bool = False  # the quota has moved
     wrote: bool = False
     fed: bool = False
 

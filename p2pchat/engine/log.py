@@ -201,9 +201,14 @@ def record(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
         room.control_heads = tuple(sorted((*kept, event.id)))[:MAX_AUTH]
 
 
+def size(event: Event) -> int:
+    """Bytes of an event as it is kept."""
+    return len(event.header) + len(event.signature) + len(event.body or b"")
+
+
 def read_event(event: Event) -> Read:
     """Check the form of a received event; RemoteProtocolError says what is wrong."""
-    if len(event.header) + len(event.signature) + len(event.body or b"") > MAX_EVENT:
+    if size(event) > MAX_EVENT:
         raise RemoteProtocolError("event too large")
     if len(event.signature) not in (0, SIGNATURE):
         raise RemoteProtocolError("signature of wrong length")

@@ -15,7 +15,21 @@ from statistics import median
 from typing import Final
 
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import keys, log, outbox, peers, people, receive, rooms, sas, sync, talk, trust, views
+from p2pchat.engine import (
+    keys,
+    log,
+    outbox,
+    peers,
+    people,
+    quota,
+    receive,
+    rooms,
+    sas,
+    sync,
+    talk,
+    trust,
+    views,
+)
 from p2pchat.engine.context import Batch, Cache, Context, Link, Live, Me, Waiter
 from p2pchat.engine.inputs import (
     CloseLink,
@@ -132,6 +146,7 @@ class Node:
         for room, author in batch.have:
             have = rooms.room(ctx, room).have[author]
             ctx.ledger.seen.put_seen(room, self.me.device, author, registers.HAVE, have)
+        quota.close(ctx)
         outbox.close_receipts(ctx)
         if batch.fed:
             ctx.out.append(FeedGrew())

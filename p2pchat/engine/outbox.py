@@ -13,11 +13,11 @@ from p2pchat.engine import people, ranges, rooms
 from p2pchat.engine.context import Context, Link, RoomCache, Waiter
 from p2pchat.engine.inputs import Refuse, Reply, Send, Tell
 from p2pchat.engine.ranges import Ranges
-from p2pchat.errors import CommandError
+from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.ids import DeviceId, EventId, RoomId
 from p2pchat.model import DELIVERED, HELD, QUEUED, READ, RegisterRow
 from p2pchat.wire.codec import Record, decode
-from p2pchat.wire.limits import MAX_HAVE_RANGES
+from p2pchat.wire.limits import MAX_HAVE_RANGES, MAX_OFFERED
 from p2pchat.wire.messages import registers
 from p2pchat.wire.messages.link import ReadMark, Receipt
 from p2pchat.wire.messages.registers import RegisterName, Seen
@@ -106,8 +106,10 @@ def _stated(ctx: Context, room: RoomCache, author: DeviceId, kind: int, held: Ra
 
 def wanted(ctx: Context, names: tuple[RegisterName, ...]) -> tuple[RegisterName, ...]:
     """Those of an offer that are newer than what is here."""
+    if len(names) > MAX_OFFERED:
+        raise RemoteProtocolError("too many registers offered")
     fresh = []
-    for name in names[:4096]:
+    for name in names:
         known = ctx.ledger.people.register(DeviceId(name.device), name.kind, name.room, name.author)
         if DeviceId(name.device) in ctx.cache.owner and (known is None or known.n < name.n):
             fresh.append(name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from p2pchat.engine import keys, log, rooms, views
+from p2pchat.engine import keys, log, quota, rooms, views
 from p2pchat.engine.context import Context, Link, RoomCache
 from p2pchat.engine.inputs import Tell
 from p2pchat.engine.log import Read
@@ -96,10 +96,12 @@ def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], g
             continue
         waiting = [a for a in read.header.auth if a not in arrived]
         known_auth = not waiting or not ctx.ledger.events.missing([EventId(a) for a in waiting])
+        if not rooms.may_send(room, machine, read.header.kind):
+            continue
+        if not quota.takes(ctx, ctx.cache.owner[machine.id], log.size(read.event)):
+            continue
         if not authentic[read.id] or not known_auth:
             _park(ctx, read)
-            continue
-        if not rooms.may_send(room, machine, read.header.kind):
             continue
         arrived.add(read.id)
         if ctx.cache.parked.get((room.row.id, DeviceId(read.header.device))):

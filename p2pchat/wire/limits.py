@@ -122,3 +122,12 @@ UNPACED_DIALS_AT_START: Final = 100
 """First addresses after start that are dialled without that pace: an office is met at once."""
 MAX_DIALS_AT_ONCE: Final = 32
 """Dials under way: sockets, and the burst on the network."""
+
+# -- storage ----------------------------------------------------------------
+
+MAX_UNVERIFIED_PER_DAY: Final = 64 * MIB
+"""Taken from people who are neither verified nor on a roster, all of them together."""
+MAX_UNVERIFIED: Final = GIB
+"""The same, ever: strangers cannot fill a disk by coming back tomorrow."""
+MAX_OFFERED: Final = 512
+"""Registers in one offer or want; each costs a look into the archive."""
