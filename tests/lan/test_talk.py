@@ -142,7 +142,7 @@ def test_killed_mid_stream_nothing_lost_doubled_or_reordered(
     lines = [json.loads(line) for line in heard.read_text().splitlines() if line.startswith("{")]
     told = dict.fromkeys(line["message"]["id"] for line in lines if line["type"] == "message")
     assert [id for id in told if id in set(ids)] == ids
-    cursors = [line["cursor"] for line in lines]
+    cursors = [int(line["cursor"]) for line in lines]
     assert cursors == sorted(cursors)
 
 
