@@ -125,8 +125,14 @@ class Daemon:
 
     def _source(self) -> tuple[Node, Ledger]:
         ledger = self.parts.open_ledger()
+        parts = self.parts
         node = Node(
-            self.parts.identity.me, ledger, self.parts.entropy, name=self.parts.name, label=self.label
+            parts.identity.me,
+            ledger,
+            parts.entropy,
+            name=parts.name,
+            label=self.label,
+            keep_name=parts.keep_name,
         )
         return node, ledger
 

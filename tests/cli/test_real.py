@@ -91,6 +91,13 @@ def test_another_name_later_renames(home: Path) -> None:
     assert next(one for one in shown if one["key"] == "name")["value"] == "Anna"
 
 
+def test_a_name_given_once_stays(home: Path) -> None:
+    p2pchat(home, "up", "--name", "Ann")
+    p2pchat(home, "down")
+    p2pchat(home, "up")
+    assert p2pchat(home, "whoami").stdout.splitlines()[0] == "Ann"
+
+
 def test_settings_of_a_daemon_know_their_source(home: Path) -> None:
     """The environment of `up` is read by the daemon itself; a flag wins over it."""
     env = {"P2PCHAT_NAME": "Eve", "P2PCHAT_NO_ANNOUNCE": "1", "P2PCHAT_PEER": "127.0.0.1:9"}

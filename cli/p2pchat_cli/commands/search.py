@@ -33,9 +33,9 @@ def run(ctx: Context) -> int:
         ctx.out.remark("nothing found")
     lines.conversation(ctx.out, answer["results"], rooms=True)
     for missing in answer["incomplete"]:
-        ctx.out.remark(
-            f"not all of {field(missing.get('name') or missing['room'])} was searched: {field(missing['why'])}"
-        )
+        where = field(missing.get("name") or missing["room"])
+        ctx.out.remark(f"not all of {where} was searched: {field(missing['why'])}")
     if answer["has_more"]:
-        ctx.out.remark(f"there is more: --offset {len(answer['results']) + (ctx.count('offset', 0, 0) or 0)}")
+        seen = len(answer["results"]) + (ctx.count("offset", 0, 0) or 0)
+        ctx.out.remark(f"there is more: --offset {seen}")
     return 0
