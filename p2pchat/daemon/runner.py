@@ -35,6 +35,7 @@ from p2pchat.engine.inputs import (
     Refuse,
     Reply,
     SetTimer,
+    Sighted,
     Started,
     Tell,
     TimerFired,
@@ -190,7 +191,7 @@ class Runner:
                 if self._live:  # a crowd of links must not keep the loop from everything else
                     await trio.lowlevel.checkpoint()
             elif self._bulk:
-                await self._batch(self._admit(self._take_bulk()))
+                await self._batch(self._admit(self._take_bulk(), bulk=True), bulk=True)
                 await trio.lowlevel.checkpoint()
             elif self._stopping:
                 self.idle.set()
@@ -237,21 +238,14 @@ class Runner:
         events = 0
         while self._bulk and events < BULK_EVENTS:
             event = self._bulk.popleft()
-            left = self._bulk_of[event.link] - 1
-            if left:
-                self._bulk_of[event.link] = left
-            else:
-                del self._bulk_of[event.link]
             batch.append(event)
             events += len(event.message.events) if isinstance(event.message, Events) else 1
-            if self._live:
-                break
         return batch
 
     def _has_room(self) -> bool:
         return self._room is None or self._room.for_own()
 
-    def _admit(self, batch: list[Input]) -> list[Input]:
+    def _admit(self, batch: list[Input], *, bulk: bool = False) -> list[Input]:
         """What of `batch` the disk has room for. Others' events stay with them, own words are refused."""
         if self._room is None or not any(isinstance(event, _GROWS) for event in batch):
             return batch
@@ -262,7 +256,7 @@ class Runner:
         for event in batch:
             if isinstance(event, FromPeer) and isinstance(event.message, Events):
                 self._turned_away[event.link] = None
-                self._hands.taken(event.link)
+                self._taken([event], bulk=bulk)
             elif isinstance(event, Post | Change) and not own:
                 self._perform(Refuse(event.request, full_disk()))
             else:
@@ -278,56 +272,79 @@ class Runner:
             self._perform(CloseLink(link, "restart"))
         self._turned_away.clear()
 
-    async def _batch(self, batch: list[Input]) -> None:
+    async def _batch(self, batch: list[Input], *, bulk: bool = False) -> None:
         self.batches += 1
         before = self.node.snapshot()
         try:
-            effects, handled = self._try(batch)
+            effects, handled = await self._try(batch, bulk=bulk)
             for effect in effects:
                 if isinstance(effect, Reply) and effect.early:
                     self._perform(effect)
             await self._commit()
         except ArchiveError as error:
-            self._rebuild(error, batch)
+            self._rebuild(error, batch, bulk=bulk)
             return
         except P2pchatError as error:
             try:
                 self._undo(before)
             except P2pchatError as worse:
-                self._rebuild(worse, batch)
+                self._rebuild(worse, batch, bulk=bulk)
                 return
             if len(batch) == 1:
-                self._taken(batch)
+                self._taken(batch, bulk=bulk)
                 self._refuse(batch[0], error)
                 return
             for event in batch:
-                await self._batch([event])
+                await self._batch([event], bulk=bulk)
             return
         except Exception as error:  # a bug of ours: nothing of this batch may stay, in memory or on disk
             log.exception("an input could not be handled")
-            self._rebuild(error, batch)
+            self._rebuild(error, batch, bulk=bulk)
             return
-        self._live.extendleft(reversed(batch[handled:]))
-        self._taken(batch[:handled])
+        for event in reversed(batch[handled:]):
+            if bulk and isinstance(event, FromPeer):
+                self._bulk.appendleft(event)
+            else:
+                self._live.appendleft(event)
+        self._taken(batch[:handled], bulk=bulk)
         for effect in effects:
             self._perform(effect)
 
-    def _taken(self, batch: Sequence[Input]) -> None:
+    def _taken(self, batch: Sequence[Input], *, bulk: bool = False) -> None:
+        """These have left the inbox, and so has the bulk lane what came out of it."""
         for event in batch:
-            if isinstance(event, FromPeer):
-                self._hands.taken(event.link)
+            if not isinstance(event, FromPeer):
+                continue
+            self._hands.taken(event.link)
+            if bulk:
+                left = self._bulk_of[event.link] - 1
+                if left:
+                    self._bulk_of[event.link] = left
+                else:
+                    del self._bulk_of[event.link]
 
-    def _try(self, batch: list[Input]) -> tuple[list[Effect], int]:
-        """Handle inputs of `batch` until the time for one transaction is over."""
+    async def _try(self, batch: list[Input], *, bulk: bool) -> tuple[list[Effect], int]:
+        """Handle inputs of `batch` until the time for one transaction is over.
+
+        Backfill has the time it takes, but lets the others live in between, and gives way
+        as soon as there is anything live.
+        """
         now = self.clock()
         self.ledger.begin()
         effects: list[Effect] = []
         began, handled = self._stopwatch(), 0
+        limit = BULK_SLICE_S if bulk else LIVE_BATCH_S
         for event in batch:
             effects += self.node.handle(event, now)
             handled += 1
-            if self._stopwatch() - began > LIVE_BATCH_S and not isinstance(event, FromPeer):
+            if handled == len(batch) or self._stopwatch() - began <= limit:
+                continue
+            if not bulk:
                 break
+            await trio.lowlevel.checkpoint()
+            if self._live:
+                break
+            began = self._stopwatch()
         return _sends_first(effects, self.node.close_batch(now)), handled
 
     async def _commit(self) -> None:
@@ -370,7 +387,7 @@ class Runner:
                 self.node.live.timers[event.name] = again
                 self._perform(SetTimer(event.name, again))
 
-    def _rebuild(self, error: BaseException, batch: list[Input] | None = None) -> None:
+    def _rebuild(self, error: BaseException, batch: list[Input] | None = None, *, bulk: bool = False) -> None:
         """Node and handle are not to be trusted any more: build both anew from the disk."""
         now = self._stopwatch()
         log.error("starting over from the archive: %s", error)
@@ -383,7 +400,7 @@ class Runner:
             self._failed_at = now
         links = list(self.node.live.links)
         addresses, port = self.node.live.addresses, self.node.live.port
-        counter = self.node.live.counter
+        counter, sights = self.node.live.counter, list(self.node.live.sights.values())
         try:
             self.ledger.close()
             self.node, self.ledger = self._source()
@@ -395,8 +412,10 @@ class Runner:
             self._perform(CloseLink(link, "restart"))
         self.post(Started(port))
         self.post(NetworkChanged(addresses))
+        for sight in sights:  # who announced himself once will not do so again for us
+            self.post(Sighted(sight.label, sight.addresses, sight.port, ()))
         self._give_up_waiting(batch or (), error)
-        self._taken(batch or ())
+        self._taken(batch or (), bulk=bulk)
         for event in batch or ():
             if isinstance(event, LinkUp):
                 self._perform(CloseLink(event.link, "restart"))
