@@ -45,7 +45,7 @@ OFFICE_TAG: Final = b"\x01" * 8
 class Witness(Protocol):
     """Who watches: told after the commit, before anything reaches anybody."""
 
-    def sent(self, machine: Machine, link: int, message: Record) -> None: ...
+    def sent(self, machine: Machine, peer: AccountId, message: Record) -> None: ...
     def answered(
         self, machine: Machine, request: int, result: object, error: CommandError | None
     ) -> None: ...
@@ -60,6 +60,7 @@ class Person:
 
     name: str
     machines: tuple[Me, ...]
+    noise_secrets: tuple[bytes, ...]
 
     @property
     def account(self) -> AccountId:
@@ -90,6 +91,7 @@ def make_person(seed: int, name: str, machines: int) -> Person:
             )
             for one in keys
         ),
+        tuple(one.noise_secret for one in keys),
     )  # fmt: skip
 
 
@@ -283,8 +285,9 @@ class Machine:
         match effect:
             case Send(link, message):
                 if link in self.links:
-                    swarm.witness.sent(self, link, message)
                     cable, end = self.links[link]
+                    far = cable.ends[1] if end is cable.ends[0] else cable.ends[0]
+                    swarm.witness.sent(self, swarm.machines[far.host.name].account, message)
                     cable.send(end, message)
             case CloseLink(link, reason):
                 swarm.note(self.name, f"close {reason}")

@@ -90,9 +90,9 @@ class Plan:
 def draw(scenario: str, seed: int) -> Plan:
     """The history that `seed` means in `scenario`: direct, clocks or homes."""
     size = dice(seed, "plan", "size")
-    people = size.choice((3, 3, 3, 4, 4, 5, 6, 7, 9, 12))
-    second = scenario == "homes"
-    machines = tuple(2 if second and size.random() < 0.5 else 1 for _ in range(people))
+    homes = scenario == "homes"
+    people = size.choice((3, 3, 4, 4, 5, 6) if homes else (3, 3, 3, 4, 4, 5, 6, 7, 9, 12))
+    machines = tuple(2 if homes and size.random() < 0.5 else 1 for _ in range(people))
     places = sum(machines)
     span = size.uniform(20.0, 150.0)
     return Plan(

@@ -1,0 +1,38 @@
+"""Play one seed again, aloud: `python -m tests.sim.replay swarm --seed N [--scenario S]`.
+
+Decides: how a failing history is told. `--without cuts,crashes` leaves faults out (swarm),
+so that the smallest history that still fails is found by hand in a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tests.kit.laws import Broken
+from tests.sim import histories, plans
+
+
+def main(arguments: list[str]) -> int:
+    """0 if every law held, 1 if one was broken."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim.replay", description=__doc__)
+    parser.add_argument("kind", choices=("swarm",))
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--scenario", default="direct")
+    parser.add_argument("--without", default="", help=f"comma separated: {', '.join(plans.PARTS)}")
+    parser.add_argument("--quiet", action="store_true", help="only the outcome and the hash of the trace")
+    given = parser.parse_args(arguments)
+    without = tuple(part for part in given.without.split(",") if part)
+    try:
+        if not given.quiet:
+            print(plans.draw(given.scenario, given.seed).without(without))
+        trace = histories.play(given.scenario, given.seed, without=without, loud=not given.quiet)
+    except Broken as error:
+        print(f"broken: {error}")
+        return 1
+    print(f"{trace.digest()} {trace.lines}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
