@@ -12,7 +12,7 @@ from pathlib import Path
 
 from p2pchat.crypto.identity import device_id
 from p2pchat.crypto.primitives import ed25519_keypair, x25519_public
-from p2pchat.engine.accounts import make_genesis, read_statement
+from p2pchat.engine.accounts import fold, make_genesis, read_statement
 from p2pchat.engine.context import Me
 from p2pchat.errors import ArchiveError, RemoteProtocolError
 from p2pchat.platform import read_private_file, write_private_file
@@ -28,6 +28,9 @@ class IdentityFile(Record, frozen=True):
     noise_secret: bytes
     recovery: bytes
     statements: tuple[SignedStatement, ...]
+
+    def __repr__(self) -> str:
+        return f"IdentityFile({self.v})"  # never a secret in a traceback
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +84,11 @@ def forget_recovery(identity: Identity) -> None:
 def _use(file: IdentityFile, path: Path, *, fresh: bool) -> Identity:
     if file.v != 1 or not file.statements or {len(file.signing_seed), len(file.noise_secret)} != {32}:
         raise RemoteProtocolError("identity of another form")
-    account = read_statement(file.statements[0]).account
+    account = fold([read_statement(signed) for signed in file.statements])
     public, signing_key = ed25519_keypair(file.signing_seed)
-    me = Me(
-        account,
-        device_id(account, public),
-        file.signing_seed,
-        signing_key,
-        x25519_public(file.noise_secret),
-        file.statements,
-    )
+    noise_public = x25519_public(file.noise_secret)
+    stated = account.devices.get(device_id(account.id, public))
+    if stated is None or stated.noise != noise_public:
+        raise RemoteProtocolError("keys that the statements do not prove")
+    me = Me(account.id, stated.id, file.signing_seed, signing_key, noise_public, file.statements)
     return Identity(me, file.noise_secret, file.recovery, path, fresh)

@@ -42,8 +42,8 @@ class Me:
 
     account: AccountId
     device: DeviceId
-    signing_seed: bytes
-    signing_key: bytes  # 64 bytes, from ed25519_keypair
+    signing_seed: bytes = field(repr=False)  # never a secret in a traceback
+    signing_key: bytes = field(repr=False)  # 64 bytes, from ed25519_keypair
     noise_public: bytes
     statements: tuple[SignedStatement, ...]
 
