@@ -1,0 +1,122 @@
+"""A throw at input k for every k, under the real node, archive and links.
+
+The input is handled first, so that memory and transaction are half changed, and then it
+fails. Whatever it was: nothing said is lost or doubled, and both talk on afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from p2pchat.daemon.core import Daemon
+from p2pchat.engine.inputs import Effect, Input
+from p2pchat.engine.node import Node
+from p2pchat.errors import ArchiveError, CommandError, LocalProtocolError, RemoteProtocolError
+from p2pchat.model import Now
+from p2pchat.store.ledger import Ledger, open_ledger
+from tests.daemon.house import House, house
+
+WORDS = {"ann": ("one", "two", "three"), "bob": ("four", "five")}
+
+
+class Poison:
+    """Throws once, at input number `at` of the nodes it is put into."""
+
+    def __init__(self, at: int, error: Callable[[], Exception]) -> None:
+        self.at = at
+        self.error = error
+        self.count = 0
+        self.hit = False
+
+    def into(self, node: Node) -> None:
+        """From now on every input of `node` is counted."""
+        honest = node.handle
+
+        def handle(event: Input, now: Now) -> list[Effect]:
+            effects = honest(event, now)
+            self.count += 1
+            if self.count == self.at and not self.hit:
+                self.hit = True
+                raise self.error()
+            return effects
+
+        node.handle = handle  # type: ignore[method-assign]
+
+    def into_daemon(self, daemon: Daemon) -> None:
+        """Its node, and those that are built after a failure."""
+        make = daemon.runner._source
+
+        def source() -> tuple[Node, Ledger]:
+            node, ledger = make()
+            self.into(node)
+            return node, ledger
+
+        daemon.runner._source = source
+        self.into(daemon.runner.node)
+
+
+async def say(h: House, who: str, whom: str, text: str) -> None:
+    """As a command does it: under a key, again if the daemon met an error of its own."""
+    for _ in range(40):
+        try:
+            await h.say(who, whom, text, key=f"key-{text}")
+        except CommandError as error:
+            assert error.kind in ("internal", "no_such_target", "disk_full")
+            await trio.sleep(0.5)
+        else:
+            return
+    raise AssertionError(f"{who} could not say {text!r}")
+
+
+def texts(h: House, who: str) -> list[str]:
+    """Everything in somebody's archive, sorted."""
+    rows = h.daemons[who].runner.ledger.connection.execute("SELECT text FROM message ORDER BY text")
+    return [row[0] for row in rows]
+
+
+async def talk(tmp_path: Path, poison: Poison | None) -> int:
+    """Meet, speak, hear; how many inputs Bob had."""
+    counting = poison or Poison(0, ValueError)
+    async with house() as h:
+        await h.up("ann", lambda: open_ledger(tmp_path / "ann.db"))
+        bob = await h.up("bob", lambda: open_ledger(tmp_path / "bob.db"))
+        counting.into_daemon(bob)
+        await h.until(lambda: h.connected("ann") == 1 and h.connected("bob") == 1, 60)
+        for who, words in WORDS.items():
+            for word in words:
+                await say(h, who, "bob" if who == "ann" else "ann", word)
+        everything = sorted(word for words in WORDS.values() for word in words)
+        await h.until(lambda: texts(h, "ann") == texts(h, "bob") == everything, 120)
+        await say(h, "bob", "ann", "six")
+        await h.until(lambda: "six" in texts(h, "ann"), 120)
+        assert texts(h, "bob") == sorted([*everything, "six"])
+    return counting.count
+
+
+KINDS: dict[str, Callable[[], Exception]] = {
+    "theirs": lambda: RemoteProtocolError("poison"),
+    "ours": lambda: LocalProtocolError("poison"),
+    "bug": lambda: ZeroDivisionError("poison"),
+    "archive": lambda: ArchiveError("poison"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_throw_at_any_input_spoils_nothing_else(
+    kind: str, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    quiet = tmp_path / "quiet"
+    quiet.mkdir()
+    inputs = await talk(quiet, None)
+    assert inputs > 10
+    for at in range(1, inputs + 1):
+        place = tmp_path / f"{kind}-{at}"
+        place.mkdir()
+        poison = Poison(at, KINDS[kind])
+        await talk(place, poison)
+        assert poison.hit, at
