@@ -145,7 +145,8 @@ class Listening:
             if view is None or not self._takes(row.type) or not self._concerns(row.type, view):
                 continue
             if row.type in MESSAGES:
-                found.append(fields.feed_fields(row, fields.message_fields(view, directory)))
+                told = fields.message_fields(view, directory)
+                found.append(fields.feed_fields(row, {**told, **dict(row.detail)}))
             elif row.type == "receipt":
                 detail = dict(row.detail)
                 person = AccountId(bytes.fromhex(detail["person"])) if "person" in detail else None

@@ -1,6 +1,6 @@
 """Which person a typed name means, and how a name is shown.
 
-Decides: the rules of TARGET (docs/cli.md) for people, when a name needs its short tag
+Decides: the rules of TARGET (docs/control.md) for people, when a name needs its short tag
 `~3f2a`, and when a person may not be written to. Does not know: rooms, links or how a
 command is carried out. A name finds candidates; the trust record is the key's.
 """

@@ -18,6 +18,7 @@ from p2pchat.engine import inputs as happened
 from p2pchat.engine import (
     keys,
     log,
+    meet,
     outbox,
     peers,
     people,
@@ -30,9 +31,8 @@ from p2pchat.engine import (
     trust,
     views,
 )
-from p2pchat.engine.context import Batch, Cache, Context, Link, Live, Me, Waiter
+from p2pchat.engine.context import Batch, Cache, Context, Live, Me, Waiter
 from p2pchat.engine.inputs import (
-    CloseLink,
     Effect,
     FeedGrew,
     FromPeer,
@@ -45,7 +45,7 @@ from p2pchat.engine.inputs import (
 )
 from p2pchat.engine.ports import Entropy, Ledger
 from p2pchat.errors import LocalProtocolError, RemoteProtocolError
-from p2pchat.ids import DeviceId, RoomId
+from p2pchat.ids import RoomId
 from p2pchat.model import Now
 from p2pchat.wire.messages import link as wire
 from p2pchat.wire.messages import registers
@@ -184,11 +184,11 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
         case happened.TimerFired():
             _timer(node, ctx, event.name)
         case LinkUp():
-            _link_up(ctx, event)
+            meet.link_up(ctx, event)
         case happened.LinkDown():
-            _link_down(ctx, event.link)
+            meet.link_down(ctx, event.link)
         case happened.LinkDrained():
-            _resume(ctx, event.link)
+            meet.resume(ctx, event.link)
         case happened.Sighted():
             peers.sighted(ctx, event)
         case happened.Lost():
@@ -264,7 +264,7 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
         case "wait":
             outbox.timed_out(ctx, int(rest))
         case "contest":
-            _ready(ctx, peers.older_silent(ctx, int(rest)))
+            meet.ready(ctx, peers.older_silent(ctx, int(rest)))
         case "renew":
             peers.renew(ctx)
         case "drafts":
@@ -280,92 +280,6 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
 
 
 # -- links ------------------------------------------------------------------------------------
-
-
-def _link_up(ctx: Context, up: LinkUp) -> None:
-    if up.device == ctx.me.device:
-        if up.dial is not None:
-            peers.dial_failed(ctx, up.dial, "self")
-        ctx.out.append(CloseLink(up.link, "self"))
-        return
-    known = ctx.cache.trust.get(up.account)
-    people.learn_statements(ctx, up.statements, (up.account,))
-    account = ctx.cache.accounts[up.account]
-    blocked = known is not None and known.blocked
-    if blocked or account.devices[up.device].revoked:
-        if up.dial is not None:
-            peers.dial_failed(ctx, up.dial, "refused")
-        ctx.out.append(CloseLink(up.link, "refused"))
-        return
-    learn_registers(ctx, None, up.registers)
-    people.pin(ctx, up.account)
-    link = Link(
-        up.link,
-        up.device,
-        up.account,
-        up.initiator,
-        up.host,
-        up.port,
-        up.handshake_hash,
-        ctx.now.mono,
-        up.peer_wall_ms - (ctx.now.wall_ms - clock_shift(ctx.live)),
-    )
-    ctx.live.last_seen[up.device] = ctx.now.wall_ms
-    if peers.link_up(ctx, link, up.dial):
-        _ready(ctx, up.link, begin=link.initiator)
-
-
-def _ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
-    """A link is now the one to that machine: exchange what both should know.
-
-    One side repairs on a new link. Where a link takes over later, both do: what was pushed
-    into the one before it may be lost, and the other side may have repaired before that.
-    """
-    if number is None:
-        return
-    link = ctx.live.links[number]
-    known = (ctx.cache.accounts[account].signed for account in dict.fromkeys((ctx.me.account, link.account)))
-    signed = tuple(one for statements in known for one in statements)
-    if len(signed) > 2:  # more than the geneses, which both have from the handshake
-        ctx.out.append(Send(number, wire.Statements(signed)))
-    keys.prekey_seen(ctx)
-    _offer(ctx, link)
-    if begin:
-        sync.begin(ctx, link)
-    for room in rooms.common(ctx, link):
-        keys.ask_again(ctx, link, room)
-    ctx.out.append(Tell("peer", link.account))
-
-
-def _offer(ctx: Context, link: Link) -> None:
-    concerning = outbox.concerning(ctx, link)
-    if concerning:
-        names = [people.name_of(row) for row in concerning]
-        ctx.out.append(Send(link.link, wire.RegisterOffer(tuple(names))))
-
-
-def _resume(ctx: Context, number: int) -> None:
-    """A link had lost frames for lack of room: start again from the ledger."""
-    link = ctx.live.links.get(number)
-    if link is not None and ctx.live.by_device.get(link.device) == number:
-        sync.link_gone(ctx, number)
-        _offer(ctx, link)
-        sync.begin(ctx, link)
-
-
-def _link_down(ctx: Context, number: int) -> None:
-    link, successor = peers.link_down(ctx, number)
-    sync.link_gone(ctx, number)
-    if link is None:
-        return
-    ctx.live.last_seen[link.device] = ctx.now.wall_ms
-    if successor is not None:
-        _ready(ctx, successor)
-    elif link.device not in ctx.live.by_device:
-        standing = ctx.cache.trust.get(link.account)
-        if standing is not None:
-            people.put_trust(ctx, replace(standing, last_seen_ms=ctx.now.wall_ms))
-        ctx.out.append(Tell("peer", link.account))
 
 
 def _from_peer(ctx: Context, event: FromPeer) -> None:
@@ -388,15 +302,15 @@ def _from_peer(ctx: Context, event: FromPeer) -> None:
         case wire.Pull():
             sync.pull(ctx, link, event.message)
         case wire.Statements(signed):
-            _statements(ctx, link, signed)
+            meet.statements(ctx, link, signed)
         case wire.RegisterOffer(names):
             fresh = outbox.wanted(ctx, names)
             if fresh:
                 ctx.out.append(Send(link.link, wire.RegisterWant(fresh)))
         case wire.RegisterWant(names):
-            _give_registers(ctx, link, names)
+            meet.give_registers(ctx, link, names)
         case wire.Registers(signed):
-            learn_registers(ctx, link, signed)
+            meet.learn_registers(ctx, link, signed)
         case wire.KeyRequest():
             keys.give(ctx, link, event.message)
         case wire.Keys():
@@ -406,56 +320,9 @@ def _from_peer(ctx: Context, event: FromPeer) -> None:
         case wire.SasReveal():
             sas.revealed(ctx, link, event.message)
         case wire.Pong():
-            _ready(ctx, peers.older_answers(ctx, link))
+            meet.ready(ctx, peers.older_answers(ctx, link))
         case _:
             raise RemoteProtocolError("frame out of place")
-
-
-def _statements(ctx: Context, link: Link, signed: tuple[SignedStatement, ...]) -> None:
-    for account in people.learn_statements(ctx, signed, (link.account, ctx.me.account)):
-        for device in ctx.cache.accounts[account].devices.values():
-            number = ctx.live.by_device.get(device.id)
-            if device.revoked and number is not None:
-                ctx.out.append(CloseLink(number, "refused"))
-        ctx.out.append(Tell("peer", account))
-
-
-def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.SignedRegister, ...]) -> None:
-    """Take in registers: prekeys and profiles of known machines, and what concerns us."""
-    for one in signed:
-        read = people.read_register(ctx, one)
-        if read is None:
-            continue
-        row, value = read
-        if row.device == ctx.me.device:
-            own = people.own_register(ctx, row.kind, row.room, row.author)
-            if own is None or row.n > own.n:
-                text = "another copy of this profile is or was in use: stop one of the two"
-                ctx.out.append(Tell("warning", ("clone", text)))
-            continue
-        if row.kind in (registers.PREKEY, registers.PROFILE):
-            if people.learn_register(ctx, row, value) and row.kind == registers.PROFILE:
-                ctx.out.append(Tell("peer", ctx.cache.owner[row.device]))
-        elif link is not None:
-            known = ctx.ledger.people.register(row.device, row.kind, row.room, row.author)
-            if known is None or known.n < row.n:
-                ctx.ledger.people.put_register(row)
-                ctx.batch.wrote = True
-                told = outbox.seen_value(value)
-                outbox.heard(ctx, link, row.device, row.kind, row.room, row.author, told)
-
-
-def _give_registers(ctx: Context, link: Link, names: tuple[registers.RegisterName, ...]) -> None:
-    """Ours that concern this peer, and nobody else's."""
-    theirs = ctx.cache.accounts[link.account].devices
-    found = []
-    for name in names[:256]:
-        row = people.own_register(ctx, name.kind, name.room, name.author)
-        about_them = DeviceId(name.author) in theirs or name.kind in (registers.PREKEY, registers.PROFILE)
-        if row is not None and name.device == ctx.me.device and about_them:
-            found.append(people.signed_register(row))
-    if found:
-        ctx.out.append(Send(link.link, wire.Registers(tuple(found))))
 
 
 # -- small commands ------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Saying things, changing what was said, and taking it back.
 
 Decides: what the commands send, edit, delete, react, pin, queue cancel and the
-confirmation of reading do to the room (docs/cli.md). Does not know: how events travel,
+confirmation of reading do to the room (docs/control.md). Does not know: how events travel,
 what a view looks like, or how a command reached us.
 """
 
@@ -46,9 +46,10 @@ def post(ctx: Context, command: Post) -> None:
     _say(ctx, room, body, lambda ctx, event: _posted(ctx, event, command, person))
 
 
-def _say(ctx: Context, room: RoomCache, body: wire.Message, told: log.Finish) -> None:
+def _say(ctx: Context, room: RoomCache, body: wire.Message, told: log.Finish, draft: str = "") -> None:
     def finish(ctx: Context, event: StoredEvent) -> None:
-        views.apply(ctx, rooms.room(ctx, event.room), views.Said(event, ctx.me.account, body))
+        detail = (("draft", draft),) if draft else ()
+        views.apply(ctx, rooms.room(ctx, event.room), views.Said(event, ctx.me.account, body), detail)
         told(ctx, event)
 
     log.append(ctx, room, wire.MESSAGE, encode(body), keys.current(ctx, room), finish)
@@ -190,7 +191,7 @@ def _send_draft(ctx: Context, draft: Draft) -> None:
         if draft.key:
             ctx.ledger.outbox.put_key(draft.key, event.id)
 
-    _say(ctx, room, body, told)
+    _say(ctx, room, body, told, draft.id)
 
 
 # -- changing -----------------------------------------------------------------------------

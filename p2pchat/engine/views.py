@@ -76,8 +76,11 @@ def said(ctx: Context, room: RoomCache, event: StoredEvent, header: wire.Header 
     return Said(event, account, None if plain is None else read_body(event.kind, plain))
 
 
-def apply(ctx: Context, room: RoomCache, what: Said) -> None:
-    """Let one new content event take effect on what people see, and tell the feed."""
+def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, str], ...] = ()) -> None:
+    """Let one new content event take effect on what people see, and tell the feed.
+
+    `detail` goes with the line about a message: which draft it was.
+    """
     event, body = what.event, what.body
     if event.kind == wire.MESSAGE:
         touches = ctx.ledger.views.touches(event.id)
@@ -86,7 +89,7 @@ def apply(ctx: Context, room: RoomCache, what: Said) -> None:
             what = Said(erase(ctx, event, shown=False), what.account, None)
         view = refresh(ctx, room, what, touches)
         if view is not None and not view.hidden:
-            ctx.feed("message", event.id)
+            ctx.feed("message", event.id, detail)
         return
     touch = _touch(what, body)
     if touch is None:

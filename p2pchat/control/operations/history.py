@@ -104,7 +104,8 @@ OPERATIONS: Final = (
             Param("mentions", "bool", "only messages that mention me", False),
         ),
         'first `{"cursor","type":"ready"}`, then `{"cursor","type":T,T:{…}}`: `message edit delete reaction '
-        'pin` a message; `receipt` `{"id","room","state","person"}`; `peer` an entry of `peers.list`; '
+        "pin` a message (with `draft`, its id before, if it was one); "
+        '`receipt` `{"id","room","state","person"}`; `peer` an entry of `peers.list`; '
         '`warning` `{"kind","message"}`',
         stream=True,
     ),
