@@ -113,6 +113,7 @@ class Daemon:
         self.stopping = trio.Event()
         self.listening = Listening(0, ())
         self.started_ms = parts.clock().wall_ms
+        self.before_close: list[Callable[[], None]] = []
         self._links: trio.Nursery | None = None
         self._no_links = trio.Event()
         self._no_links.set()
@@ -199,6 +200,8 @@ class Daemon:
                 await self.runner.idle.wait()
                 core.cancel_scope.cancel()
         finally:
+            for close in self.before_close:
+                close()  # readers first: who closes the file last puts its log away
             self.runner.ledger.close()
 
     async def _outer(

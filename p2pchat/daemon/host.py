@@ -43,6 +43,7 @@ class DaemonHost:
         self._sources = Sources(where.config, flags, dict(os.environ))
         self._looks = NodeLooks(lambda: daemon.runner.node, daemon.parts.clock)
         self._recovery = daemon.parts.identity.recovery
+        daemon.before_close.append(self.close)
 
     @property
     def looks(self) -> Looks:
