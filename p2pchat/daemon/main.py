@@ -15,9 +15,9 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
@@ -43,6 +43,8 @@ from p2pchat.store.ledger import open_ledger
 from p2pchat.wire.limits import MAX_NAME
 
 log = logging.getLogger(__name__)
+
+Error = TypeVar("Error", bound=BaseException)
 
 MACHINE_POLICY: Final = Path("/etc/p2pchat/config.toml")
 LOG_BYTES: Final = 5 * 1024 * 1024
@@ -74,14 +76,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments().parse_args(argv)
     try:
         return _main(args)
-    except CommandError as error:
-        return _give_up(error.message, error.hint, error.code)
-    except SettingsError as error:
-        return _give_up(str(error), "see `p2pchat config show --origin`", EXIT_CODES["usage"])
-    except ArchiveError as error:
-        return _give_up(str(error), error.hint, EXIT_CODES["archive"])
     except P2pchatError as error:
-        return _give_up(str(error), "see `p2pchat logs`", EXIT_CODES["internal"])
+        return _told(error)
+    except BaseExceptionGroup as group:
+        found = list(leaves(group))
+        if len(found) != 1 or not isinstance(found[0], P2pchatError):
+            raise
+        return _told(found[0])
+
+
+def _told(error: P2pchatError) -> int:
+    """Say why it cannot start, or had to end; the exit code."""
+    match error:
+        case CommandError():
+            return _give_up(error.message, error.hint, error.code)
+        case SettingsError():
+            return _give_up(str(error), "see `p2pchat config show --origin`", EXIT_CODES["usage"])
+        case ArchiveError():
+            return _give_up(str(error), error.hint, EXIT_CODES["archive"])
+        case _:
+            return _give_up(str(error), "see `p2pchat logs`", EXIT_CODES["internal"])
 
 
 def _give_up(message: str, hint: str, code: int) -> int:
@@ -195,7 +209,7 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
     control = open_control(where)
     flags = {one.key: one.value for one in effective if one.origin == "flag"}
     host = DaemonHost(daemon, where, flags)
-    failed: list[Stop] = []
+    failed = False
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_signals, daemon.stop)
@@ -205,12 +219,21 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
                 sys.stdout.write("ready\n")
                 sys.stdout.flush()
     except* Stop as group:
-        failed.extend(error for error in group.exceptions if isinstance(error, Stop))
-        for stop in failed:
+        failed = True
+        for stop in leaves(group):
             log.error("the archive cannot be written any more, the daemon stops: %s", stop)
     finally:
         host.close()
     return EXIT_CODES["archive"] if failed else 0
+
+
+def leaves(group: BaseExceptionGroup[Error]) -> Iterator[Error]:
+    """What went wrong itself: every nursery it passed has wrapped it in a group of its own."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
 
 
 async def _until_over(
