@@ -66,7 +66,8 @@ async def say(h: House, who: str, whom: str, text: str) -> None:
         try:
             await h.say(who, whom, text, key=f"key-{text}")
         except CommandError as error:
-            assert error.kind in ("internal", "no_such_target", "disk_full")
+            if error.kind not in ("internal", "no_such_target", "disk_full"):
+                raise
             await trio.sleep(0.5)
         else:
             return
@@ -108,13 +109,14 @@ KINDS: dict[str, Callable[[], Exception]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_throw_at_any_input_spoils_nothing_else(
-    kind: str, tmp_path: Path, autojump_clock: MockClock
+    kind: str, tmp_path: Path, autojump_clock: MockClock, full: bool
 ) -> None:
     quiet = tmp_path / "quiet"
     quiet.mkdir()
     inputs = await talk(quiet, None)
     assert inputs > 10
-    for at in range(1, inputs + 1):
+    step = 1 if full or kind in ("theirs", "bug") else 4  # those two are undone like one of these
+    for at in range(1, inputs + 1, step):
         place = tmp_path / f"{kind}-{at}"
         place.mkdir()
         poison = Poison(at, KINDS[kind])
