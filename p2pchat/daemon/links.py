@@ -35,7 +35,11 @@ one that asks without reading would make the answers pile up."""
 WRITE_BYTES: Final = 64 * 1024
 OUTSTANDING: Final = 64
 """Inputs of one link that may lie in the inbox: a flood waits in its own socket."""
-READ_BYTES: Final = 256 * 1024
+READ_BYTES: Final = 128 * 1024
+"""1,600 of the smallest records at most: some 20 ms of the loop."""
+FRAMES_PER_S: Final = 5000.0
+FRAMES_AT_ONCE: Final = 20_000.0
+"""What one peer may say: more than an honest one does, some tenth of a core. A flood waits in its socket."""
 READ_STRANGER: Final = MAX_PREAUTH_FRAME
 """Read at once before the other side has proved who it is."""
 CHECK_ELSEWHERE: Final = 8
@@ -43,6 +47,20 @@ CHECK_ELSEWHERE: Final = 8
 GOODBYE_S: Final = 1.0
 
 Offload = Callable[[Callable[[], tuple[int, ...]]], Awaitable[tuple[int, ...]]]
+
+
+class Bucket:
+    """How much a peer may still say before it has to wait: FRAMES_AT_ONCE, refilled steadily."""
+
+    def __init__(self, now: float) -> None:
+        self._left = FRAMES_AT_ONCE
+        self._at = now
+
+    def take(self, count: int, now: float) -> float:
+        """Pay for `count` frames; seconds to wait before more are read, mostly 0."""
+        self._left = min(FRAMES_AT_ONCE, self._left + (now - self._at) * FRAMES_PER_S) - count
+        self._at = now
+        return max(0.0, -self._left / FRAMES_PER_S)
 
 
 class Inbox:
@@ -79,6 +97,8 @@ class Pump:
         self._over = trio.Event()
         self._writing_bytes = 0  # of a piece handed to the stream and not yet taken by it
         self._places = trio.Semaphore(OUTSTANDING)
+        self._bucket = Bucket(inbox.mono())
+        self._heard = 0
         self._reason = ""
         self.established = trio.Event()
 
@@ -165,6 +185,10 @@ class Pump:
                     self._machine.receive_data(data, self._inbox.mono(), answering=answering)
                 self._flush()
                 await self._hand_over()
+                heard, self._heard = self._machine.frames - self._heard, self._machine.frames
+                pause = self._bucket.take(heard, self._inbox.mono())
+                if pause:
+                    await trio.sleep(pause)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._reason = self._reason or "broken"
         scope.cancel()

@@ -125,6 +125,8 @@ class LinkMachine:
         self._pinged = now
         self._pings = 0
         self._answering = True
+        self.frames = 0
+        """How many whole frames have come: what the peer has made us do."""
 
     # -- the shell's side -----------------------------------------------------------------
 
@@ -153,6 +155,7 @@ class LinkMachine:
         try:
             while self.state != "ended" and (body := self._frames.next_frame()) is not None:
                 self._heard = now
+                self.frames += 1
                 self._take(body, now)
         except RemoteProtocolError as error:
             self._end(error.reason, clean=False, say=error.reason)

@@ -9,7 +9,18 @@ import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair
 
-from p2pchat.daemon.links import OUTSTANDING, QUEUE_BYTES, Gate, Inbox, Offload, Pump
+from p2pchat.daemon import links as under_test
+from p2pchat.daemon.links import (
+    FRAMES_AT_ONCE,
+    FRAMES_PER_S,
+    OUTSTANDING,
+    QUEUE_BYTES,
+    Bucket,
+    Gate,
+    Inbox,
+    Offload,
+    Pump,
+)
 from p2pchat.engine.inputs import DialFailed, FromPeer, Input, LinkDown, LinkDrained, LinkUp
 from p2pchat.engine.links import Ended, LinkMachine
 from p2pchat.errors import LocalProtocolError
@@ -306,6 +317,35 @@ async def test_a_close_is_not_held_up_by_a_full_inbox_or_a_deaf_peer(autojump_cl
         await settled(lambda: bool(bob.of(LinkDown)))
         assert trio.current_time() - began <= 3
         nursery.cancel_scope.cancel()
+
+
+async def test_a_flood_is_read_no_faster_than_its_share(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "FRAMES_AT_ONCE", 300.0)
+    monkeypatch.setattr(under_test, "FRAMES_PER_S", 100.0)
+    alice, bob = ends()
+    async with trio.open_nursery() as nursery:
+        await run_both(nursery, alice, bob)
+        began = trio.current_time()
+        for n in range(600):
+            alice.pump.send(Ping(n))
+            if n % 20 == 0:
+                await settled(lambda: alice.pump.queued == 0, 20)
+        alice.pump.send(SasReveal(b"x" * 32))
+        await settled(lambda: bool(bob.records()), 20)
+        assert 1 <= trio.current_time() - began <= 5  # the last read is paid for after it
+        assert not bob.of(LinkDown)
+        alice.pump.close("bye")
+
+
+def test_a_share_not_used_is_kept_up_to_its_bound() -> None:
+    bucket = Bucket(0.0)
+    assert bucket.take(int(FRAMES_AT_ONCE), 0.0) == 0
+    assert bucket.take(int(FRAMES_PER_S), 0.0) == 1.0
+    assert bucket.take(0, 1.0) == 0
+    assert bucket.take(int(FRAMES_AT_ONCE), 1e6) == 0
+    assert bucket.take(1, 1e6) > 0
 
 
 # -- the door --------------------------------------------------------------------------------------
