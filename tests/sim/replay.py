@@ -1,4 +1,4 @@
-"""Play one seed again, aloud: `python -m tests.sim.replay swarm --seed N [--scenario S]`.
+"""Play one seed again, aloud: `python -m tests.sim.replay swarm|world --seed N`.
 
 Decides: how a failing history is told. `--without cuts,crashes` leaves faults out (swarm),
 so that the smallest history that still fails is found by hand in a minute.
@@ -10,13 +10,13 @@ import argparse
 import sys
 
 from tests.kit.laws import Broken
-from tests.sim import histories, plans
+from tests.sim import days, histories, plans
 
 
 def main(arguments: list[str]) -> int:
     """0 if every law held, 1 if one was broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim.replay", description=__doc__)
-    parser.add_argument("kind", choices=("swarm",))
+    parser.add_argument("kind", choices=("swarm", "world"))
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--scenario", default="direct")
     parser.add_argument("--without", default="", help=f"comma separated: {', '.join(plans.PARTS)}")
@@ -24,9 +24,12 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     without = tuple(part for part in given.without.split(",") if part)
     try:
-        if not given.quiet:
-            print(plans.draw(given.scenario, given.seed).without(without))
-        trace = histories.play(given.scenario, given.seed, without=without, loud=not given.quiet)
+        if given.kind == "world":
+            trace = days.play(given.seed, loud=not given.quiet)
+        else:
+            if not given.quiet:
+                print(plans.draw(given.scenario, given.seed).without(without))
+            trace = histories.play(given.scenario, given.seed, without=without, loud=not given.quiet)
     except Broken as error:
         print(f"broken: {error}")
         return 1

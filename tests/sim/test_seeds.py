@@ -74,7 +74,10 @@ def test_signatures_are_remembered_and_forgotten_again() -> None:
     assert log.ed25519_verify is real
 
 
-@pytest.mark.parametrize(("kind", "scenario", "seed"), [("swarm", "direct", "3"), ("swarm", "homes", "5")])
+@pytest.mark.parametrize(
+    ("kind", "scenario", "seed"),
+    [("swarm", "direct", "3"), ("swarm", "homes", "5"), ("world", "day", "2001")],
+)
 def test_a_seed_means_one_history_in_every_process(kind: str, scenario: str, seed: str) -> None:
     told = []
     for hash_seed in ("1", "4711"):
