@@ -26,6 +26,7 @@ from p2pchat.engine.links import Ended, LinkMachine
 from p2pchat.errors import LocalProtocolError
 from p2pchat.net.lan import Address
 from p2pchat.wire.codec import Record
+from p2pchat.wire.framing import frame
 from p2pchat.wire.limits import (
     DEAD_AFTER_S,
     HANDSHAKE_S,
@@ -243,6 +244,17 @@ async def test_a_frame_cut_by_the_end_is_not_followed_by_others(autojump_clock: 
         alice.pump.send(BIG)
         await bob.wire.aclose()
     assert len(sent) == 1
+
+
+async def test_a_peer_that_breaks_the_rules_hears_why(autojump_clock: MockClock) -> None:
+    alice, bob = ends()
+    async with trio.open_nursery() as nursery:
+        await run_both(nursery, alice, bob)
+        session = alice.pump._machine._session
+        assert session is not None
+        await alice.wire.send_all(frame(session.seal(b"\xee\x80".ljust(64, b"\0"))))
+    assert alice.inbox[-1] == LinkDown(1, "unknown frame type")
+    assert bob.inbox[-1] == LinkDown(2, "unknown frame type")
 
 
 # -- bounds ---------------------------------------------------------------------------------------
