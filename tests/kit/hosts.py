@@ -36,8 +36,8 @@ NAMES: Final = ("ann", "bob", "cyn", "dan")
 COMMAND_S: Final = 60.0
 """How long one command may take; nothing may hang a gate."""
 
-MEET_S: Final = 15.0
-"""How long two daemons may take to find each other on a loaded machine of two cores."""
+MEET_S: Final = 30.0
+"""Patience of plays that begin with a meeting; how fast one is promised is tested where it is promised."""
 
 POLL_S: Final = 0.05
 
@@ -237,10 +237,10 @@ class Machine:
         entry = self.peer(other)
         return entry is not None and entry["connected"]
 
-    def history(self, other: Machine | str) -> list[dict[str, Any]]:
-        """The whole conversation, oldest first, by `history --tail all`."""
+    def history(self, other: Machine | str, tail: int | str = "all") -> list[dict[str, Any]]:
+        """The whole conversation, or its newest `tail` messages, oldest first, by `history`."""
         name = other if isinstance(other, str) else other.name
-        messages = self.p2pchat("history", name, "--tail", "all")["messages"]
+        messages = self.p2pchat("history", name, "--tail", str(tail))["messages"]
         assert isinstance(messages, list)
         return messages
 
@@ -266,11 +266,18 @@ def alive(pid: int) -> bool:
 
 
 def meet(*machines: Machine, timeout_s: float = MEET_S) -> None:
-    """Wait until each is connected to every other."""
+    """Wait until each is connected to every other; AssertionError with the logs of both if not."""
     for one in machines:
         for other in machines:
             if one is not other:
-                until(lambda a=one, b=other: a.sees(b), timeout_s, f"{one.name} sees {other.name}")  # type: ignore[misc]
+                _meet(one, other, timeout_s)
+
+
+def _meet(one: Machine, other: Machine, timeout_s: float) -> None:
+    try:
+        until(lambda: one.sees(other), timeout_s, f"{one.name} sees {other.name}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{one.name}: {one.log()}\n{other.name}: {other.log()}") from None
 
 
 @contextmanager
