@@ -191,7 +191,7 @@ class Pump:
                     await trio.sleep(pause)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._reason = self._reason or "broken"
-        scope.cancel()
+            scope.cancel()  # otherwise the writer ends us, once our last words are out
 
     async def _hand_over(self) -> None:
         """What has come, in its order: by the reader only, for a record may have to wait here."""
