@@ -71,7 +71,9 @@ def _body_after_all(ctx: Context, room: RoomCache, stored: StoredEvent, read: Re
 
 
 def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], good: set[EventId]) -> None:
-    fresh = [*_parked(ctx, room, fresh), *fresh]
+    parked = _parked(ctx, room, fresh)
+    counted = {read.id for read in parked}  # towards the quota, when they came
+    fresh = [*parked, *fresh]
     machines = {
         read.header.device: rooms.member_device(ctx, room, DeviceId(read.header.device)) for read in fresh
     }
@@ -98,7 +100,7 @@ def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], g
         known_auth = not waiting or not ctx.ledger.events.missing([EventId(a) for a in waiting])
         if not rooms.may_send(room, machine, read.header.kind):
             continue
-        if not quota.takes(ctx, ctx.cache.owner[machine.id], log.size(read.event)):
+        if read.id not in counted and not quota.takes(ctx, ctx.cache.owner[machine.id], log.size(read.event)):
             continue
         if not authentic[read.id] or not known_auth:
             _park(ctx, read)
