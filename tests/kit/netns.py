@@ -13,7 +13,7 @@ removed. Does not know: what runs in them. Used by tests/lan and tests/bench; ne
         net.split([alice], [bob, carol])   # two switches; every carrier stays up
         net.join()
 
-Host i has 10.77.0.<i+1>/24, fd77::<i+1>/64 and a link-local address on `eth0`; nothing is
+Host i has 10.77.0.<i+1>/16, fd77::<i+1>/64 and a link-local address on `eth0`; nothing is
 routed anywhere else, so no packet leaves the namespaces. All switches live in a namespace
 of their own. Multicast is flooded like on a plain office switch (no snooping). On the way
 out every process that still lives in a namespace is ended and every namespace deleted.
@@ -33,6 +33,10 @@ from typing import Any, Final
 
 COMMAND_S: Final = 60.0
 """How long `run` lets a command take unless told; nothing here may hang a gate."""
+CROWD: Final = 12
+"""From so many machines on, each knows the others' hardware addresses beforehand. The kernel
+keeps at most 1,024 learnt neighbours (gc_thresh3) for all namespaces together, 50 machines with
+three addresses each have 7,350: without this their connections time out, as on no real network."""
 END_S: Final = 5.0
 """How long processes have between SIGTERM and SIGKILL when the network is taken down."""
 
@@ -50,7 +54,8 @@ def ip(*arguments: str, batch: str | None = None) -> str:
 class Host:
     """One machine: a namespace with a cable from `eth0` to the switch.
 
-    `ip` its IPv4 address, `ip6` its routable IPv6 one; "" where the network has none.
+    `ip` its IPv4 address, `ip6` its routable IPv6 one, `link_local` that of its hardware
+    address; "" where the network has none.
     """
 
     def __init__(self, network: Network, number: int) -> None:
@@ -59,6 +64,8 @@ class Host:
         self.namespace = f"{network.name}h{number}"
         self.ip = f"10.77.{number >> 8}.{(number & 255) + 1}" if network.ipv4 else ""
         self.ip6 = f"fd77::{number + 1:x}" if network.ipv6 else ""
+        self.hardware = f"02:00:00:00:{number + 1 >> 8:02x}:{number + 1 & 255:02x}"
+        self.link_local = f"fe80::ff:fe00:{number + 1:x}" if network.ipv6 else ""
 
     def command(self, *argv: str | os.PathLike[str]) -> list[str]:
         """`argv` as a command that runs on this machine; its pid is that of `argv` itself."""
@@ -195,7 +202,8 @@ class Network:
         for host in self.hosts:
             ip("netns", "add", host.namespace)
             port = f"h{host.number}eth0"
-            cables.append(f"link add {port} type veth peer eth0 netns {host.namespace}")
+            far = f"peer eth0 address {host.hardware} netns {host.namespace}"
+            cables.append(f"link add {port} type veth {far}")
             cables.append(f"link set {port} master sw0 {state}")
         ip("-n", self.namespace, "-batch", "-", batch="\n".join(cables))
         for host in self.hosts:
@@ -218,4 +226,8 @@ class Network:
         lines.append("link set eth0 up")
         if self.ipv4:  # what a default route would do for multicast, without leading anywhere
             lines.append("route add 224.0.0.0/4 dev eth0")
+        if len(self.hosts) >= CROWD:
+            for other in self.hosts:
+                for address in filter(None, (other.ip, other.ip6, other.link_local)):
+                    lines.append(f"neighbour replace {address} lladdr {other.hardware} dev eth0")
         ip("-n", host.namespace, "-batch", "-", batch="\n".join(lines))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.kit.needs import needs_netns
-from tests.kit.netns import Host, Network, ip
+from tests.kit.netns import CROWD, Host, Network, ip
 
 pytestmark = needs_netns
 
@@ -73,6 +73,16 @@ def test_a_network_of_one_protocol_and_a_machine_with_two_interfaces() -> None:
         assert reaches(bob, "10.78.0.1")
         alice.unplug("eth1")
         assert is_cut_off(bob, "10.78.0.1")
+
+
+def test_in_a_crowd_everybody_reaches_everybody_by_every_address() -> None:
+    with Network(CROWD) as net:
+        alice, *_, last = net.hosts
+        for address in (last.ip, last.ip6, f"{last.link_local}%eth0"):
+            assert reaches(alice, address)
+        assert alice.run("ip", "neighbour", "show", "nud", "permanent").stdout.count("eth0") >= 3 * (
+            CROWD - 1
+        )
 
 
 def test_nothing_stays_behind() -> None:
