@@ -145,9 +145,9 @@ def heard_seal(ctx: Context, room: RoomCache, body: wire.Seal) -> EpochId | None
 
 
 def ask(ctx: Context, link: Link, room: RoomCache, wanted: list[EpochId]) -> None:
-    """Ask the peer of `link` for keys we lack, once for each link."""
+    """Ask the peer of `link` for keys we lack, once for each link, as many as are answered at once."""
     asked = ctx.live.asked_keys.get((link.link, room.row.id), frozenset())
-    fresh = sorted(epoch for epoch in dict.fromkeys(wanted) if epoch not in asked)
+    fresh = sorted(epoch for epoch in dict.fromkeys(wanted) if epoch not in asked)[:MAX_SEALS]
     if fresh:
         ctx.live.asked_keys[link.link, room.row.id] = asked | frozenset(fresh)
         ctx.out.append(Send(link.link, KeyRequest(room.row.id, tuple(fresh))))

@@ -8,14 +8,19 @@ links stays (peers).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from p2pchat.engine import keys, outbox, peers, people, rooms, sync
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.inputs import CloseLink, LinkUp, Send, Tell
 from p2pchat.ids import DeviceId
+from p2pchat.wire.codec import portions
 from p2pchat.wire.messages import link as wire
 from p2pchat.wire.messages import registers
 from p2pchat.wire.messages.statements import SignedStatement
+
+GIVEN: Final = 256
+"""Registers offered at once, and given for one want."""
 
 
 def link_up(ctx: Context, up: LinkUp) -> None:
@@ -64,7 +69,7 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
     known = (ctx.cache.accounts[account].signed for account in dict.fromkeys((ctx.me.account, link.account)))
     signed = tuple(one for statements in known for one in statements)
     if len(signed) > 2:  # more than the geneses, which both have from the handshake
-        ctx.out.append(Send(number, wire.Statements(signed)))
+        ctx.out.extend(Send(number, wire.Statements(run)) for run in portions(signed, sync.FRAME_BYTES))
     keys.prekey_seen(ctx)
     offer(ctx, link)
     if begin:
@@ -77,9 +82,9 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
 def offer(ctx: Context, link: Link) -> None:
     """Offer what we have and have read of this peer's events."""
     concerning = outbox.concerning(ctx, link)
-    if concerning:
-        names = [people.name_of(row) for row in concerning]
-        ctx.out.append(Send(link.link, wire.RegisterOffer(tuple(names))))
+    names = [people.name_of(row) for row in concerning]
+    for at in range(0, len(names), GIVEN):
+        ctx.out.append(Send(link.link, wire.RegisterOffer(tuple(names[at : at + GIVEN]))))
 
 
 def resume(ctx: Context, number: int) -> None:
@@ -146,10 +151,9 @@ def give_registers(ctx: Context, link: Link, names: tuple[registers.RegisterName
     """Ours that concern this peer, and nobody else's."""
     theirs = ctx.cache.accounts[link.account].devices
     found = []
-    for name in names[:256]:
+    for name in dict.fromkeys(names[:GIVEN]):
         row = people.own_register(ctx, name.kind, name.room, name.author)
         about_them = DeviceId(name.author) in theirs or name.kind in (registers.PREKEY, registers.PROFILE)
         if row is not None and name.device == ctx.me.device and about_them:
             found.append(people.signed_register(row))
-    if found:
-        ctx.out.append(Send(link.link, wire.Registers(tuple(found))))
+    ctx.out.extend(Send(link.link, wire.Registers(run)) for run in portions(found, sync.FRAME_BYTES))

@@ -8,6 +8,7 @@ one hash). Does not know: which records exist or what they mean.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import msgspec
@@ -32,6 +33,21 @@ _decoders: dict[type, msgspec.msgpack.Decoder[Record]] = {}
 def encode(record: Record) -> bytes:
     """The one byte string of `record`."""
     return _encoder.encode(record)
+
+
+def portions(records: Iterable[R], limit: int) -> Iterator[tuple[R, ...]]:
+    """`records` in runs, each of at most `limit` bytes encoded, or of one record; none for none."""
+    run: list[R] = []
+    size = 0
+    for record in records:
+        cost = len(_encoder.encode(record))
+        if run and size + cost > limit:
+            yield tuple(run)
+            run, size = [], 0
+        run.append(record)
+        size += cost
+    if run:
+        yield tuple(run)
 
 
 def decode(kind: type[R], raw: bytes) -> R:

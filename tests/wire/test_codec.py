@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pchat.errors import RemoteProtocolError
-from p2pchat.wire.codec import Record, decode, encode
+from p2pchat.wire.codec import Record, decode, encode, portions
 from p2pchat.wire.messages.link import FRAMES, Ping, decode_frame, encode_frame
 from tests.kit.records import example_of, record_types, values_of
 
@@ -148,3 +148,12 @@ def test_frames_carry_their_type() -> None:
     for raw in (b"", b"\xff", b"\xff" + encode(Ping(7))):
         with pytest.raises(RemoteProtocolError, match="unknown frame type"):
             decode_frame(raw)
+
+
+@given(sizes=st.lists(st.integers(0, 200), max_size=30), limit=st.integers(1, 400))
+def test_portions_keep_the_order_and_the_limit(sizes: list[int], limit: int) -> None:
+    records = [Sample(size, bytes(size), "", False, (), None) for size in sizes]
+    runs = list(portions(records, limit))
+    assert [record for run in runs for record in run] == records
+    assert all(run for run in runs)
+    assert all(len(run) == 1 or sum(map(len, map(encode, run))) <= limit for run in runs)
