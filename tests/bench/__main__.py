@@ -42,13 +42,16 @@ def main(argv: list[str] | None = None) -> int:
     two = verbs.add_parser("figures", help="run every script and write the page")
     two.add_argument("--out", type=Path, default=Path("docs/figures.md"), metavar="FILE")
     two.add_argument("--rivals", type=Path, default=None, metavar="DIR")
+    two.add_argument("--rounds", type=int, default=None, metavar="N", help="for all scripts")
     two.add_argument("--only", nargs="*", default=None, choices=list(FIGURES), metavar="NAME")
     chosen = parser.parse_args(argv)
     if chosen.verb == "rivals":
         rivals.install(chosen.into)
         return 0
     if chosen.verb == "figures":
-        return figures(chosen.out, chosen.rivals, chosen.only or present())
+        options = [] if chosen.rivals is None else ["--rivals", str(chosen.rivals)]
+        options += [] if chosen.rounds is None else ["--rounds", str(chosen.rounds)]
+        return figures(chosen.out, options, chosen.only or present())
     for name in present():
         print(f"python -m tests.bench.{name:<14} {FIGURES[name]}")
     return 0
@@ -60,12 +63,11 @@ def present() -> list[str]:
     return [name for name in FIGURES if (folder / f"{name}.py").exists()]
 
 
-def figures(out: Path, rivals_folder: Path | None, names: list[str]) -> int:
+def figures(out: Path, options: list[str], names: list[str]) -> int:
     """Run the scripts one after the other; a failure is written down and the rest goes on."""
     here = machine()
     told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in here.items())
     parts, trouble = [HEAD, f"Machine: {told}.\n"], 0
-    options = [] if rivals_folder is None else ["--rivals", str(rivals_folder)]
     for name in names:
         if name in PLAIN:
             parts.append(plain(name))

@@ -87,10 +87,8 @@ def measure(chosen: argparse.Namespace, report: Report) -> None:
 
     rate = table.median(OURS, "rate")
     report.verdicts.append(Verdict("p2pchat, messages a second", rate, 5000, 12000, at_most=False))
-    # a Verdict has one bound; of the prototype only an aim is asked
-    report.verdicts.append(
-        Verdict("p2pchat / bare batch prototype (aim only)", table.ratio(OURS, BATCH, "rate"), 0, 0.85, False)
-    )
+    bare = table.ratio(OURS, BATCH, "rate")
+    report.verdicts.append(Verdict("p2pchat / bare batch prototype", bare, None, 0.85, False))
     for row in (SSB, LIBP2P, XMPP):
         report.verdicts.append(Verdict(f"p2pchat / {row}", table.ratio(OURS, row, "rate"), 1, None, False))
 

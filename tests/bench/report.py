@@ -95,21 +95,26 @@ def _number(value: float) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One demand on a figure. `value` None: not measured here, which holds nothing."""
+    """One demand on a figure; `must` None where only an aim is set.
+
+    `value` None: not measured here, which holds nothing.
+    """
 
     what: str
     value: float | None
-    must: float
+    must: float | None
     aim: float | None
     at_most: bool = True
 
     @property
     def word(self) -> str:
-        """aim, must, missed or not measured."""
+        """aim, must, missed, short of the aim (where that is all) or not measured."""
         if self.value is None:
             return "not measured"
         if self.aim is not None and self._meets(self.aim):
             return "aim"
+        if self.must is None:
+            return "short of the aim"
         return "must" if self._meets(self.must) else "missed"
 
     def _meets(self, bound: float) -> bool:
@@ -119,9 +124,13 @@ class Verdict:
     def markdown(self) -> str:
         """One line."""
         sign = "≤" if self.at_most else "≥"
-        aim = "" if self.aim is None else f", aim {_number(self.aim)}"
+        bounds = [
+            f"{name} {sign} {_number(bound)}"
+            for name, bound in (("must", self.must), ("aim", self.aim))
+            if bound is not None
+        ]
         value = "-" if self.value is None else _number(self.value)
-        return f"- {self.what}: {value} (must {sign} {_number(self.must)}{aim}): **{self.word}**"
+        return f"- {self.what}: {value} ({', '.join(bounds)}): **{self.word}**"
 
 
 @dataclass

@@ -49,6 +49,11 @@ def test_a_verdict_has_one_word(value: float | None, word: str) -> None:
     assert Verdict("x", value, 1.6, 1.3).word == word
 
 
+def test_a_verdict_with_an_aim_alone_misses_nothing() -> None:
+    assert Verdict("x", 0.5, None, 0.85, at_most=False).word == "short of the aim"
+    assert Verdict("x", 0.9, None, 0.85, at_most=False).markdown() == "- x: 0.900 (aim ≥ 0.850): **aim**"
+
+
 def test_percentiles_are_samples() -> None:
     assert percentile([3.0, 1.0, 2.0], 50) == 2.0
     assert percentile([1.0] * 99 + [9.0], 99) == 9.0
