@@ -91,9 +91,8 @@ def resume(ctx: Context, number: int) -> None:
     """A link had lost frames for lack of room: start again from the ledger."""
     link = ctx.live.links.get(number)
     if link is not None and ctx.live.by_device.get(link.device) == number:
-        sync.link_gone(ctx, number)
         offer(ctx, link)
-        sync.begin(ctx, link)
+        sync.begin_anew(ctx, link)
 
 
 def link_down(ctx: Context, number: int) -> None:

@@ -203,14 +203,15 @@ def _next_want(ctx: Context, link: Link, session: int) -> None:
         _finished(ctx, link, session)
         return
     chunk, rest = recon.need[:CHUNK], recon.need[CHUNK:]
-    ctx.live.recons[session] = replace(recon, need=rest)
+    ctx.live.recons[session] = replace(recon, need=rest, wanting=True)
     ctx.out.append(Send(link.link, Want(recon.room, recon.control, chunk, recon.salt, recon.week)))
 
 
 def given(ctx: Context, link: Link, message: Given) -> None:
     """All of our last want has come: want the next piece, or be done."""
     for session, recon in list(ctx.live.recons.items()):
-        if (recon.link, recon.room, recon.control) == (link.link, message.room, message.control):
+        same = (recon.link, recon.room, recon.control) == (link.link, message.room, message.control)
+        if same and recon.wanting:  # else it answers a want of the run that this one replaced
             _next_want(ctx, link, session)
 
 
@@ -247,13 +248,21 @@ def hand_over(ctx: Context, link: Link, ids: Sequence[EventId], only: RoomId | N
 
 
 def pull(ctx: Context, link: Link, message: Pull) -> None:
-    """The other side has much for us: ask, unless we are asking already."""
+    """The other side has much for us, or lost its answers: ask, anew if we are asking already."""
     room = rooms.room_with(ctx, link, message.room)
     if room is None:
         return
-    busy = any(recon.link == link.link and recon.room == message.room for recon in ctx.live.recons.values())
-    if not busy:
-        _ask(ctx, link, room, control=True)
+    for session, recon in list(ctx.live.recons.items()):
+        if (recon.link, recon.room) == (link.link, message.room):
+            del ctx.live.recons[session]
+    _ask(ctx, link, room, control=True)
+
+
+def begin_anew(ctx: Context, link: Link) -> None:
+    """Frames for this link were dropped: what we asked, what we answered, and what we pushed."""
+    link_gone(ctx, link.link)
+    begin(ctx, link)
+    ctx.out.extend(Send(link.link, Pull(room.row.id)) for room in rooms.common(ctx, link))
 
 
 def link_gone(ctx: Context, number: int) -> None:

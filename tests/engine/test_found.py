@@ -15,7 +15,7 @@ from p2pchat.engine.node import clock_shift
 from p2pchat.ids import EventId
 from p2pchat.wire.codec import Record
 from p2pchat.wire.messages.events import Event
-from p2pchat.wire.messages.link import Events, KeyRequest, Reconcile
+from p2pchat.wire.messages.link import Events, Given, KeyRequest, Reconcile, Want, decode_frame
 from tests.engine.play import Actor, Stage
 
 
@@ -146,6 +146,39 @@ def test_keys_are_asked_for_when_somebody_comes_who_has_them(stage: Stage, pair:
     stage.join(ann, bob)
     assert any(isinstance(frame, KeyRequest) for frame in bob.sent)
     assert bob.ledger.rooms.epochs(room)[0].key == epoch.key
+
+
+def test_a_given_of_an_earlier_run_does_not_end_this_one(stage: Stage, pair: tuple[Actor, Actor]) -> None:
+    ann, bob = pair
+    stage.join(ann, bob)
+    ann.say(bob, "before")
+    ann.feed(*posts(bob, "lost"))
+    stage.mail.clear()
+    bob.feed(happened.TimerFired("repair"))
+    room = rooms.direct_id(ann.account, bob.account)
+    for control in (True, False):
+        bob.feed(happened.FromPeer(link_of(bob, ann), Given(room, control)))
+    stage.settle()
+    assert texts(bob, ann) == ["before", "lost"]
+
+
+def test_what_was_dropped_for_lack_of_room_is_asked_for_again(
+    stage: Stage, pair: tuple[Actor, Actor]
+) -> None:
+    """More than is pushed unasked, so bob must ask; and his last question was never answered."""
+    ann, bob = pair
+    stage.join(bob, ann)
+    ann.say(bob, "before")
+    ann.feed(*posts(bob, *(f"number {n}" for n in range(300))))
+    stage.mail.clear()
+    bob.feed(happened.TimerFired("repair"))
+    while not any(isinstance(frame, Want) for frame in bob.sent):
+        number, raw = stage.mail.popleft()
+        stage.links[number][0].feed(happened.FromPeer(number, decode_frame(raw)))
+    stage.mail.clear()  # the want came, its answer did not fit
+    ann.feed(happened.LinkDrained(link_of(ann, bob)))
+    stage.settle()
+    assert len(bob.ledger.views.unread(rooms.direct_id(ann.account, bob.account), 999)) == 301
 
 
 def test_one_person_with_two_links_is_one_voice_about_the_time(stage: Stage) -> None:

@@ -34,6 +34,7 @@ class History:
         ]
         self.work = Workload(swarm, people)
         swarm.witness = self.work
+        self.work.burst_of = plan.burst
         for person in people:
             for index in range(len(person.machines)):
                 swarm.add(person, index)

@@ -70,6 +70,7 @@ class Workload:
         self.book = Book()
         self.open: dict[tuple[str, int], tuple[Answer, Callable[[int], Input] | None]] = {}
         self.expected = EXPECTED
+        self.burst_of = 24
         for person in people:
             if len(person.machines) > 1:
                 self.book.many[person.account] = None
@@ -152,7 +153,7 @@ class Workload:
     def burst(self, machine: Machine) -> None:
         """A paste, or a script: many messages at once, which share a batch and a signature."""
         peer = self._peer(machine)
-        for _ in range(self.chance.randrange(2, 25)):
+        for _ in range(self.chance.randint(2, self.burst_of)):
             self.say(machine, peer)
 
     def _peer(self, machine: Machine) -> Person:
@@ -163,7 +164,8 @@ class Workload:
         peer = peer or self._peer(machine)
         chance = self.chance
         token = f"zq{len(self.book.wishes):06d}x"
-        text = token + " " + "v" * int(chance.choice((0, 0, 5, 200, 3000, 9000)) * chance.random())
+        named = f" @{peer.name}, " if chance.random() < 0.1 else " "
+        text = token + named + "v" * int(chance.choice((0, 0, 5, 200, 3000, 9000)) * chance.random())
         wish = Wish(token, machine.name, machine.account, peer.account, text)
         self.book.wishes.append(wish)
         key = f"k-{token}" if chance.random() < 0.6 else ""
@@ -173,7 +175,8 @@ class Workload:
         if chance.random() < 0.08:
             at_ms = machine.clock().wall_ms + chance.randrange(500, 30_000)
             wish.due_ms = at_ms
-        said = [w for w in self.book.wishes if w.room == wish.room and w.id is not None]
+        two = {wish.author, wish.peer}
+        said = [w for w in self.book.wishes if {w.author, w.peer} == two and w.id is not None]
         ref = chance.choice(said[-8:]).id if said and chance.random() < 0.15 else None
         reply = ref.hex() if ref and self.shows(machine, ref) else ""
 

@@ -17,6 +17,14 @@ from tests.kit.seeds import dice
 
 DAY_S: Final = 86_400.0
 YEAR_MS: Final = 365 * 86_400_000
+SCENARIOS: Final = {
+    "direct": "people with one machine each; a tenth of the clocks are wrong",
+    "clocks": "most clocks are wrong, up to ten years, and some jump",
+    "homes": "half of the people have two machines",
+    "floods": "few people, much at once, queues so small that they overflow",
+}
+PEOPLE: Final = {"homes": (3, 3, 4, 4, 5, 6), "floods": (3, 3, 4)}
+BURSTS: Final = {"floods": 300}
 PARTS: Final = ("cuts", "crashes", "skews", "jumps", "holidays", "loss", "second")
 
 
@@ -54,6 +62,7 @@ class Plan:
     machines: tuple[int, ...]  # how many each person has
     messages: int
     span_s: float
+    burst: int  # most messages that somebody says at once
     weather: Weather
     cuts: tuple[Cut, ...]
     falls: tuple[Fall, ...]
@@ -88,10 +97,10 @@ class Plan:
 
 
 def draw(scenario: str, seed: int) -> Plan:
-    """The history that `seed` means in `scenario`: direct, clocks or homes."""
+    """The history that `seed` means in one of SCENARIOS."""
     size = dice(seed, "plan", "size")
     homes = scenario == "homes"
-    people = size.choice((3, 3, 4, 4, 5, 6) if homes else (3, 3, 3, 4, 4, 5, 6, 7, 9, 12))
+    people = size.choice(PEOPLE.get(scenario, (3, 3, 3, 4, 4, 5, 6, 7, 9, 12)))
     machines = tuple(2 if homes and size.random() < 0.5 else 1 for _ in range(people))
     places = sum(machines)
     span = size.uniform(20.0, 150.0)
@@ -101,7 +110,8 @@ def draw(scenario: str, seed: int) -> Plan:
         machines=machines,
         messages=round(40 * 10 ** size.random()),
         span_s=span,
-        weather=_weather(seed),
+        burst=BURSTS.get(scenario, 24),
+        weather=_weather(seed, (1 << 18, 3 << 16) if scenario == "floods" else (1 << 20, 1 << 18)),
         cuts=_cuts(seed, span, places),
         falls=_falls(seed, span, places),
         skews_ms=_skews(seed, places, 0.6 if scenario == "clocks" else 0.1),
@@ -110,14 +120,14 @@ def draw(scenario: str, seed: int) -> Plan:
     )
 
 
-def _weather(seed: int) -> Weather:
+def _weather(seed: int, queues: tuple[int, ...]) -> Weather:
     chance = dice(seed, "plan", "weather")
     return Weather(
         delay_s=chance.choice((0.002, 0.01, 0.1, 0.5)),
         slow=chance.choice((0.0, 0.02, 0.1)),
         slow_s=chance.choice((0.2, 1.0, 5.0)),
         loss=chance.choice((0.0, 0.0, 0.002, 0.01, 0.05)),
-        queue=chance.choice((1 << 20, 1 << 18)),
+        queue=chance.choice(queues),
     )
 
 
