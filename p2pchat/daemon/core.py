@@ -43,7 +43,7 @@ from p2pchat.engine.inputs import (
 from p2pchat.engine.links import OPEN_OFFICE_KEY, LinkMachine
 from p2pchat.engine.node import Node
 from p2pchat.engine.ports import Entropy
-from p2pchat.errors import DialError
+from p2pchat.errors import ArchiveError, CommandError, DialError
 from p2pchat.ids import DeviceId
 from p2pchat.model import Now
 from p2pchat.net import lan as network
@@ -212,9 +212,10 @@ class Daemon:
         task_status: trio.TaskStatus[None],
     ) -> None:
         async with trio.open_nursery() as outer:
+            # Before anybody can connect: what the node reads and writes first is in a transaction.
+            await self.runner.ask(lambda request: Configure(request, self.parts.read_receipts))
             self.listening = await outer.start(self.parts.lan.listen, self.parts.port, self._serve)
             self.runner.post(Started(self.listening.port))
-            await self.runner.ask(lambda request: Configure(request, self.parts.read_receipts))
             send, receive = trio.open_memory_channel[network.Notice](NOTICES)
             announcement = None
             if self.parts.announce:
@@ -279,18 +280,20 @@ class Daemon:
         if len(self.pumps) >= MAX_LINKS + self.gate.half_open or not self.gate.enter(address):
             log.info("a connection from %s was turned away: too many half open", address)
             return
-        pump = self._pump(stream, initiator=False)
         in_the_door = [address]
 
-        async def leave_when_open() -> None:
+        async def leave_when_open(pump: Pump) -> None:
             await pump.established.wait()
             self.gate.leave(in_the_door.pop())
 
         try:
+            pump = self._pump(stream, initiator=False)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(leave_when_open)
+                nursery.start_soon(leave_when_open, pump)
                 await self._run_pump(pump)
                 nursery.cancel_scope.cancel()
+        except ArchiveError as error:
+            log.error("a connection from %s was turned away: %s", address, error)
         finally:
             if in_the_door:
                 self.gate.leave(in_the_door.pop())
@@ -301,10 +304,22 @@ class Daemon:
         except DialError as error:
             self.runner.post(DialFailed(number, error.reason))
             return
-        await self._run_pump(self._pump(stream, initiator=True, dial=number))
+        try:
+            pump = None if self.stopping.is_set() else self._pump(stream, initiator=True, dial=number)
+        except ArchiveError as error:  # the runner meets it as well, and decides what follows
+            log.error("a connection to %s was given up: %s", stream.remote_address, error)
+            pump = None
+        if pump is None:
+            await stream.aclose()
+            self.runner.post(DialFailed(number, "closed"))
+            return
+        await self._run_pump(pump)
 
     async def _add_peer(self, host: str, port: int | None) -> None:
-        await self.runner.ask(lambda request: AddPeer(request, host, port))
+        try:
+            await self.runner.ask(lambda request: AddPeer(request, host, port))
+        except CommandError as error:
+            log.warning("a peer named at the start was not dialled: %s", error.message)
 
     async def _notices(self, notices: trio.MemoryReceiveChannel[network.Notice]) -> None:
         async for notice in notices:
