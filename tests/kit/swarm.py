@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
-from p2pchat.crypto.identity import generate_device, generate_recovery
 from p2pchat.engine import inputs as happened
 from p2pchat.engine import overview
-from p2pchat.engine.accounts import device_id, make_genesis, make_statement, read_statement, verify_hello
+from p2pchat.engine.accounts import verify_hello
 from p2pchat.engine.context import Context, Me
 from p2pchat.engine.inputs import CloseLink, Dial, Effect, Input, Refuse, Reply, Send, SetTimer, Tell
 from p2pchat.engine.node import Node
@@ -31,8 +29,8 @@ from p2pchat.store.ledger import MEMORY, Ledger, open_image, open_ledger
 from p2pchat.wire.codec import Record, decode, encode
 from p2pchat.wire.messages.events import Event
 from p2pchat.wire.messages.link import Events, Hello
-from p2pchat.wire.messages.statements import ADD, DeviceKeys, SignedStatement
 from tests.kit.cables import Cable, End, Way, Weather
+from tests.kit.persons import Person
 from tests.kit.seeds import SeededEntropy, Trace, dice
 
 EPOCH_MS: Final = 1_700_000_000_000
@@ -52,47 +50,6 @@ class Witness(Protocol):
     def told(self, machine: Machine, tell: Tell) -> None: ...
     def broke(self, machine: Machine, what: str) -> None: ...
     def started(self, machine: Machine) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """An account and its machines' keys."""
-
-    name: str
-    machines: tuple[Me, ...]
-    noise_secrets: tuple[bytes, ...]
-
-    @property
-    def account(self) -> AccountId:
-        return self.machines[0].account
-
-
-def make_person(seed: int, name: str, machines: int) -> Person:
-    """Keys of a person; every further machine is added by the first, before time begins."""
-    entropy = SeededEntropy(seed, "keys", name)
-    first, recovery = generate_device(entropy.bytes), generate_recovery(entropy.bytes)
-    genesis = make_genesis(first.signing_seed, first.noise.public, recovery.public)
-    act = read_statement(genesis)
-    signed: tuple[SignedStatement, ...] = (genesis,)
-    keys, last = [first], act.id
-    for _ in range(1, machines):
-        one = generate_device(entropy.bytes)
-        subject = DeviceKeys(one.signing.public, one.noise.public)
-        added = make_statement(first.signing_seed, act.account, (last,), ADD, subject)
-        last = read_statement(added).id
-        signed = (*signed, added)
-        keys.append(one)
-    return Person(
-        name,
-        tuple(
-            Me(
-                act.account, device_id(act.account, one.signing.public), one.signing_seed,
-                one.signing.expanded, one.noise.public, signed,
-            )
-            for one in keys
-        ),
-        tuple(one.noise_secret for one in keys),
-    )  # fmt: skip
 
 
 class Machine:

@@ -27,8 +27,8 @@ from p2pchat.store.ledger import MEMORY, Ledger, open_image, open_ledger
 from p2pchat.wire.codec import Record
 from p2pchat.wire.messages.link import encode_frame
 from tests.kit.fake_lan import FakeLan
+from tests.kit.persons import Person
 from tests.kit.seeds import SeededEntropy, Trace, dice
-from tests.kit.swarm import Person
 
 EPOCH_MS: Final = 1_700_000_000_000
 HONEST_ENDS: Final = ("duplicate", "self", "stopping", "restart", "refused")

@@ -15,8 +15,8 @@ import trio.testing
 from p2pchat.daemon.links import QUEUE_BYTES
 from tests.kit.fake_lan import FakeLan
 from tests.kit.laws import check, law
+from tests.kit.persons import make_person
 from tests.kit.seeds import Trace, dice, remembered_signatures, repeatable_trio
-from tests.kit.swarm import make_person
 from tests.kit.world import EPOCH_MS, STOP_WITHIN_S, LogWatch, Resident, World
 from tests.sim.histories import NAMES
 from tests.sim.people import Workload

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.kit.laws import check, law
+from tests.kit.persons import make_person
 from tests.kit.seeds import Trace, dice, remembered_signatures
-from tests.kit.swarm import Machine, Swarm, make_person
+from tests.kit.swarm import Machine, Swarm
 from tests.sim.people import Workload
 from tests.sim.plans import Cut, Fall, Plan, draw
 

@@ -22,8 +22,8 @@ from p2pchat.model import Now
 from p2pchat.store.ledger import Ledger
 from p2pchat.wire.codec import Record
 from tests.kit.laws import Book, Site, Try, Wish, delivered, law, speaks
+from tests.kit.persons import Person
 from tests.kit.seeds import dice
-from tests.kit.swarm import Person
 
 Answer = Callable[[object, CommandError | None], None]
 

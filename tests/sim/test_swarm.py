@@ -25,9 +25,11 @@ REMEMBERED = {
 
 
 @pytest.mark.parametrize("scenario", list(plans.SCENARIOS))
-def test_after_all_that_everybody_agrees(scenario: str, seeds: int, full: bool) -> None:
+def test_after_all_that_everybody_agrees(
+    scenario: str, seeds: int, full: bool, pytestconfig: pytest.Config
+) -> None:
     """`seeds` histories of each scenario with every law of tests/kit/laws.py."""
-    if not full and scenario != "direct":
+    if not full and scenario != "direct" and pytestconfig.getoption("--seeds") is None:
         seeds //= 4
     chosen = fresh_seeds(seeds) if full else list(range(1000, 1000 + seeds))
     if full:

@@ -16,6 +16,7 @@ from p2pchat.wire.codec import encode
 from p2pchat.wire.messages.link import Hello, Ping
 from tests.kit.fake_lan import FakeLan
 from tests.kit.laws import Broken, check, law
+from tests.kit.persons import Person, make_person
 from tests.kit.seeds import (
     SeededEntropy,
     Trace,
@@ -24,7 +25,6 @@ from tests.kit.seeds import (
     remembered_signatures,
     repeatable_trio,
 )
-from tests.kit.swarm import Person, make_person
 from tests.kit.world import EPOCH_MS, Resident, World
 from tests.sim import mutants
 from tests.sim.days import MOST_QUEUED, play
