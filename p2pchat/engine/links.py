@@ -47,6 +47,7 @@ OPEN_OFFICE_KEY: Final = hash_tagged("p2pchat/open-office/1")
 """What everybody who has set up nothing shares. It hides nothing; it marks the protocol."""
 OWN_PINGS: Final = 1 << 32
 """Pongs below this number answer the link's own pings and are not handed on."""
+ANSWERER_WAITS_S: Final = 2.0
 MOVES: Final[dict[str, tuple[str, ...]]] = {
     "greeting": ("answer", "ended"),
     "answer": ("open", "ended"),
@@ -120,6 +121,9 @@ class LinkMachine:
         self._preface = b""
         self._noise: HandshakeState | None = None
         self._session: Session | None = None
+        # Both sides hear the last frame at about the same time. The side that was dialled
+        # waits a little longer, so that one ping and one pong do for the two of them.
+        self._patience = PING_AFTER_S if initiator else PING_AFTER_S + ANSWERER_WAITS_S
         self._began = now
         self._heard = now
         self._pinged = now
@@ -206,7 +210,7 @@ class LinkMachine:
                 self._end("handshake too slow", clean=False)
         elif now >= self._heard + DEAD_AFTER_S:
             self._end("silent", clean=False)
-        elif now >= max(self._heard, self._pinged) + PING_AFTER_S:
+        elif now >= max(self._heard, self._pinged) + self._patience:
             self._pinged = now
             self._pings = (self._pings + 1) % OWN_PINGS
             self.send(Ping(self._pings), now)
@@ -221,7 +225,7 @@ class LinkMachine:
             return float("inf")
         if self.state != "open":
             return self._began + HANDSHAKE_S
-        ping = max(self._heard, self._pinged) + PING_AFTER_S
+        ping = max(self._heard, self._pinged) + self._patience
         return min(ping, self._heard + DEAD_AFTER_S)
 
     # -- inside ------------------------------------------------------------------------------

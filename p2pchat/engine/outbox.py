@@ -15,15 +15,16 @@ from p2pchat.engine.inputs import Refuse, Reply, Send, Tell
 from p2pchat.engine.ranges import Ranges
 from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.ids import DeviceId, EventId, RoomId
-from p2pchat.model import DELIVERED, HELD, QUEUED, READ, RegisterRow
+from p2pchat.model import DELIVERED, DIRECT, HELD, QUEUED, READ, RegisterRow
 from p2pchat.wire.codec import Record, decode
 from p2pchat.wire.limits import MAX_HAVE_RANGES, MAX_OFFERED
 from p2pchat.wire.messages import registers
 from p2pchat.wire.messages.link import ReadMark, Receipt
 from p2pchat.wire.messages.registers import RegisterName, Seen
 
-QUIET_S: Final = 0.050
-"""A receipt leaves at once after this much quiet, else it is put together with others."""
+QUIET_S: Final = 1.0
+"""In rooms a receipt leaves at once after this much quiet, else with others. In a direct chat
+it leaves with its batch (docs/decisions/0004): one frame for up to 64 messages."""
 REACHED: Final = {QUEUED: 0, HELD: 1, DELIVERED: 2, READ: 3}
 """Order of states: a wait for one is over at any later one."""
 
@@ -35,11 +36,13 @@ def close_receipts(ctx: Context) -> None:
     """At the end of a batch: receipts for what it brought, at once or coalesced."""
     for room_id, author in ctx.batch.receipts:
         last = ctx.live.receipt_at.get((room_id, author))
-        if last is None or ctx.now.mono - last >= QUIET_S:
-            send_receipt(ctx, rooms.room(ctx, room_id), author)
+        room = rooms.room(ctx, room_id)
+        quiet = 0.0 if room.row.kind == DIRECT else QUIET_S
+        if last is None or ctx.now.mono - last >= quiet:
+            send_receipt(ctx, room, author)
         else:
             ctx.live.receipt_due[room_id, author] = None
-            ctx.timer("receipts", last + QUIET_S)
+            ctx.timer("receipts", last + quiet)
 
 
 def receipts_due(ctx: Context) -> None:
