@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import trio
 
+from p2pchat.daemon.refusals import full_disk, internal, interrupted, is_full
 from p2pchat.daemon.room import Room
 from p2pchat.engine.inputs import (
     Change,
@@ -58,6 +59,11 @@ BULK_SLICE_S: Final = 0.005
 BULK_RUN: Final = 16
 """A frame with more events than this is backfill, not chat."""
 QUICK_COMMIT_S: Final = 0.002
+SLOW_OF_LAST: Final = 4
+"""So many of the last commits must be slow before a thread is worth its 0.3 ms for each: single
+slow ones come with every disk (docs/decisions/0005)."""
+ONE_COMMIT_S: Final = 0.025
+"""One this slow is enough: twice of it and the loop has stood still for 50 ms."""
 COMMITS_REMEMBERED: Final = 32
 INDEX_SLICE: Final = 250
 CHORES_AFTER_S: Final = 0.25
@@ -362,7 +368,10 @@ class Runner:
 
     def _slow(self) -> bool:
         """Whether commits have lately taken so long that the loop should not stand still for one."""
-        return len(self._commits) == COMMITS_REMEMBERED and max(self._commits) >= QUICK_COMMIT_S
+        if len(self._commits) < COMMITS_REMEMBERED:
+            return False
+        ranked = sorted(self._commits)
+        return ranked[-SLOW_OF_LAST] >= QUICK_COMMIT_S or ranked[-1] >= ONE_COMMIT_S
 
     def _undo(self, before: object) -> None:
         self.ledger.rollback()
@@ -391,7 +400,7 @@ class Runner:
         """Node and handle are not to be trusted any more: build both anew from the disk."""
         now = self._stopwatch()
         log.error("starting over from the archive: %s", error)
-        full = self._room is not None and _is_full(error)
+        full = self._room is not None and is_full(error)
         if self._room is not None and full:
             self._room.give_up()
         elif self._failed_at is not None and now - self._failed_at < REBUILD_WINDOW_S:
@@ -428,7 +437,7 @@ class Runner:
         to_come = {event.request for event in self._live if hasattr(event, "request")}
         for request, waiting in self._waiting.items():
             if request in failed:
-                waiting.error = full_disk() if _is_full(error) else internal()
+                waiting.error = full_disk() if is_full(error) else internal()
             elif request not in to_come:
                 waiting.error = interrupted()
             else:
@@ -465,30 +474,3 @@ def _sends_first(effects: list[Effect], closing: list[Effect]) -> list[Effect]:
     both = [*effects, *closing]
     later = (Reply, Refuse, Tell, FeedGrew)
     return [e for e in both if not isinstance(e, later)] + [e for e in both if isinstance(e, later)]
-
-
-def internal() -> CommandError:
-    """What somebody hears who waited when something of ours broke."""
-    return CommandError(
-        "internal", "something went wrong inside; nothing of this was done", "see `p2pchat logs`"
-    )
-
-
-def interrupted() -> CommandError:
-    """What somebody hears whose command was done, and who waited for what follows from it."""
-    return CommandError(
-        "internal",
-        "the daemon started over while this waited; what was said before is kept",
-        "see `p2pchat queue`",
-    )
-
-
-def full_disk() -> CommandError:
-    """What somebody hears whose command could not be written down."""
-    return CommandError(
-        "disk_full", "the archive cannot be written: the disk is full", "free some space, then try again"
-    )
-
-
-def _is_full(error: BaseException) -> bool:
-    return str(error).endswith("is full")  # SQLite's own words, and those of ArchiveError

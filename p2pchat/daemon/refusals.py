@@ -1,0 +1,36 @@
+"""What those hear who waited when something inside went wrong.
+
+Decides: the sentences. Does not know: what went wrong (the log does).
+"""
+
+from __future__ import annotations
+
+from p2pchat.errors import CommandError
+
+
+def internal() -> CommandError:
+    """What somebody hears who waited when something of ours broke."""
+    return CommandError(
+        "internal", "something went wrong inside; nothing of this was done", "see `p2pchat logs`"
+    )
+
+
+def interrupted() -> CommandError:
+    """What somebody hears whose command was done, and who waited for what follows from it."""
+    return CommandError(
+        "internal",
+        "the daemon started over while this waited; what was said before is kept",
+        "see `p2pchat queue`",
+    )
+
+
+def full_disk() -> CommandError:
+    """What somebody hears whose command could not be written down."""
+    return CommandError(
+        "disk_full", "the archive cannot be written: the disk is full", "free some space, then try again"
+    )
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the archive could not be written for lack of room."""
+    return str(error).endswith("is full")  # SQLite's own words, and those of ArchiveError
