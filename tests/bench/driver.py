@@ -98,19 +98,22 @@ async def trips(daemon: Daemon, to: str, count: int, pause_s: float) -> list[flo
 
 async def stream(daemon: Daemon, to: str, count: int) -> float:
     """Messages a second until the last is delivered, WINDOW under way at a time."""
-    places = trio.Semaphore(max(1, WINDOW // GROUP))
+    left = count
 
-    async def group(size: int) -> None:
-        for _ in range(size - 1):
-            daemon.runner.post(post(0, to, ""))
-        await daemon.runner.ask(lambda request: post(request, to, "delivered"))
-        places.release()
+    async def groups() -> None:
+        # each goes on by itself, so that the inbox is never empty while there is room in the window
+        nonlocal left
+        while left:
+            size = min(GROUP, left)
+            left -= size
+            for _ in range(size - 1):
+                daemon.runner.post(post(0, to, ""))
+            await daemon.runner.ask(lambda request: post(request, to, "delivered"))
 
     start = time.perf_counter()
     async with trio.open_nursery() as nursery:
-        for at in range(0, count, GROUP):
-            await places.acquire()
-            nursery.start_soon(group, min(GROUP, count - at))
+        for _ in range(max(1, WINDOW // GROUP)):
+            nursery.start_soon(groups)
     return count / (time.perf_counter() - start)
 
 
