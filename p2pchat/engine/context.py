@@ -86,6 +86,7 @@ class Target:
     due: float
     since: float  # when it was last good or first heard of
     dialling: int | None = None
+    began: float = 0.0  # when it was last dialled
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,7 @@ class Live:
     label: str = ""
     stopping: bool = False
     counter: int = 0
+    strangers_dialled: int = 0
     addresses: tuple[str, ...] = ()
     links: dict[int, Link] = field(default_factory=dict)
     by_device: dict[DeviceId, int] = field(default_factory=dict)

@@ -31,6 +31,7 @@ SECOND_DIALLER_S: Final = 1.0
 """The greater label waits this long, so that two fresh machines do not cross."""
 NEXT_ADDRESS_S: Final = 0.5
 """Another address of the same sighting is tried this much later."""
+AFTER_TIMEOUT_S: Final = 0.1
 FAST_RETRY_S: Final = 600.0
 """So long a lost peer is tried every few seconds: back within 5 s of the network."""
 RENEW_AGAIN_S: Final = 600.0
@@ -40,6 +41,8 @@ GIVE_UP_FAILURES: Final = 6
 CONTEST: Final = 1 << 32
 """Pings above this number are the engine's: their pongs come back as input."""
 MAX_ADDRESSES: Final = 8
+SPARE_LINKS: Final = 3
+"""So many older links that a machine dialled may stand beside its newest, until it closes them."""
 
 
 def backoff(target: Target, now: float, jitter: float) -> float:
@@ -169,22 +172,38 @@ def tick(ctx: Context) -> None:
     recent = tuple(at for at in ctx.live.dial_times if now - at < 1.0)
     ctx.live.dial_times = recent
     upcoming: float | None = None
-    for key, target in list(ctx.live.targets.items()):
+    # One address of a machine at a time: dialled together, its links would replace each other.
+    busy = {
+        _whose(target)
+        for target in ctx.live.targets.values()
+        if target.dialling is not None and now < target.began + NEXT_ADDRESS_S
+    }
+    for key, target in sorted(ctx.live.targets.items(), key=lambda item: item[1].due):
         if target.dialling is not None or _reached(ctx, target):
             continue
         if target.due > now + 0.001:
             upcoming = target.due if upcoming is None else min(upcoming, target.due)
             continue
+        if _whose(target) in busy:
+            upcoming = now + NEXT_ADDRESS_S if upcoming is None else min(upcoming, now + NEXT_ADDRESS_S)
+            continue
         unknown = target.device is None and key not in ctx.cache.addresses
-        paced = unknown and ctx.live.counter > UNPACED_DIALS_AT_START
+        paced = unknown and ctx.live.strangers_dialled >= UNPACED_DIALS_AT_START
         if len(ctx.live.dials) >= MAX_DIALS_AT_ONCE or (
             paced and len(ctx.live.dial_times) >= MAX_UNKNOWN_DIALS_PER_S
         ):
             upcoming = now + 0.2 if upcoming is None else min(upcoming, now + 0.2)
             continue
+        ctx.live.strangers_dialled += unknown
+        busy.add(_whose(target))
         dial(ctx, target)
     if upcoming is not None:
         ctx.timer("peers", max(upcoming, now + 0.01))
+
+
+def _whose(target: Target) -> bytes | str | tuple[str, int]:
+    """What two addresses of one machine have in common, as far as is known."""
+    return target.device or target.label or (target.host, target.port)
 
 
 def dial(ctx: Context, target: Target) -> int:
@@ -193,7 +212,7 @@ def dial(ctx: Context, target: Target) -> int:
     key = (target.host, target.port)
     ctx.live.dials[number] = key
     ctx.live.dial_times = (*ctx.live.dial_times, ctx.now.mono)
-    ctx.live.targets[key] = replace(target, dialling=number)
+    ctx.live.targets[key] = replace(target, dialling=number, began=ctx.now.mono)
     ctx.out.append(Dial(number, target.host, target.port))
     return number
 
@@ -216,6 +235,8 @@ def dial_failed(ctx: Context, number: int, reason: str) -> None:
             del ctx.live.targets[key]
         else:
             wait = backoff(failed, ctx.now.mono, ctx.entropy.random())
+            if reason == "timeout" and ctx.now.mono - failed.since < FAST_RETRY_S:
+                wait = min(wait, AFTER_TIMEOUT_S)  # it has paced itself, and the network may be back
             ctx.live.targets[key] = replace(failed, due=ctx.now.mono + wait)
     _answer_add(ctx, number, None, reason)
     tick(ctx)
@@ -276,8 +297,13 @@ def link_up(ctx: Context, link: Link, dialled: int | None) -> bool:
         where = key if key is not None else (link.host, link.port)
         if link.device != ctx.me.device:
             remember(ctx, *where, link.device, static=False)
-            if where not in live.targets:
-                _aim(ctx, Target(*where, "", link.device, 0, ctx.now.mono, ctx.now.mono))
+            standing = live.targets.get(where)
+            if standing is None:
+                standing = Target(*where, "", link.device, 0, ctx.now.mono, ctx.now.mono)
+            live.targets[where] = replace(standing, device=link.device, since=ctx.now.mono)
+            seen = live.sights.get(standing.label)
+            if seen is not None:
+                live.sights[standing.label] = replace(seen, device=link.device)
     if dialled is not None:
         _answer_add(ctx, dialled, link, "")
     if link.initiator:
@@ -307,8 +333,13 @@ def _settle(ctx: Context, link: Link) -> bool:
         live.by_device[link.device] = link.link
         return True
     if older.initiator == link.initiator:
-        ctx.out.append(CloseLink(older.link, "duplicate"))
+        # Only who dialled closes: the two sides may see the links come up in another order, and
+        # each would close the one the other keeps.
         live.by_device[link.device] = link.link
+        spare = [one for one in live.links.values() if one.device == link.device and one.link != link.link]
+        for one in spare if link.initiator else spare[:-SPARE_LINKS]:
+            if one.initiator == link.initiator:
+                ctx.out.append(CloseLink(one.link, "duplicate"))
         return True
     previous = live.contested.pop(older.link, None)
     if previous is not None and previous in live.links:
@@ -360,6 +391,9 @@ def link_down(ctx: Context, number: int) -> tuple[Link | None, int | None]:
     if link is None or live.by_device.get(link.device) != number:
         return link, None
     del live.by_device[link.device]
+    spare = [one.link for one in live.links.values() if one.device == link.device]
+    if newer is None and spare:
+        newer = max(spare)
     if newer is not None and newer in live.links:
         live.by_device[link.device] = newer
         return link, newer

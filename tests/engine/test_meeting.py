@@ -1,0 +1,76 @@
+"""Machines with several addresses, and links that come up in another order at either end."""
+
+from __future__ import annotations
+
+from p2pchat.engine import inputs as happened
+from p2pchat.engine import overview
+from tests.engine.play import Actor, Stage
+
+
+def up(end: Actor, far: Actor, number: int, *, first: bool) -> None:
+    """A handshake as `end` sees it."""
+    hello = overview.hello(far.look())
+    end.feed(
+        happened.LinkUp(
+            number,
+            far.device,
+            far.account,
+            hello.statements,
+            hello.registers,
+            first,
+            "192.0.2.9",
+            26700,
+            b"h" * 64,
+            far.now().wall_ms,
+        )
+    )
+
+
+def test_two_links_that_come_up_in_another_order_leave_one_that_both_use(stage: Stage) -> None:
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    stage.links = {1: (ann, bob, 2), 2: (bob, ann, 1), 3: (ann, bob, 4), 4: (bob, ann, 3)}
+    up(ann, bob, 1, first=True)
+    up(bob, ann, 4, first=False)  # bob meets the second one first
+    up(bob, ann, 2, first=False)
+    up(ann, bob, 3, first=True)  # to ann the second is the newer: she closes the first
+    stage.settle()
+    assert sorted(stage.links) == [3, 4]
+    assert ann.node.live.by_device[bob.device] == 3
+    assert bob.node.live.by_device[ann.device] == 4
+    assert ann.say(bob, "still here")
+    stage.wait(1)
+    assert bob.ledger.views.unread(overview.conversation(bob.look(), "ann").room, 9)
+
+
+def test_the_addresses_of_one_machine_are_dialled_one_after_the_other(stage: Stage) -> None:
+    ann = stage.actor("ann")
+    ann.feed(happened.Sighted("zed", ("192.0.2.7", "fe80::7%eth0", "fd00::7"), 26700, (b"t" * 8,)))
+    assert len(stage.dials) == 1
+    ann.feed(happened.TimerFired("peers"))
+    assert len(stage.dials) == 1
+    for wanted in (2, 3):
+        stage.mono += 0.6
+        ann.feed(happened.TimerFired("peers"))
+        assert len(stage.dials) == wanted
+
+
+def test_an_inbound_link_says_whose_the_announcement_was(stage: Stage) -> None:
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    ann.feed(happened.Sighted("zed", ("192.0.2.9",), 26700, (b"t" * 8,)))
+    ann.feed(happened.DialFailed(stage.dials[0][1].dial, "timeout"))
+    stage.links = {1: (ann, bob, 2), 2: (bob, ann, 1)}
+    up(ann, bob, 1, first=False)
+    assert ann.node.live.targets["192.0.2.9", 26700].device == bob.device
+    assert ann.node.live.sights["zed"].device == bob.device
+    before = len(stage.dials)
+    stage.mono += 30
+    ann.feed(happened.TimerFired("peers"))
+    assert len(stage.dials) == before, "whoever is here is not dialled"
+
+
+def test_a_machine_that_dials_without_end_keeps_few_links(stage: Stage) -> None:
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    stage.links = {n: (ann, bob, -n) for n in range(1, 20)} | {-n: (bob, ann, n) for n in range(1, 20)}
+    for number in range(1, 20):
+        up(ann, bob, number, first=False)
+    assert len(ann.node.live.links) <= 4
