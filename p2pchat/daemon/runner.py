@@ -24,6 +24,7 @@ from p2pchat.engine.inputs import (
     Change,
     CloseLink,
     Command,
+    DialFailed,
     Effect,
     FeedGrew,
     Forgotten,
@@ -383,6 +384,8 @@ class Runner:
         if isinstance(error, RemoteProtocolError) and isinstance(event, FromPeer | LinkUp):
             log.info("link %d ends: %s", event.link, error.reason)
             self._perform(CloseLink(event.link, error.reason))
+            if isinstance(event, LinkUp) and event.dial is not None:
+                self.post(DialFailed(event.dial, error.reason))  # or its place would be taken for ever
         elif isinstance(error, CommandError) and hasattr(event, "request"):
             self._perform(Refuse(event.request, error))
         else:
@@ -403,6 +406,8 @@ class Runner:
         full = self._room is not None and is_full(error)
         if self._room is not None and full:
             self._room.give_up()
+        elif any(isinstance(event, FromPeer | LinkUp) for event in batch or ()):
+            pass  # somebody else's doing: it costs the links, and may not cost the daemon
         elif self._failed_at is not None and now - self._failed_at < REBUILD_WINDOW_S:
             raise Stop(f"the archive failed twice within a minute: {error}")
         else:

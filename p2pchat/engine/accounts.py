@@ -151,6 +151,11 @@ def fold(acts: Iterable[Act]) -> Account:
         identity = device_id(account, keys.signing)
         if act_id not in void and identity not in devices:
             devices[identity] = Device(identity, keys.signing, keys.noise, depth[act_id], False)
+    for act_id in sorted(void & adds.keys(), key=lambda i: (depth[i], i)):
+        # Never active, yet known: what it wrote while it seemed to be a machine is still here.
+        keys = adds[act_id]
+        identity = device_id(account, keys.signing)
+        devices.setdefault(identity, Device(identity, keys.signing, keys.noise, depth[act_id], True))
     for act in known.values():
         if act.id not in void and isinstance(act.subject, wire.Revoked):
             victim = devices.get(DeviceId(act.subject.device))

@@ -140,6 +140,7 @@ class Live:
     stopping: bool = False
     counter: int = 0
     strangers_dialled: int = 0
+    taken: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) of strangers
     addresses: tuple[str, ...] = ()
     links: dict[int, Link] = field(default_factory=dict)
     by_device: dict[DeviceId, int] = field(default_factory=dict)

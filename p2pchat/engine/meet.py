@@ -137,7 +137,7 @@ def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.Sig
         if row.kind in (registers.PREKEY, registers.PROFILE):
             if people.learn_register(ctx, row, value) and row.kind == registers.PROFILE:
                 ctx.out.append(Tell("peer", ctx.cache.owner[row.device]))
-        elif link is not None:
+        elif link is not None and outbox.concerns_us(ctx, link, row.room, row.author):
             known = ctx.ledger.people.register(row.device, row.kind, row.room, row.author)
             if known is None or known.n < row.n:
                 ctx.ledger.people.put_register(row)
@@ -148,6 +148,7 @@ def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.Sig
 
 def give_registers(ctx: Context, link: Link, names: tuple[registers.RegisterName, ...]) -> None:
     """Ours that concern this peer, and nobody else's."""
+    people.check_names(names)
     theirs = ctx.cache.accounts[link.account].devices
     found = []
     for name in dict.fromkeys(names[:GIVEN]):

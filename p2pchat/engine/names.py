@@ -7,6 +7,7 @@ command is carried out. A name finds candidates; the trust record is the key's.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -25,6 +26,9 @@ _LOOKALIKE = str.maketrans(
         **dict(zip("0135|!ıłøđɑɡƒ", "oleslliłodagf", strict=True)),
     }
 )
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(~[0-9a-f]{4})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,14 @@ def shown(ctx: Context, account: AccountId) -> str:
                 ctx.cache.by_look.setdefault(skeleton(people.name(ctx, known)), []).append(known)
     plain = people.name(ctx, account)
     alike = ctx.cache.by_look.get(skeleton(plain), [])
-    return plain + tag(account) if any(other != account for other in alike) else plain
+    # A name that holds the mark itself could pass for another's: it always bears its own.
+    return plain + tag(account) if "~" in plain or any(one != account for one in alike) else plain
+
+
+def typed(ctx: Context, account: AccountId) -> str:
+    """A TARGET that can be pasted into a shell: the shown name where it is plain, else an id."""
+    name = shown(ctx, account)
+    return name if _PLAIN.fullmatch(name) else account.hex()[:16]
 
 
 def _replaced(ctx: Context) -> dict[AccountId, None]:
@@ -110,7 +121,7 @@ def resolve(ctx: Context, target: str) -> Person:
         others = [a for a in named if a != verified[0]]
         warning = ""
         if others:
-            name, other = people.name(ctx, verified[0]), text + tag(others[0])
+            name, other = people.name(ctx, verified[0]), typed(ctx, others[0])
             warning = (
                 f"another key uses the name {name!r}: this goes to the verified one; write to {other} "
                 f"to mean the other, or compare the keys: `p2pchat trust show {other}`"
@@ -132,7 +143,7 @@ def writable(ctx: Context, person: Person) -> Person:
     account = ctx.cache.accounts.get(person.account)
     row = ctx.cache.trust.get(person.account)
     if row is not None and row.blocked:
-        hint = f"allow again: `p2pchat trust unblock {person.name}`"
+        hint = f"allow again: `p2pchat trust unblock {typed(ctx, person.account)}`"
         raise CommandError("policy", f"{person.name!r} is blocked by you", hint)
     if account is None or not account.revoked:
         return person
@@ -140,12 +151,12 @@ def writable(ctx: Context, person: Person) -> Person:
         raise CommandError(
             "key_revoked",
             f"the key of {person.name!r} was revoked and nothing took its place",
-            f"ask in person, then look for a new key: `p2pchat trust show {person.name}`",
+            f"ask in person, then look for a new key: `p2pchat trust show {typed(ctx, person.account)}`",
         )
     raise CommandError(
         "key_changed",
         f"{person.name!r} has a new key, {fingerprint(account.successor)}, that you have not accepted",
-        f"compare it in person, then: `p2pchat trust accept {person.name}`",
+        f"compare it in person, then: `p2pchat trust accept {typed(ctx, person.account)}`",
     )
 
 

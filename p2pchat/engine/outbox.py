@@ -111,6 +111,7 @@ def wanted(ctx: Context, names: tuple[RegisterName, ...]) -> tuple[RegisterName,
     """Those of an offer that are newer than what is here."""
     if len(names) > MAX_OFFERED:
         raise RemoteProtocolError("too many registers offered")
+    people.check_names(names)
     fresh = []
     for name in names:
         known = ctx.ledger.people.register(DeviceId(name.device), name.kind, name.room, name.author)
@@ -120,6 +121,13 @@ def wanted(ctx: Context, names: tuple[RegisterName, ...]) -> tuple[RegisterName,
 
 
 # -- what we hear -------------------------------------------------------------------------
+
+
+def concerns_us(ctx: Context, link: Link, room: bytes, author: bytes) -> bool:
+    """Whether what somebody has or has read there is worth keeping: it is about us, here."""
+    if rooms.room_with(ctx, link, room) is None:
+        return False
+    return DeviceId(author) == ctx.me.device or link.account == ctx.me.account
 
 
 def heard(

@@ -75,6 +75,10 @@ def sighted(ctx: Context, seen: Sighted) -> None:
         :MAX_ADDRESSES
     ]
     device = known.device if known else None
+    for old in known.addresses if known else ():
+        gone = live.targets.get((old, known.port if known else 0))
+        if gone is not None and old not in hosts and gone.device is None and gone.dialling is None:
+            del live.targets[gone.host, gone.port]  # he has moved, or wants us to dial the whole world
     live.sights[seen.label] = Sight(seen.label, hosts, seen.port, ctx.now.mono, device)
     if device is not None and device in live.by_device:
         return

@@ -197,6 +197,19 @@ def own_register(ctx: Context, kind: int, room: bytes, author: bytes) -> Registe
     return ctx.ledger.people.register(ctx.me.device, kind, room, author)
 
 
+def check_names(names: tuple[RegisterName, ...]) -> None:
+    """RemoteProtocolError unless these could name registers: no number that no column holds."""
+    for name in names:
+        sizes = {len(name.room), len(name.author)}
+        if (
+            not 0 < name.n < 2**63
+            or not 0 < name.kind < 256
+            or len(name.device) != 32
+            or not sizes <= {0, 32}
+        ):
+            raise RemoteProtocolError("register named out of range")
+
+
 def name_of(row: RegisterRow) -> RegisterName:
     """How a register is offered."""
     return RegisterName(row.device, row.kind, row.room, row.author, row.n)
@@ -231,6 +244,7 @@ def name(ctx: Context, account: AccountId) -> str:
     """What a person is called: his profile's name, the pinned one, or his fingerprint."""
     row = ctx.cache.profiles.get(account)
     if row is not None:
-        return decode(Profile, row.value).name
+        # Names carry no # or @ (these mark rooms and people where a name is typed).
+        return decode(Profile, row.value).name.lstrip("#@ ") or account.hex()[:8]
     trust = ctx.cache.trust.get(account)
     return trust.name if trust and trust.name else account.hex()[:8]

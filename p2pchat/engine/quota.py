@@ -12,6 +12,8 @@ from p2pchat.engine.inputs import Tell
 from p2pchat.ids import AccountId
 from p2pchat.wire.limits import MAX_UNVERIFIED, MAX_UNVERIFIED_PER_DAY
 
+SHARES = 4
+"""One stranger gets a quarter of the day's room, so that another one is still heard."""
 DAY_MS = 24 * 3600 * 1000
 _KEY = "quota"
 
@@ -22,8 +24,15 @@ def takes(ctx: Context, account: AccountId, size: int) -> bool:
     if account == ctx.me.account or (trust is not None and trust.verified):
         return True
     quota = _current(ctx)
-    fits = quota.today + size <= MAX_UNVERIFIED_PER_DAY and quota.total + size <= MAX_UNVERIFIED
+    day, before = ctx.live.taken.get(account, (quota.day, 0))
+    own = before if day == quota.day else 0
+    fits = (
+        own + size <= MAX_UNVERIFIED_PER_DAY // SHARES
+        and quota.today + size <= MAX_UNVERIFIED_PER_DAY
+        and quota.total + size <= MAX_UNVERIFIED
+    )
     if fits:
+        ctx.live.taken[account] = (quota.day, own + size)
         ctx.cache.quota = Quota(quota.day, quota.today + size, quota.total + size, quota.told)
     elif not quota.told:
         ctx.cache.quota = Quota(quota.day, quota.today, quota.total, True)

@@ -22,6 +22,9 @@ from p2pchat.wire.messages import events as wire
 from p2pchat.wire.messages.events import Event, Header
 from p2pchat.wire.messages.link import Keys
 
+MAX_COVERS_SOUGHT = 4
+"""Runs read from the log for one frame, up to 4 MiB each; an honest frame ends in one or two."""
+
 
 def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[int, ...] | None) -> None:
     """Take in what a peer sent; RemoteProtocolError if any of it breaks the rules.
@@ -96,8 +99,7 @@ def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], g
         machine = machines[read.header.device]
         if machine is None:
             continue
-        waiting = [a for a in read.header.auth if a not in arrived]
-        known_auth = not waiting or not ctx.ledger.events.missing([EventId(a) for a in waiting])
+        known_auth = all(a in arrived or _is_control_here(ctx, room, EventId(a)) for a in read.header.auth)
         if not rooms.may_send(room, machine, read.header.kind):
             continue
         if read.id not in counted and not quota.takes(ctx, ctx.cache.owner[machine.id], log.size(read.event)):
@@ -111,6 +113,14 @@ def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], g
         _take(ctx, room, read, wanted_keys)
     if wanted_keys:
         keys.ask(ctx, link, room, wanted_keys)
+
+
+def _is_control_here(ctx: Context, room: RoomCache, event: EventId) -> bool:
+    """Whether this is a control event of this room, which is all that `auth` may name."""
+    if event in room.control_heads:
+        return True
+    known = ctx.ledger.events.get(event)
+    return known is not None and known.room == room.row.id and wire.is_control(known.kind)
 
 
 def _parked(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
@@ -132,9 +142,11 @@ def _parked(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
 def _covers(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
     """Events of the log that follow an unsigned one: its cover may have come before it."""
     followed = {read.header.prev for read in fresh}
-    found = []
+    found: list[Read] = []
+    looked = 0
     for read in fresh:
-        if not read.event.signature and read.id not in followed:
+        if not read.event.signature and read.id not in followed and looked < MAX_COVERS_SOUGHT:
+            looked += 1
             device, seq = DeviceId(read.header.device), read.header.seq
             for later in ctx.ledger.events.run(
                 room.row.id, device, seq + 1, seq + MAX_UNSIGNED_RUN, 2 * MAX_UNSIGNED_RUN

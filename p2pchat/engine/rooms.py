@@ -16,6 +16,7 @@ from p2pchat.engine.ranges import Ranges
 from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import DIRECT, RoomRow
 from p2pchat.wire.codec import decode
+from p2pchat.wire.limits import MAX_AUTH
 from p2pchat.wire.messages.events import EPOCH, REVOKE, SEAL, SETTINGS, Header, is_control
 from p2pchat.wire.messages.registers import HAVE
 
@@ -119,7 +120,7 @@ def _load(ctx: Context, row: RoomRow) -> RoomCache:
         accounts=accounts,
         heads=ctx.ledger.events.heads(row.id),
         epochs={epoch.epoch: epoch for epoch in ctx.ledger.rooms.epochs(row.id)},
-        control_heads=tuple(sorted(heads)),
+        control_heads=tuple(sorted(heads))[:MAX_AUTH],
         have=have,
         read=read,
         their_have=their_have,

@@ -27,7 +27,9 @@ def start(ctx: Context, request: int, account: AccountId, timeout_s: float) -> N
     if link is None:
         name = names.shown(ctx, account)
         raise CommandError(
-            "timeout", f"{name!r} is not connected", f"wait for him: `p2pchat peers --wait {name}`"
+            "timeout",
+            f"{name!r} is not connected",
+            f"wait for him: `p2pchat peers --wait {names.typed(ctx, account)}`",
         )
     current = _current(ctx, link)
     if not current.started or current.digits:
@@ -51,9 +53,15 @@ def committed(ctx: Context, link: Link, message: SasCommit) -> None:
         current = _fresh(ctx, link)
     ctx.live.sas[link.account] = replace(current, theirs=message.commitment)
     if not current.started:
-        name = names.shown(ctx, link.account)
+        name, typed = names.shown(ctx, link.account), names.typed(ctx, link.account)
         ctx.out.append(
-            Tell("warning", ("sas", f"{name} wants to compare digits: `p2pchat trust verify {name} --sas`"))
+            Tell(
+                "warning",
+                (
+                    "sas",
+                    f"{name} wants to compare digits: `p2pchat trust verify {typed} --sas`",
+                ),
+            )
         )
     _reveal_if_due(ctx, link)
 
@@ -82,7 +90,7 @@ def confirm(ctx: Context, account: AccountId, digits: str) -> CommandError | Non
     current = ctx.live.sas.pop(account, None)
     name = names.shown(ctx, account)
     if current is None or not current.digits or current.until < ctx.now.mono:
-        hint = f"start one: `p2pchat trust verify {name} --sas`"
+        hint = f"start one: `p2pchat trust verify {names.typed(ctx, account)} --sas`"
         return CommandError("timeout", f"no comparison with {name!r} is under way", hint)
     if "".join(digits.split()) != current.digits:
         text = f"the digits {digits!r} do not match: somebody may sit between you and {name!r}"

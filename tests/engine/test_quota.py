@@ -13,7 +13,7 @@ from tests.engine.play import Stage
 def test_an_unverified_person_is_heard_up_to_the_days_share(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quota, "MAX_UNVERIFIED_PER_DAY", 6000)
+    monkeypatch.setattr(quota, "MAX_UNVERIFIED_PER_DAY", 24_000)
     ann, bob = stage.actor("ann"), stage.actor("bob")
     stage.join(ann, bob)
     said = [ann.say(bob, "x" * 1000) for _ in range(8)]
