@@ -68,6 +68,8 @@ def _body_after_all(ctx: Context, room: RoomCache, stored: StoredEvent, read: Re
     if stored.flags & StoredEvent.SHOWN or views.lawfully_absent(ctx, stored):
         return
     flags = stored.flags & ~StoredEvent.ERASED
+    if keys.open_plain(room, log.stored_event(read, stored.received_ms, flags), read.header) is None:
+        flags |= StoredEvent.KEYLESS  # or nobody would come back to it when the key is here
     ctx.ledger.events.put_body(stored.id, read.event.body, flags)
     ctx.batch.wrote = True
     _take_effect(ctx, room, log.stored_event(read, stored.received_ms, flags), read.header)
