@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from p2pchat.wire.codec import Record
+from p2pchat.wire.messages import rooms
 
 # Control events: not sealed, never pruned, synced first and whole.
 CREATE: Final = 1
@@ -160,6 +161,17 @@ BODIES: Final[dict[int, type[Record]]] = {
     PIN: Pin,
     EPOCH: Epoch,
     SEAL: Seal,
+    CREATE: rooms.Create,
+    ADD: rooms.Add,
+    REMOVE: rooms.Remove,
+    JOIN: rooms.Join,
+    LEAVE: rooms.Leave,
+    ROLE: rooms.Role,
+    SETTINGS: rooms.Settings,
+    REVOKE: rooms.Revoke,
+    NAME: rooms.Name,
+    ACK: rooms.Ack,
+    RULES: rooms.RulesAccepted,
 }
 """Kind to the record in its body. A kind that is not here is kept and relayed, not shown."""
 

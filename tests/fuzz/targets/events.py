@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 from p2pchat.control.operations import fields
-from p2pchat.crypto.epochs import seal_body
+from p2pchat.crypto.epochs import MAX_SEQ, seal_body
 from p2pchat.crypto.primitives import ed25519_sign, tag_bytes
 from p2pchat.crypto.session import pad
 from p2pchat.daemon.looks import NodeLooks
@@ -21,7 +21,7 @@ from p2pchat.engine.accounts import read_statement
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.inputs import Effect, FromPeer, Send
 from p2pchat.errors import CommandError
-from p2pchat.ids import NO_EPOCH, ZERO_ID, DeviceId, EpochId, RoomId
+from p2pchat.ids import ID_BYTES, NO_EPOCH, ZERO_ID, DeviceId, EpochId, RoomId
 from p2pchat.store.ledger import MEMORY, open_ledger
 from p2pchat.store.reader import open_reader
 from p2pchat.wire.codec import Record, decode, encode
@@ -160,11 +160,12 @@ def _dressed(header: Header) -> Event:
 
 
 def _sealed(header: Header, plain: bytes) -> Event:
-    """`plain` as the body of `header`, sealed if its kind is and its epoch is known."""
+    """`plain` as the body of `header`, sealed if its kind is, its epoch is known and its place can be."""
     _, room = _mallorys()
     epoch = room.epochs.get(EpochId(header.epoch))
     body = plain
-    if epoch is not None and epoch.key is not None and not wire.is_control(header.kind):
+    placed = 0 < header.seq <= MAX_SEQ and len(header.room) == len(header.device) == ID_BYTES
+    if placed and epoch is not None and epoch.key is not None and not wire.is_control(header.kind):
         ad = encode(_of_size(header, ZERO_ID, len(plain) + log.SEAL_OVERHEAD))
         body = seal_body(
             epoch.key, RoomId(header.room), DeviceId(header.device), header.seq, ad, plain, b"n" * 24
