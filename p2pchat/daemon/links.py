@@ -281,9 +281,16 @@ class Pump:
 
     def _flush(self) -> None:
         data = self._machine.data_to_send()
-        if data:
-            self._out += data
-            self._wake.set()
+        if not data:
+            return
+        if not self._out and not self._writing_bytes:
+            # Nothing waits before it: mostly the system takes it at once, and nobody need be woken.
+            taken = self._stream.send_nowait(data)
+            if taken == len(data):
+                return
+            data = data[taken:]
+        self._out += data
+        self._wake.set()
 
 
 def valid_signatures(message: Events, signing_keys: Mapping[DeviceId, bytes]) -> tuple[int, ...]:

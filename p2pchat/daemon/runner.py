@@ -141,6 +141,9 @@ class Runner:
         self._failed_at: float | None = None
         self._stopping = False
         self._rested = False
+        self._resting_since = 0.0
+        self._may_tidy = trio.Event()
+        self._chores_due = False
         self.idle = trio.Event()
         self.feed_changed = trio.Event()
         self.tells: dict[object, Callable[[Tell], None]] = {}
@@ -192,6 +195,18 @@ class Runner:
 
     async def run(self) -> None:
         """Until `stop`. Raises Stop if the archive fails twice within a minute."""
+        failed: Stop | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watching_rest)
+            try:
+                await self._loop()
+            except Stop as stop:  # as itself, not in a group
+                failed = stop
+            nursery.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
+
+    async def _loop(self) -> None:
         while True:
             if self._live:
                 await self._batch(self._admit(self._take_live()))
@@ -216,13 +231,27 @@ class Runner:
                 await self._wake.wait()
             self._look_for_room()
             return
-        if self._rested or not self._has_room():
-            await self._wake.wait()
-            return
-        with trio.move_on_after(CHORES_AFTER_S):
-            await self._wake.wait()
-            return
-        self._chores()
+        if self._chores_due:
+            self._chores_due = False
+            if not self._rested and self._has_room():
+                self._chores()
+                return
+        if not self._rested:
+            self._resting_since = trio.current_time()
+            self._may_tidy.set()
+        await self._wake.wait()
+
+    async def _watching_rest(self) -> None:
+        """Wakes the loop for its chores once nothing has come for a while."""
+        while True:
+            await self._may_tidy.wait()
+            wait = self._resting_since + CHORES_AFTER_S - trio.current_time()
+            if wait > 0:  # a scope for each rest of the loop would cost each message more
+                await trio.sleep(wait)
+                continue
+            self._may_tidy = trio.Event()
+            self._chores_due = True
+            self._wake.set()
 
     def _chores(self) -> None:
         """One slice of what can wait: full text, then making erased text unreadable."""
@@ -284,9 +313,6 @@ class Runner:
         before = self.node.snapshot()
         try:
             effects, handled = await self._try(batch, bulk=bulk)
-            for effect in effects:
-                if isinstance(effect, Reply) and effect.early:
-                    self._perform(effect)
             await self._commit()
         except ArchiveError as error:
             self._rebuild(error, batch, bulk=bulk)
@@ -352,7 +378,34 @@ class Runner:
             if self._live:
                 break
             began = self._stopwatch()
+        if not bulk and any(isinstance(effect, Reply) and effect.early for effect in effects):
+            effects, handled, now = await self._early(batch, effects, handled, now)
         return _sends_first(effects, self.node.close_batch(now)), handled
+
+    async def _early(
+        self, batch: list[Input], effects: list[Effect], handled: int, now: Now
+    ) -> tuple[list[Effect], int, Now]:
+        """Answer who waited for others' receipts, and take what that leads to into the same commit.
+
+        Receipts repeat, so that answer needs no commit of its own (engine.inputs.Reply); whoever
+        writes one message after the other then costs one transaction a message.
+        """
+        for effect in effects:
+            if isinstance(effect, Reply) and effect.early:
+                self._perform(effect)
+        effects = [effect for effect in effects if not (isinstance(effect, Reply) and effect.early)]
+        await trio.lowlevel.checkpoint()
+        if handled < len(batch) or len(batch) >= LIVE_BATCH:
+            return effects, handled, now
+        now = self.clock()
+        began = self._stopwatch()
+        while self._live and len(batch) < LIVE_BATCH and self._stopwatch() - began <= LIVE_BATCH_S:
+            admitted = self._admit([self._live.popleft()])
+            batch += admitted  # before it is handled: if it fails, all of it is done again alone
+            for event in admitted:
+                effects += self.node.handle(event, now)
+            handled = len(batch)
+        return effects, handled, now
 
     async def _commit(self) -> None:
         if not self.ledger.wrote:

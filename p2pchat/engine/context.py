@@ -11,7 +11,6 @@ dictionaries of `Live` is frozen: replace a value, never change it.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
@@ -158,15 +157,18 @@ class Live:
     receipt_due: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
     last_seen: dict[DeviceId, int] = field(default_factory=dict)
     timers: dict[str, float] = field(default_factory=dict)
+    shift_ms: int = 0  # correction of our wall clock, see node.clock_shift
 
     def snapshot(self) -> Live:
         """A copy that later changes to this one do not reach."""
-        twin = copy.copy(self)
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, dict):
-                setattr(twin, item.name, dict(value))
+        twin = Live.__new__(Live)  # once a batch, so no detour over `copy`
+        for name in _LIVE_FIELDS:
+            value = getattr(self, name)
+            setattr(twin, name, value.copy() if type(value) is dict else value)
         return twin
+
+
+_LIVE_FIELDS = tuple(item.name for item in fields(Live))
 
 
 @dataclass(slots=True)
@@ -182,9 +184,11 @@ class RoomCache:
     read: dict[DeviceId, Ranges]
     their_have: dict[tuple[DeviceId, DeviceId], Ranges]  # (who, author)
     their_read: dict[tuple[DeviceId, DeviceId], Ranges]
+    sending: EpochRow | None = None  # the epoch `keys.current` chose, until keys or members change
+    links_back: tuple[tuple[bytes, ...], int] | None = None  # see log._links_back
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Quota:
     """Bytes kept of people who are not verified: on `day` (since 1970, UTC), and ever."""
 
@@ -209,6 +213,7 @@ class Cache:
     known_rooms: dict[RoomId, RoomRow] = field(default_factory=dict)
     by_name: dict[str, list[AccountId]] | None = None  # folded name -> people; None: to be made
     by_look: dict[str, list[AccountId]] | None = None  # skeleton -> people
+    meant: dict[str, tuple[AccountId, str, str]] = field(default_factory=dict)  # see names.addressee
     read_receipts: bool = False
     parked: dict[tuple[RoomId, DeviceId], bool] = field(default_factory=dict)  # asked: does any wait?
     quota: Quota | None = None
@@ -217,6 +222,7 @@ class Cache:
     def names_changed(self) -> None:
         """Somebody came, went or is called otherwise: the indexes of names are stale."""
         self.by_name = self.by_look = None
+        self.meant.clear()
 
 
 @dataclass(slots=True)
@@ -271,6 +277,11 @@ class Context:
         if standing is None or at < standing:
             self.live.timers[name] = at
             self.out.append(SetTimer(name, at))
+
+    def drop_timer(self, name: str) -> None:
+        """That deadline is of no use any more."""
+        if self.live.timers.pop(name, None) is not None:
+            self.out.append(SetTimer(name, None))
 
     def feed(self, type: str, ref: bytes, detail: tuple[tuple[str, str], ...] = ()) -> None:
         """Write one line of the durable feed."""

@@ -298,10 +298,13 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class SetTimer:
-    """Post TimerFired(name) at monotonic time `at`; replaces an earlier one of that name."""
+    """Post TimerFired(name) at monotonic time `at`; replaces an earlier one of that name.
+
+    `at` None: not at all any more.
+    """
 
     name: str
-    at: float
+    at: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,11 +43,13 @@ def member_hash(room: RoomCache) -> bytes:
 
 def current(ctx: Context, room: RoomCache) -> EpochRow:
     """The epoch to send under; started here if there is none that fits."""
-    wanted = member_hash(room)
-    fitting = [e for e in room.epochs.values() if e.key is not None and e.member_hash == wanted]
-    if not fitting:
-        return start(ctx, room)
-    chosen = min(fitting, key=lambda e: (-e.gen, e.epoch))
+    chosen = room.sending
+    if chosen is None:
+        wanted = member_hash(room)
+        fitting = [e for e in room.epochs.values() if e.key is not None and e.member_hash == wanted]
+        if not fitting:
+            return start(ctx, room)
+        chosen = room.sending = min(fitting, key=lambda e: (-e.gen, e.epoch))
     if _old(ctx, chosen):
         # Still send under it: the new one should not stand between a person and his message.
         ctx.timer(f"rotate:{room.row.id.hex()}", ctx.now.mono + ROTATE_SPREAD_S * ctx.entropy.random())
@@ -96,6 +98,7 @@ def start(ctx: Context, room: RoomCache) -> EpochRow:
 
 def _keep(ctx: Context, room: RoomCache, row: EpochRow) -> None:
     room.epochs[row.epoch] = row
+    room.sending = None
     ctx.ledger.rooms.put_epoch(row)
     ctx.batch.wrote = True
 
@@ -207,7 +210,12 @@ def open_plain(room: RoomCache, event: StoredEvent, header: wire.Header | None =
         return None
     known = header or decode(wire.Header, event.header)
     return crypto.open_body(
-        epoch.key, event.room, event.device, event.seq, log.associated_data(known), event.body
+        epoch.key,
+        event.room,
+        event.device,
+        event.seq,
+        log.associated_data(event.header, known.body_len),
+        event.body,
     )
 
 

@@ -85,8 +85,10 @@ def append(
     room_id, control = room.row.id, wire.is_control(kind)
     unsigned, run_bytes = settle(ctx, room, may_stay_unsigned=not control)
     head = room.heads.get(ctx.me.device)
-    deps = _deps(ctx, room)
-    clock = max([stamp(ctx.now.wall_ms), *(1 + hlc for hlc in _past_clocks(ctx, room, deps, head))])
+    deps, past = _links_back(ctx, room)
+    if head is not None and past < head.hlc <= stamp(ctx.now.wall_ms + FUTURE_MS):
+        past = head.hlc
+    clock = max(stamp(ctx.now.wall_ms), 1 + past)
     header = Header(
         v=1,
         room=room_id,
@@ -105,7 +107,10 @@ def append(
     if key is not None and key.key is not None:
         nonce = ctx.entropy.bytes(XNONCE_BYTES)
         body = seal_body(key.key, room_id, ctx.me.device, header.seq, encode(header), plain, nonce)
-    header = _with_hash(header, body_hash(body))
+    header = Header(
+        1, header.room, header.device, header.seq, header.prev, deps, header.auth, clock, kind,
+        header.epoch, body_hash(body), header.body_len,
+    )  # fmt: skip
     if len(body) + MAX_HEADER > MAX_EVENT:
         raise CommandError("too_long", f"{len(plain)} bytes do not fit one message", TOO_LONG_HINT)
     ctx.batch.tails[room_id] = Tail(header, encode(header), body, unsigned, run_bytes, finish)
@@ -130,33 +135,27 @@ def settle(ctx: Context, room: RoomCache, *, may_stay_unsigned: bool) -> tuple[i
     return (tail.unsigned + 1, size) if leave else (0, 0)
 
 
-def _with_hash(header: Header, hashed: bytes) -> Header:
-    return Header(
-        header.v, header.room, header.device, header.seq, header.prev, header.deps, header.auth,
-        header.hlc, header.kind, header.epoch, hashed, header.body_len,
-    )  # fmt: skip
+def associated_data(header: bytes, body_len: int) -> bytes:
+    """The header with `body_hash` zeroed: what a sealed body is bound to.
+
+    `header` in its one encoding, which ends in the 32 bytes of that hash and in `body_len`.
+    """
+    end = len(header) - (1 if body_len < 128 else 2 if body_len < 256 else 3 if body_len < 65_536 else 5)
+    return header[: end - ID_BYTES] + ZERO_ID + header[end:]
 
 
-def associated_data(header: Header) -> bytes:
-    """The header with `body_hash` zeroed: what a sealed body is bound to."""
-    return encode(_with_hash(header, ZERO_ID))
-
-
-def _deps(ctx: Context, room: RoomCache) -> tuple[bytes, ...]:
-    """Newest heads of other devices, at most 8, none of them from the future."""
+def _links_back(ctx: Context, room: RoomCache) -> tuple[tuple[bytes, ...], int]:
+    """Newest heads of other devices, at most 8, none from the future; and the greatest clock among
+    them, -1 without any. Remembered until one of these heads moves or could become due."""
+    if room.links_back is not None:
+        return room.links_back
     limit = stamp(ctx.now.wall_ms + FUTURE_MS)
-    others = [head for device, head in room.heads.items() if device != ctx.me.device and head.hlc <= limit]
-    others.sort(key=lambda head: (-head.hlc, head.id))
-    return tuple(head.id for head in others[:MAX_DEPS])
-
-
-def _past_clocks(ctx: Context, room: RoomCache, deps: Sequence[bytes], own: Head | None) -> list[int]:
-    limit = stamp(ctx.now.wall_ms + FUTURE_MS)
-    named = set(deps)
-    clocks = [head.hlc for head in room.heads.values() if head.id in named]
-    if own is not None and own.hlc <= limit:
-        clocks.append(own.hlc)
-    return clocks
+    heads = [head for device, head in room.heads.items() if device != ctx.me.device]
+    others = sorted((h for h in heads if h.hlc <= limit), key=lambda head: (-head.hlc, head.id))
+    found = tuple(head.id for head in others[:MAX_DEPS]), others[0].hlc if others else -1
+    if len(others) == len(heads):
+        room.links_back = found
+    return found
 
 
 # -- everybody's events -------------------------------------------------------------
@@ -195,6 +194,8 @@ def record(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
     head = room.heads.get(event.device)
     if head is None or event.seq > head.seq or (event.seq == head.seq and event.id < head.id):
         room.heads[event.device] = Head(event.seq, event.id, event.hlc)
+        if event.device != ctx.me.device:
+            room.links_back = None
     if control:
         auth = decode(Header, event.header).auth
         kept = tuple(head for head in room.control_heads if head not in auth)

@@ -28,6 +28,8 @@ _LOOKALIKE = str.maketrans(
 )
 
 
+MAX_REMEMBERED = 256
+"""Targets remembered with whom they mean: for whoever sends many messages."""
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(~[0-9a-f]{4})?")
 
 
@@ -136,6 +138,18 @@ def resolve(ctx: Context, target: str) -> Person:
     raise CommandError(
         "no_such_target", f"nobody called {target!r} is known here", "list people: `p2pchat peers --all`"
     )
+
+
+def addressee(ctx: Context, target: str) -> Person:
+    """The one person `target` means, if he may be written to; remembered until people change."""
+    known = ctx.cache.meant.get(target)
+    if known is not None:
+        return Person(*known)
+    person = writable(ctx, resolve(ctx, target))
+    if len(ctx.cache.meant) >= MAX_REMEMBERED:
+        ctx.cache.meant.clear()
+    ctx.cache.meant[target] = (person.account, person.name, person.warning)
+    return person
 
 
 def writable(ctx: Context, person: Person) -> Person:

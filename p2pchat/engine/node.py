@@ -10,7 +10,6 @@ Effects of a batch that was rolled back must be thrown away.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from statistics import median
 from typing import Final
 
@@ -54,6 +53,8 @@ from p2pchat.wire.messages.statements import SignedStatement
 PREKEY_CHECK_S: Final = 3600.0
 CLOCK_AGREE_MS: Final = 60_000
 FEED_KEPT_MS: Final = 30 * 24 * 3600 * 1000
+_FREQUENT: Final = (FromPeer, happened.Post)
+"""Inputs that bring no link and take none away."""
 
 
 class Node:
@@ -97,12 +98,12 @@ class Node:
 
     def context(self, now: Now) -> Context:
         """Everything the siblings work on, with the clock we go by."""
-        shift = clock_shift(self.live)
+        shift = self.live.shift_ms
         ctx = Context(
             self.me,
             self.ledger,
             self.entropy,
-            replace(now, wall_ms=now.wall_ms + shift),
+            Now(now.wall_ms + shift, now.mono) if shift else now,
             self.live,
             self.cache,
             self.batch,
@@ -126,6 +127,8 @@ class Node:
         """
         ctx = self.context(now)
         _dispatch(self, ctx, event)
+        if not isinstance(event, _FREQUENT):
+            self.live.shift_ms = clock_shift(self.live)
         return ctx.out
 
     def close_batch(self, now: Now) -> list[Effect]:
@@ -321,6 +324,7 @@ def _from_peer(ctx: Context, event: FromPeer) -> None:
             sas.revealed(ctx, link, event.message)
         case wire.Pong():
             meet.ready(ctx, peers.older_answers(ctx, link))
+            ctx.live.shift_ms = clock_shift(ctx.live)
         case _:
             raise RemoteProtocolError("frame out of place")
 

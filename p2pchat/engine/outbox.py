@@ -226,6 +226,7 @@ def reached(ctx: Context, events: dict[EventId, None], state: str) -> None:
     for request, waiter in list(ctx.live.waiters.items()):
         if waiter.kind == "post" and waiter.event in events and REACHED[state] >= REACHED[waiter.want]:
             del ctx.live.waiters[request]
+            ctx.drop_timer(f"wait:{request}")
             ctx.out.append(Reply(request, posted(waiter, state), early=True))
 
 

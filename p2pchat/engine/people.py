@@ -224,6 +224,7 @@ def put_trust(ctx: Context, row: TrustRow) -> None:
     if known is None or (known.name, known.successor_of) != (row.name, row.successor_of):
         ctx.cache.names_changed()
     ctx.cache.trust[row.account] = row
+    ctx.cache.meant.clear()
     ctx.ledger.people.put_trust(row)
     ctx.batch.wrote = True
 

@@ -33,9 +33,10 @@ def takes(ctx: Context, account: AccountId, size: int) -> bool:
     )
     if fits:
         ctx.live.taken[account] = (quota.day, own + size)
-        ctx.cache.quota = Quota(quota.day, quota.today + size, quota.total + size, quota.told)
+        quota.today += size
+        quota.total += size
     elif not quota.told:
-        ctx.cache.quota = Quota(quota.day, quota.today, quota.total, True)
+        quota.told = True
         text = (
             "people you have not verified have sent more than is taken from strangers: verify them to go on"
         )
@@ -59,5 +60,7 @@ def _current(ctx: Context) -> Quota:
     if quota is None:
         kept = ctx.ledger.people.value(_KEY) or bytes(32)
         numbers = [int.from_bytes(kept[at : at + 8], "big") for at in range(0, 32, 8)]
-        quota = Quota(numbers[0], numbers[1], numbers[2], bool(numbers[3]))
-    return quota if quota.day == day else Quota(day, 0, quota.total, False)
+        quota = ctx.cache.quota = Quota(numbers[0], numbers[1], numbers[2], bool(numbers[3]))
+    if quota.day != day:
+        quota = ctx.cache.quota = Quota(day, 0, quota.total, False)
+    return quota

@@ -37,6 +37,7 @@ def direct(ctx: Context, peer: AccountId) -> RoomCache:
         row = RoomRow(room_id, DIRECT, "", peer)
         ctx.ledger.rooms.put_room(row)
         ctx.cache.known_rooms[room_id] = row
+        ctx.cache.meant.clear()  # an id may now mean two
         ctx.batch.wrote = True
     return room(ctx, room_id)
 

@@ -31,7 +31,7 @@ def post(ctx: Context, command: Post) -> None:
     """Say something, now or later."""
     if command.key and _repeated(ctx, command):
         return
-    person = names.writable(ctx, names.resolve(ctx, command.target))
+    person = names.addressee(ctx, command.target)
     room = rooms.direct(ctx, person.account)
     check_text(command.text)
     reply_to = _referred(ctx, command.reply_to, room) if command.reply_to else b""
@@ -49,7 +49,7 @@ def post(ctx: Context, command: Post) -> None:
 def _say(ctx: Context, room: RoomCache, body: wire.Message, told: log.Finish, draft: str = "") -> None:
     def finish(ctx: Context, event: StoredEvent) -> None:
         detail = (("draft", draft),) if draft else ()
-        views.apply(ctx, rooms.room(ctx, event.room), views.Said(event, ctx.me.account, body), detail)
+        views.show_own(ctx, rooms.room(ctx, event.room), views.Said(event, ctx.me.account, body), detail)
         told(ctx, event)
 
     log.append(ctx, room, wire.MESSAGE, encode(body), keys.current(ctx, room), finish)
@@ -116,6 +116,8 @@ def check_text(text: str) -> None:
 
 def mentioned(ctx: Context, room: RoomCache, text: str) -> tuple[bytes, ...]:
     """Members whose name stands behind an @ in `text`."""
+    if "@" not in text and "\uff20" not in text and "\ufe6b" not in text:  # both fold to one
+        return ()
     folded = names.fold(text)
     found = []
     for account in room.accounts:

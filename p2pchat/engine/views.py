@@ -45,8 +45,8 @@ def read_body(kind: int, plain: bytes) -> Record | None:
         return None
     match body:
         case wire.Message():
-            fine = _text(body.text) and all(len(i) in (0, ID_BYTES) for i in (body.reply_to, body.thread))
-            fine = fine and _ids(body.mentions)
+            fine = _text(body.text) and len(body.reply_to) in (0, ID_BYTES)
+            fine = fine and len(body.thread) in (0, ID_BYTES) and _ids(body.mentions)
         case wire.Edit():
             fine = _text(body.text) and len(body.target) == ID_BYTES and _ids(body.mentions)
             fine = fine and all(len(i) in (0, ID_BYTES) for i in (body.reply_to, body.thread))
@@ -62,11 +62,11 @@ def read_body(kind: int, plain: bytes) -> Record | None:
 
 
 def _text(text: str) -> bool:
-    return len(text.encode("utf-8", "surrogatepass")) <= MAX_TEXT
+    return 4 * len(text) <= MAX_TEXT or len(text.encode("utf-8", "surrogatepass")) <= MAX_TEXT
 
 
 def _ids(items: tuple[bytes, ...]) -> bool:
-    return len(items) <= MAX_MENTIONS and all(len(item) == ID_BYTES for item in items)
+    return not items or (len(items) <= MAX_MENTIONS and all(len(item) == ID_BYTES for item in items))
 
 
 def said(ctx: Context, room: RoomCache, event: StoredEvent, header: wire.Header | None = None) -> Said:
@@ -114,6 +114,13 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
     view = refresh(ctx, room, said(ctx, room, target))
     if view is not None and not view.hidden:
         ctx.feed(FEED_TYPES[event.kind], target.id)
+
+
+def show_own(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, str], ...] = ()) -> None:
+    """A message of ours whose id was not known before: nothing can have touched it yet."""
+    view = refresh(ctx, room, what, [])
+    if view is not None:
+        ctx.feed("message", what.event.id, detail)
 
 
 def _touch(what: Said, body: Record | None) -> Touch | None:
@@ -195,6 +202,8 @@ def compute(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> 
     """The view that a message and its touches, in (hlc, id) order, come to."""
     event, body, author = what.event, what.body, what.account
     base = body if isinstance(body, wire.Message) else None
+    if base is not None and not touches:
+        return _untouched(ctx, room, what, base)
     edits = [t for t in touches if t.kind == wire.EDIT and t.account == author]
     deleted = _taken_back(author, touches)
     if base is None and not edits and not deleted:
@@ -241,6 +250,22 @@ def compute(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> 
     )
 
 
+def _untouched(ctx: Context, room: RoomCache, what: Said, base: wire.Message) -> MessageView:
+    """The same for what almost every message is."""
+    event, me = what.event, ctx.me
+    mentions = tuple(AccountId(m) for m in base.mentions) if base.mentions else ()
+    return MessageView(
+        event.id, event.room, what.account, event.device, event.seq, event.hlc,
+        event.hlc >> log.HLC_SHIFT, event.received_ms, base.text,
+        EventId(base.reply_to) if base.reply_to else None,
+        EventId(base.thread) if base.thread else None,
+        base.urgent, False, False, False, False, what.account == me.account, mentions,
+        me.account in mentions, (),
+        own_state(ctx, room, event.seq) if event.device == me.device else RECEIVED,
+        _flags(event) if event.flags else (),
+    )  # fmt: skip
+
+
 def _reactions(touches: list[Touch]) -> tuple[tuple[str, tuple[AccountId, ...]], ...]:
     standing: dict[tuple[str, AccountId], bool] = {}
     for touch in touches:
@@ -266,10 +291,12 @@ def own_state(ctx: Context, room: RoomCache, seq: int) -> str:
 
 
 def _any_other(ctx: Context, seq: int, told: dict[tuple[DeviceId, DeviceId], Ranges]) -> bool:
-    return any(
-        author == ctx.me.device and ctx.cache.owner.get(who) != ctx.me.account and ranges.contains(r, seq)
-        for (who, author), r in told.items()
-    )
+    me = ctx.me
+    for (who, author), held in told.items():
+        if held and held[0][1] >= seq and author == me.device and ctx.cache.owner.get(who) != me.account:
+            if ranges.contains(held, seq):
+                return True
+    return False
 
 
 def rebuild(ctx: Context, room: RoomCache, events: list[StoredEvent]) -> None:

@@ -131,6 +131,11 @@ class Stream(Protocol):
         """Hand over all bytes; waits while the other side does not read."""
         ...
 
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
+        """How many of the first bytes could be handed over without waiting; 0 if none, or if this
+        stream cannot do so, or is broken (the next `send_all` says how). Not beside a `send_all`."""
+        ...
+
     async def send_eof(self) -> None:
         """No more bytes from here; receiving goes on. Twice is harmless."""
         ...

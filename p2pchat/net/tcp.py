@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,17 @@ class TcpStream:
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """See lan.Stream."""
         await self.stream.send_all(data)
+
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
+        """See lan.Stream. Trio has no such call, so the descriptor is written to; it does not block."""
+        number = self.stream.socket.fileno()
+        if sys.platform == "win32" or number < 0:
+            return 0
+        try:
+            return os.write(number, data)
+        except OSError as error:
+            log.debug("nothing sent at once: %s", error)  # send_all waits, or says what is wrong
+            return 0
 
     async def send_eof(self) -> None:
         """See lan.Stream."""

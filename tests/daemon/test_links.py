@@ -63,6 +63,9 @@ class Wire:
             await self.freed.wait()
         await self._stream.send_all(data)
 
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
+        return 0  # cannot do so, as lan.Stream allows
+
     async def send_eof(self) -> None:
         await self._stream.send_eof()
 

@@ -120,7 +120,9 @@ class Actor:
                 self.answers[request] = result
             case Refuse(request, error, _):
                 self.answers[request] = error
-            case SetTimer(name, at):
+            case SetTimer(name, None):
+                self.timers.pop(name, None)
+            case SetTimer(name, at) if at is not None:
                 self.timers[name] = at
             case Tell():
                 self.told.append(effect)

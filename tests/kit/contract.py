@@ -128,6 +128,25 @@ async def a_slow_reader_holds_the_sender_up(pair: Pair) -> None:
         assert received == data
 
 
+async def what_is_handed_over_at_once_arrives_in_its_place(pair: Pair) -> None:
+    """`send_nowait` takes a first part, at most until the buffers are full, and never waits."""
+    data = memoryview(bytes(range(256)) * 32_768)
+    async with linked(pair) as (alice, bob):
+        await alice.send_all(b"first ")
+        taken = 0
+        for _ in range(64):
+            part = alice.send_nowait(data[taken:])
+            assert 0 <= part <= len(data) - taken
+            taken += part
+        assert taken < len(data), "8 MiB vanished into somebody's buffer"
+        received = await receive_exactly(bob, 6 + taken)
+        assert received == b"first " + bytes(data[:taken])
+        await alice.send_all(b" last")
+        assert await receive_exactly(bob, 5) == b" last"
+        await alice.aclose()
+        assert alice.send_nowait(b"more") == 0
+
+
 async def closing_wakes_everybody(pair: Pair) -> None:
     """A close ends the other side's reading, and later sends there fail."""
     async with linked(pair) as (alice, bob):
@@ -272,6 +291,7 @@ CONTRACT: tuple[Callable[[Pair], Awaitable[None]], ...] = (
     bytes_go_both_ways,
     one_half_closes,
     a_slow_reader_holds_the_sender_up,
+    what_is_handed_over_at_once_arrives_in_its_place,
     closing_wakes_everybody,
     closing_here_wakes_our_own_tasks,
     serving_ends_the_stream,

@@ -73,10 +73,21 @@ class Pipe:
                 continue
             part = bytes(view[:room])
             view = view[len(part) :]
-            self._last_due = max(self._last_due, trio.current_time() + self._delay_s())
-            self._segments.append((self._last_due, part))
-            self._held += len(part)
-            self.changed()
+            self._put(part)
+
+    def send_nowait(self, data: bytes) -> int:
+        """Queue what there is room for at once; how much."""
+        broken = self._reader_gone and self._flows and self._ack_up()
+        part = b"" if self._writer_closed or broken else data[: max(0, self._capacity - self._held)]
+        if part:
+            self._put(part)
+        return len(part)
+
+    def _put(self, part: bytes) -> None:
+        self._last_due = max(self._last_due, trio.current_time() + self._delay_s())
+        self._segments.append((self._last_due, part))
+        self._held += len(part)
+        self.changed()
 
     async def receive(self, max_bytes: int) -> bytes:
         """The next bytes, b"" at the end; BrokenResourceError once a reset arrives."""
@@ -159,6 +170,12 @@ class FakeStream:
             await self.outgoing.send(bytes(data))
         finally:
             self._sending = False
+
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
+        """See lan.Stream."""
+        if self.closed or self._eof_sent or self._sending:
+            return 0
+        return self.outgoing.send_nowait(bytes(data))
 
     async def send_eof(self) -> None:
         """See lan.Stream."""

@@ -253,7 +253,9 @@ class Machine:
                     cable.hang_up(end, reason)
             case Dial(dial, host, port):
                 swarm.dialled(self, dial, host, port)
-            case SetTimer(name, at):
+            case SetTimer(name, None):
+                self.timers.pop(name, None)
+            case SetTimer(name, at) if at is not None:
                 self.timers[name] = at
                 wait = max(0.0, at - self.clock().mono)
                 self._soon(wait, lambda: self._ring(name, at))
