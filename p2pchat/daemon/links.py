@@ -35,8 +35,9 @@ one that asks without reading would make the answers pile up."""
 WRITE_BYTES: Final = 64 * 1024
 OUTSTANDING: Final = 64
 """Inputs of one link that may lie in the inbox: a flood waits in its own socket."""
-READ_BYTES: Final = 128 * 1024
-"""1,600 of the smallest records at most: some 20 ms of the loop."""
+READ_BYTES: Final = 64 * 1024
+"""800 of the smallest records at most: some 10 ms of the loop. From 128 KiB on every buffer costs
+the system a mapping of its own."""
 FRAMES_PER_S: Final = 5000.0
 FRAMES_AT_ONCE: Final = 20_000.0
 """What one peer may say: more than an honest one does, some tenth of a core. A flood waits in its socket."""
@@ -178,15 +179,16 @@ class Pump:
         try:
             while not self._over.is_set():
                 data = await self._stream.receive_some(READ_BYTES if self._up else READ_STRANGER)
+                now = self._inbox.mono()
                 if not data:
                     self._machine.end_of_stream()
                 else:
                     answering = self.queued <= ANSWER_BYTES
-                    self._machine.receive_data(data, self._inbox.mono(), answering=answering)
+                    self._machine.receive_data(data, now, answering=answering)
                 self._flush()
                 await self._hand_over()
                 heard, self._heard = self._machine.frames - self._heard, self._machine.frames
-                pause = self._bucket.take(heard, self._inbox.mono())
+                pause = self._bucket.take(heard, now)
                 if pause:
                     await trio.sleep(pause)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -199,7 +201,10 @@ class Pump:
             match event:
                 case Got(message):
                     checked = await self._checked(message)
-                    await self._places.acquire()
+                    try:
+                        self._places.acquire_nowait()  # `acquire` gives way to others, once a record
+                    except trio.WouldBlock:
+                        await self._places.acquire()
                     self._inbox.post(FromPeer(self.number, message, checked))
                 case Established():
                     self._established(event)

@@ -46,7 +46,7 @@ from p2pchat.engine.node import Node
 from p2pchat.errors import ArchiveError, CommandError, P2pchatError, RemoteProtocolError
 from p2pchat.model import Now
 from p2pchat.store.ledger import Ledger
-from p2pchat.wire.messages.link import Events, Given
+from p2pchat.wire.messages.link import Events, Given, ReadMark, Receipt
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ T = TypeVar("T")
 LIVE_BATCH: Final = 64
 LIVE_BATCH_S: Final = 0.010
 """A batch of live inputs ends at this many or after this long, so nobody waits for others."""
+LINGER_S: Final = 0.002
+"""So long receipts wait for a commit to share: the answers of a room, or one's own next message."""
 BULK_EVENTS: Final = 1024
 BULK_SLICE_S: Final = 0.005
 BULK_RUN: Final = 16
@@ -378,34 +380,49 @@ class Runner:
             if self._live:
                 break
             began = self._stopwatch()
-        if not bulk and any(isinstance(effect, Reply) and effect.early for effect in effects):
-            effects, handled, now = await self._early(batch, effects, handled, now)
+        if handled == len(batch) and all(_repeats(event) for event in batch):
+            effects, now = await self._lingering(batch, effects, now)
+            handled = len(batch)
         return _sends_first(effects, self.node.close_batch(now)), handled
 
-    async def _early(
-        self, batch: list[Input], effects: list[Effect], handled: int, now: Now
-    ) -> tuple[list[Effect], int, Now]:
-        """Answer who waited for others' receipts, and take what that leads to into the same commit.
+    async def _lingering(
+        self, batch: list[Input], effects: list[Effect], now: Now
+    ) -> tuple[list[Effect], Now]:
+        """A batch of receipts alone waits a moment for what comes next, and shares its commit.
 
-        Receipts repeat, so that answer needs no commit of its own (engine.inputs.Reply); whoever
-        writes one message after the other then costs one transaction a message.
+        Receipts repeat, so nothing is lost with one (docs/decisions/0006). Who waits for one is
+        answered at once, for his next message may be what comes.
         """
+        until = trio.current_time() + LINGER_S
+        effects = self._answer_early(effects)
+        while all(_repeats(event) for event in batch) and not self._bulk and not self._stopping:
+            self._wake = trio.Event()
+            if not self._live:
+                with trio.move_on_at(until):
+                    await self._wake.wait()
+                if not self._live:
+                    break
+            now = self.clock()
+            began = self._stopwatch()
+            while self._live and len(batch) < LIVE_BATCH and self._stopwatch() - began <= LIVE_BATCH_S:
+                admitted = self._admit([self._live.popleft()])
+                batch += admitted  # before it is handled: if that fails, all are done again alone
+                for event in admitted:
+                    effects += self.node.handle(event, now)
+            effects = self._answer_early(effects)
+            if len(batch) >= LIVE_BATCH:
+                break
+        return effects, now
+
+    def _answer_early(self, effects: list[Effect]) -> list[Effect]:
+        """Give the answers that need no commit; the rest of the effects."""
+        rest: list[Effect] = []
         for effect in effects:
             if isinstance(effect, Reply) and effect.early:
                 self._perform(effect)
-        effects = [effect for effect in effects if not (isinstance(effect, Reply) and effect.early)]
-        await trio.lowlevel.checkpoint()
-        if handled < len(batch) or len(batch) >= LIVE_BATCH:
-            return effects, handled, now
-        now = self.clock()
-        began = self._stopwatch()
-        while self._live and len(batch) < LIVE_BATCH and self._stopwatch() - began <= LIVE_BATCH_S:
-            admitted = self._admit([self._live.popleft()])
-            batch += admitted  # before it is handled: if it fails, all of it is done again alone
-            for event in admitted:
-                effects += self.node.handle(event, now)
-            handled = len(batch)
-        return effects, handled, now
+            else:
+                rest.append(effect)
+        return rest
 
     async def _commit(self) -> None:
         if not self.ledger.wrote:
@@ -525,6 +542,11 @@ class Runner:
                     listener(effect)
             case _:
                 self._hands.perform(effect)
+
+
+def _repeats(event: Input) -> bool:
+    """Whether losing what follows from this input costs nothing: it is told again on the next link."""
+    return isinstance(event, FromPeer) and isinstance(event.message, Receipt | ReadMark)
 
 
 def _sends_first(effects: list[Effect], closing: list[Effect]) -> list[Effect]:

@@ -73,7 +73,7 @@ class Names:
 class Core:
     """What the families of one ledger share."""
 
-    __slots__ = ("conn", "erased", "excluded", "fresh", "names", "stale_words", "tops")
+    __slots__ = ("conn", "erased", "excluded", "fresh", "names", "stale_words", "tops", "weeks")
 
     def __init__(self, conn: sqlite3.Connection) -> None:
         self.conn = conn
@@ -82,6 +82,8 @@ class Core:
         """Events of this transaction that have no message row yet: saves looking for one."""
         self.tops: dict[tuple[int, int], int] = {}
         """Greatest seq by (room, device)."""
+        self.weeks: dict[tuple[int, int, int], tuple[int, int]] = {}
+        """Count and sum of a week's items by (room, control, week), for those written to."""
         self.excluded: dict[int, bool] = {}
         """Whether a room has events outside its sets."""
         self.stale_words: bool | None = None
@@ -95,6 +97,7 @@ class Core:
         self.fresh.clear()
         self.tops.clear()
         self.excluded.clear()
+        self.weeks.clear()
         self.stale_words = None
 
     def settle(self) -> None:

@@ -17,6 +17,8 @@ from p2pchat.store.schema import HLC_OFFSET
 
 WEEK_MS: Final = 604_800_000
 _MODULUS: Final = 1 << 256
+MAX_WEEKS_KNOWN: Final = 4096
+"""Weeks whose count is remembered: those that are written to, mostly one for each room."""
 _LAST_HLC: Final = (1 << 64) - 1
 
 
@@ -72,17 +74,23 @@ class Items:
         by_week = sorted(items, key=_week_of)
         for week, group in groupby(by_week, key=_week_of):
             ids = [int.from_bytes(identity, "little") for _, identity in group]
-            row = self._conn.execute(
-                "SELECT count, sum FROM week WHERE room = ? AND control = ? AND week = ?",
-                (room, int(control), week),
-            ).fetchone()
-            count, total = (row[0], int.from_bytes(row[1], "little")) if row else (0, 0)
-            total = (total + sign * sum(ids)) % _MODULUS
+            place = (room, int(control), week)
+            count, total = self._core.weeks.get(place) or self._counted(place)
+            count, total = count + sign * len(ids), (total + sign * sum(ids)) % _MODULUS
+            if len(self._core.weeks) >= MAX_WEEKS_KNOWN:
+                self._core.weeks.clear()
+            self._core.weeks[place] = (count, total)
             self._conn.execute(
                 "INSERT INTO week (room, control, week, count, sum) VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET count = excluded.count, sum = excluded.sum",
-                (room, int(control), week, count + sign * len(ids), total.to_bytes(32, "little")),
+                (*place, count, total.to_bytes(32, "little")),
             )
+
+    def _counted(self, place: tuple[int, int, int]) -> tuple[int, int]:
+        row = self._conn.execute(
+            "SELECT count, sum FROM week WHERE room = ? AND control = ? AND week = ?", place
+        ).fetchone()
+        return (row[0], int.from_bytes(row[1], "little")) if row else (0, 0)
 
     def _has_excluded(self, room: int) -> bool:
         known = self._core.excluded.get(room)

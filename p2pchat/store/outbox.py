@@ -84,8 +84,10 @@ class Outbox:
         return cursor
 
     def prune_feed(self, before_ms: int) -> None:
-        """Drop rows older than `before_ms`. Their cursors are never given again."""
-        self._conn.execute("DELETE FROM feed WHERE at < ?", (before_ms,))
+        """Drop rows older than `before_ms`, but never the newest: its cursor must not be given again."""
+        self._conn.execute(
+            "DELETE FROM feed WHERE at < ? AND cursor < (SELECT max(cursor) FROM feed)", (before_ms,)
+        )
 
 
 def draft_of(row: Any) -> Draft:

@@ -203,7 +203,8 @@ class Reader:
         """Rows after `since_cursor`, in order."""
         with self._snapshot():
             rows = self._conn.execute(
-                f"SELECT {FEED_COLUMNS} FROM feed WHERE cursor > ? ORDER BY cursor LIMIT ?",  # noqa: S608
+                f"SELECT {FEED_COLUMNS} FROM feed"  # noqa: S608
+                " WHERE cursor > ? AND type != 'none' ORDER BY cursor LIMIT ?",
                 (since_cursor, limit),
             ).fetchall()
             return [feed_of(row) for row in rows]
@@ -290,8 +291,8 @@ class Reader:
         )
 
     def _last_cursor(self) -> int:
-        row = self._conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'feed'").fetchone()
-        return 0 if row is None else int(row[0])
+        newest: int | None = self._conn.execute("SELECT max(cursor) FROM feed").fetchone()[0]
+        return newest or 0
 
 
 def open_reader(ledger: Ledger) -> Reader:

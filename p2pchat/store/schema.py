@@ -276,7 +276,30 @@ def _first(db: Database) -> None:
     db.execute("PRAGMA user_version = 1")
 
 
-VERSION: Final = 1
+@migrations(name="0002_plain_feed")
+def _plain_feed(db: Database) -> None:
+    """The feed without AUTOINCREMENT: that wrote a page more with every message. A cursor once
+    given is still never given again, because the newest row is never pruned."""
+    for statement in (
+        """CREATE TABLE feed_2 (
+            cursor INTEGER PRIMARY KEY,
+            type TEXT NOT NULL,
+            ref BLOB NOT NULL,
+            at INTEGER NOT NULL,
+            detail TEXT
+        ) STRICT""",
+        "INSERT INTO feed_2 SELECT cursor, type, ref, at, detail FROM feed",
+        # the last cursor given, where its row has been pruned
+        "INSERT OR IGNORE INTO feed_2 SELECT seq, 'none', x'', 0, NULL FROM sqlite_sequence"
+        " WHERE name = 'feed' AND seq > 0",
+        "DROP TABLE feed",
+        "ALTER TABLE feed_2 RENAME TO feed",
+        "PRAGMA user_version = 2",
+    ):
+        db.execute(statement)
+
+
+VERSION: Final = 2
 """The schema this program writes: the number of the last migration."""
 
 

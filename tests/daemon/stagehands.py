@@ -30,7 +30,7 @@ from p2pchat.engine.inputs import (
 from p2pchat.errors import ArchiveError, CommandError, LocalProtocolError, RemoteProtocolError
 from p2pchat.model import Now
 from p2pchat.wire.codec import Record
-from p2pchat.wire.messages.link import Given, Ping
+from p2pchat.wire.messages.link import Given, Ping, Receipt
 
 Story = list[tuple[str, object]]
 
@@ -129,7 +129,7 @@ class FakeNode:
                 return [*effects, Reply(request, {"said": text})]
             case FromPeer(link, message):
                 self.stage.story.append(("handled", link))
-                if isinstance(message, Given):
+                if isinstance(message, Given | Receipt):
                     return self._told(message.room.decode())
                 return []
             case Started() | NetworkChanged():
@@ -147,6 +147,10 @@ class FakeNode:
                 self.ledger.wrote = True
                 self.ledger.pending.append(rest)
                 return [Send(len(self.ledger.disk) + len(self.ledger.pending), Ping(1))]
+            case "answer":
+                self.ledger.wrote = True
+                self.ledger.pending.append(name)
+                return [Reply(int(rest), name, early=True)]
             case "slow":
                 self.stage.clock_s += float(rest)
             case "local":
@@ -246,7 +250,12 @@ def from_link(link: int, told: str) -> FromPeer:
     return FromPeer(link, message)
 
 
-__all__ = ["FakeLedger", "FakeNode", "Refuse", "Stage", "Story", "from_link", "said"]
+def receipt(link: int, told: str) -> FromPeer:
+    """A receipt on `link` that makes the node do `told`: `answer N` replies early to request N."""
+    return FromPeer(link, Receipt(told.encode(), b"", (), b""))
+
+
+__all__ = ["FakeLedger", "FakeNode", "Refuse", "Stage", "Story", "from_link", "receipt", "said"]
 
 
 async def ask(stage: Stage, text: str, into: list[Any]) -> None:

@@ -6,6 +6,7 @@ fails. Whatever it was: nothing said is lost or doubled, and both talk on afterw
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,13 +81,12 @@ def texts(h: House, who: str) -> list[str]:
     return [row[0] for row in rows]
 
 
-async def talk(tmp_path: Path, poison: Poison | None) -> int:
-    """Meet, speak, hear; how many inputs Bob had."""
-    counting = poison or Poison(0, ValueError)
+async def talk(tmp_path: Path, poison: Poison) -> None:
+    """Meet, speak, hear."""
     async with house() as h:
         await h.up("ann", lambda: open_ledger(tmp_path / "ann.db"))
         bob = await h.up("bob", lambda: open_ledger(tmp_path / "bob.db"))
-        counting.into_daemon(bob)
+        poison.into_daemon(bob)
         await h.until(lambda: h.connected("ann") == 1 and h.connected("bob") == 1, 60)
         for who, words in WORDS.items():
             for word in words:
@@ -96,7 +96,6 @@ async def talk(tmp_path: Path, poison: Poison | None) -> int:
         await say(h, "bob", "ann", "six")
         await h.until(lambda: "six" in texts(h, "ann"), 120)
         assert texts(h, "bob") == sorted([*everything, "six"])
-    return counting.count
 
 
 KINDS: dict[str, Callable[[], Exception]] = {
@@ -111,14 +110,12 @@ KINDS: dict[str, Callable[[], Exception]] = {
 async def test_a_throw_at_any_input_spoils_nothing_else(
     kind: str, tmp_path: Path, autojump_clock: MockClock, full: bool
 ) -> None:
-    quiet = tmp_path / "quiet"
-    quiet.mkdir()
-    inputs = await talk(quiet, None)
-    assert inputs > 10
     step = 1 if full or kind in ("theirs", "bug") else 4  # those two are undone like one of these
-    for at in range(1, inputs + 1, step):
+    for at in itertools.count(1, step):
         place = tmp_path / f"{kind}-{at}"
         place.mkdir()
         poison = Poison(at, KINDS[kind])
         await talk(place, poison)
-        assert poison.hit, at
+        if not poison.hit:  # the talk was over before: how many receipts share an input differs
+            break
+    assert at > 10

@@ -11,13 +11,13 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from p2pchat.daemon import runner as loop
-from p2pchat.daemon.runner import BULK_EVENTS, BULK_RUN, LIVE_BATCH, Stop
+from p2pchat.daemon.runner import BULK_EVENTS, BULK_RUN, LINGER_S, LIVE_BATCH, Stop
 from p2pchat.engine.inputs import FromPeer, LinkDown, LinkUp, Send, SetTimer
 from p2pchat.errors import ArchiveError, CommandError
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.wire.messages.events import Event
 from p2pchat.wire.messages.link import Events
-from tests.daemon.stagehands import Stage, ask, from_link
+from tests.daemon.stagehands import Stage, ask, from_link, receipt
 
 
 def sends_after_commit(stage: Stage) -> int:
@@ -66,6 +66,69 @@ async def test_a_batch_that_wrote_nothing_touches_no_disk() -> None:
     await stage.play("read a", "read b")
     assert stage.committed() == [False]
     assert not stage.runner._commits
+
+
+async def test_receipts_share_the_commit_of_what_comes_next(mock_clock: MockClock) -> None:
+    stage = Stage()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.runner.run)
+        await wait_all_tasks_blocked()
+        stage.runner.post(receipt(1, "write a"))
+        await wait_all_tasks_blocked()
+        stage.runner.post(receipt(2, "write b"))
+        await wait_all_tasks_blocked()
+        assert stage.committed() == []
+        assert stage.ledger.open
+        stage.tell("write c")
+        await wait_all_tasks_blocked()
+        assert stage.committed() == [True]
+        assert stage.disk == ["a", "b", "c"]
+        assert stage.takes == [1, 2]
+        assert sends_after_commit(stage) == 3
+        stage.runner.stop()
+
+
+async def test_receipts_alone_are_committed_after_2_ms(mock_clock: MockClock) -> None:
+    stage = Stage()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.runner.run)
+        stage.runner.post(receipt(1, "write a"))
+        await wait_all_tasks_blocked()
+        assert stage.committed() == []
+        mock_clock.jump(LINGER_S + 1e-6)
+        await wait_all_tasks_blocked()
+        assert stage.committed() == [True]
+        assert stage.disk == ["a"]
+        stage.runner.stop()
+    assert LINGER_S == 0.002
+
+
+async def test_who_waits_for_a_receipt_is_answered_before_its_commit(mock_clock: MockClock) -> None:
+    stage = Stage()
+    got: list[Any] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.runner.run)
+        nursery.start_soon(ask, stage, "wait", got)
+        await wait_all_tasks_blocked()
+        before = stage.committed()
+        stage.runner.post(receipt(1, "answer 1"))
+        await wait_all_tasks_blocked()
+        assert got == ["answer 1"]
+        assert stage.committed() == before
+        stage.runner.stop()
+    assert stage.disk == ["answer 1"]
+
+
+async def test_what_joins_receipts_and_fails_costs_only_itself(mock_clock: MockClock) -> None:
+    stage = Stage()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.runner.run)
+        stage.runner.post(receipt(1, "write a"))
+        await wait_all_tasks_blocked()
+        stage.runner.post(from_link(2, "remote bad manners"))
+        stage.runner.stop()
+    assert stage.disk == ["a"]
+    assert stage.closed() == [(2, "bad manners")]
 
 
 async def test_what_is_posted_by_an_effect_is_handled_too() -> None:
