@@ -16,7 +16,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-DEBIAN = ("prosody", "mosquitto", "openssl", "avahi-daemon", "avahi-utils", "dbus", "nodejs", "npm")
+DEBIAN = ("prosody", "mosquitto", "openssl", "avahi-daemon", "avahi-utils", "dbus")
+DEBIAN_NODE = ("nodejs", "npm")
+"""Only where there is no npm: beside one from elsewhere they do not install."""
 PYTHON = ("slixmpp", "paho-mqtt", "libp2p", "zeroconf")
 NODE = ("secret-stack@6", "ssb-db2", "ssb-ebt", "ssb-caps", "ssb-keys")
 TYPER = "typer==0.28.*"
@@ -83,7 +85,8 @@ def _debian() -> None:
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
         _try("apt-get", "update", "-q", env=quiet)
-        _try("apt-get", "install", "-qy", "--no-install-recommends", *DEBIAN, env=quiet)
+        wanted = DEBIAN if shutil.which("npm") else (*DEBIAN, *DEBIAN_NODE)
+        _try("apt-get", "install", "-qy", "--no-install-recommends", *wanted, env=quiet)
     finally:
         if made:
             policy.unlink()
