@@ -12,6 +12,7 @@ kernel may have dropped the pages, and a second try would then lie.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sqlite3
 import sys
@@ -35,6 +36,8 @@ from p2pchat.store.views import Views
 
 if TYPE_CHECKING:
     from p2pchat.engine import ports
+
+log = logging.getLogger(__name__)
 
 MEMORY: Final = ":memory:"
 
@@ -64,6 +67,9 @@ PRAGMAS: Final[dict[str, int | str]] = {
 _PAGE_BYTES: Final = 2048
 """Of a new archive. A message touches a dozen pages, each of them written whole into the log:
 with 2 KiB a commit takes a tenth less than with 4."""
+_LOG_BYTES: Final = 16 * 1024 * 1024
+"""What the log grows to before SQLite starts it over: `wal_autocheckpoint` pages."""
+_ZEROS: Final = bytes(256 * 1024)
 _HEADER_BYTES: Final = 100
 """SQLite, "Database File Format": 16 bytes of magic, `application_id` at 68."""
 
@@ -175,6 +181,8 @@ class Ledger:
             if not self.checkpoint():
                 return False
             self._core.erased = False
+            if not self.in_memory:
+                _grow_log(self.path + "-wal")
         return True
 
     def assume_erased(self) -> None:
@@ -256,6 +264,9 @@ def open_ledger(path: str | os.PathLike[str]) -> Ledger:
     if new:
         _sync_folder(Path(name).parent)
     ledger = Ledger(conn, name)
+    if new:
+        ledger.checkpoint()  # or the log is not empty
+    _grow_log(name + "-wal")
     if crashed:
         ledger.assume_erased()
     return ledger
@@ -395,6 +406,24 @@ def _size(name: str) -> int:
         return os.stat(name).st_size
     except FileNotFoundError:
         return 0
+
+
+def _grow_log(name: str) -> None:
+    """Give an empty log its usual length now: a commit into a file that grows costs half as much again.
+
+    SQLite takes a log that starts with zeros for an empty one ("WAL file format"), and locks nothing
+    in this file, so it may be written beside it. A disk without room for that is no reason to fail.
+    """
+    if not os.path.exists(name) or _size(name):
+        return
+    try:
+        with open(name, "r+b", buffering=0) as file:
+            for _ in range(_LOG_BYTES // len(_ZEROS)):
+                file.write(_ZEROS)
+            os.fsync(file.fileno())
+    except OSError as error:
+        log.info("the log of the archive stays short: %s", error)
+        os.truncate(name, 0)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -195,6 +195,30 @@ def test_an_old_sqlite_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert not path.exists()
 
 
+def test_an_empty_log_is_given_its_length_at_once_and_back_at_the_end(path: Path) -> None:
+    log = path.with_name(path.name + "-wal")
+    for _ in range(2):  # a new archive, and one that was stopped
+        opened = open_ledger(path)
+        assert log.stat().st_size == 16 * 1024 * 1024
+        opened.begin()
+        opened.people.put_value("kept", b"x")
+        opened.commit()
+        assert log.stat().st_size == 16 * 1024 * 1024
+        opened.close()
+        assert not log.exists() or not log.stat().st_size
+    crashed = open_ledger(path)
+    crashed.begin()
+    crashed.people.put_value("kept", b"y")
+    crashed.commit()
+    copy = path.with_name("copy.db")
+    copy.write_bytes(path.read_bytes())
+    copy.with_name("copy.db-wal").write_bytes(log.read_bytes())  # as a power cut leaves it
+    crashed.close()
+    again = open_ledger(copy)
+    assert again.people.value("kept") == b"y"
+    again.close()
+
+
 # -- migrations ------------------------------------------------------------------------
 
 
