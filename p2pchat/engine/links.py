@@ -10,6 +10,7 @@ records mean. Time and randomness are handed in.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ OPEN_OFFICE_KEY: Final = hash_tagged("p2pchat/open-office/1")
 OWN_PINGS: Final = 1 << 32
 """Pongs below this number answer the link's own pings and are not handed on."""
 ANSWERER_WAITS_S: Final = 2.0
+PINGS_TOGETHER_S: Final = PING_AFTER_S / 2
 MOVES: Final[dict[str, tuple[str, ...]]] = {
     "greeting": ("answer", "ended"),
     "answer": ("open", "ended"),
@@ -210,7 +212,7 @@ class LinkMachine:
                 self._end("handshake too slow", clean=False)
         elif now >= self._heard + DEAD_AFTER_S:
             self._end("silent", clean=False)
-        elif now >= max(self._heard, self._pinged) + self._patience:
+        elif now >= self._ping_due():
             self._pinged = now
             self._pings = (self._pings + 1) % OWN_PINGS
             self.send(Ping(self._pings), now)
@@ -225,8 +227,13 @@ class LinkMachine:
             return float("inf")
         if self.state != "open":
             return self._began + HANDSHAKE_S
-        ping = max(self._heard, self._pinged) + self._patience
-        return min(ping, self._heard + DEAD_AFTER_S)
+        return min(self._ping_due(), self._heard + DEAD_AFTER_S)
+
+    def _ping_due(self) -> float:
+        """Who dialled pings up to half the time sooner, at moments all his links have in common: a
+        daemon with many of them wakes up for all at once."""
+        due = max(self._heard, self._pinged) + self._patience
+        return math.floor(due / PINGS_TOGETHER_S) * PINGS_TOGETHER_S if self.initiator else due
 
     # -- inside ------------------------------------------------------------------------------
 

@@ -390,6 +390,18 @@ def test_a_silent_peer_is_pinged_then_given_up() -> None:
     assert events(alice) == [Ended("silent", clean=False)]
 
 
+def test_who_dialled_pings_all_his_links_at_the_same_moments() -> None:
+    moments = {}
+    for heard in (0.0, 0.4, 1.3, 3.4, 3.6, 6.9):
+        pair = met()
+        pair.bob.send(big(9), T0 + heard)
+        pair.carry(T0 + heard)
+        moments[heard] = pair.alice.deadline() - T0
+        assert heard + PING_AFTER_S / 2 <= moments[heard] <= heard + PING_AFTER_S
+        assert pair.bob.deadline() == T0 + PING_AFTER_S + 2.0, "the other side waits longer"
+    assert set(moments.values()) == {7.0, 10.5}
+
+
 def test_any_record_counts_as_life_and_pings_are_answered_inside() -> None:
     pair = met()
     now = T0
