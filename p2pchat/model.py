@@ -30,6 +30,13 @@ BLOCKED = "blocked"
 
 DIRECT = "direct"
 ROOM = "room"
+LOBBY = "lobby"
+
+# What I am to a room.
+JOINED = "joined"
+OPEN = "open"
+LEFT = "left"
+REMOVED = "removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +208,7 @@ class MessageView:
     reactions: tuple[tuple[str, tuple[AccountId, ...]], ...]
     state: str
     flags: tuple[str, ...] = ()
+    ack_by_ms: int | None = None  # asks everybody to take note: until then, 0: some time
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +230,67 @@ class RoomRow:
     kind: str
     name: str
     peer: AccountId | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoomView:
+    """A room as `room list` shows it; a direct chat too."""
+
+    id: RoomId
+    kind: str
+    name: str
+    topic: str
+    rules: str
+    peer: AccountId | None
+    membership: str  # joined | open | left | removed
+    members: int
+    role: str  # mine: owner | moderator | member | ""
+    admission: str  # invite | office | closed
+    announce: bool
+    history: str  # all | joined
+    retention_days: int  # 0: for ever
+    epoch: EpochId | None  # the one that would be used now
+    muted_until_ms: int | None = None  # None: not muted; -1: for good
+    mentions_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RoomMember:
+    """A person in a room."""
+
+    account: AccountId
+    role: str
+    devices: tuple[DeviceId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an own message has come among the `of` people it is for."""
+
+    delivered: tuple[AccountId, ...]
+    read: tuple[AccountId, ...]
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acks:
+    """Who has taken note of a message that asks for it, and who has not."""
+
+    by_ms: int | None
+    acked: tuple[AccountId, ...]
+    missing: tuple[AccountId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that happened to a room: created added joined left removed role settings fork voided."""
+
+    id: EventId
+    type: str
+    at_ms: int
+    by: AccountId
+    who: AccountId | None = None
+    detail: str = ""  # the new role; the settings that changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,11 +136,58 @@ class Post:
     at_ms: int | None = None
     wait: str = ""
     timeout_s: float = 30.0
+    ack: bool = False  # everybody is asked to take note,
+    ack_by_ms: int | None = None  # until then
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRoom:
+    """Make a room. Answered with `{"room": RoomView}`."""
+
+    request: int
+    name: str
+    topic: str = ""
+    admission: str = "invite"  # invite | office
+    announce: bool = False
+    history: str = "all"  # all | joined
+    rules: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomAct:
+    """Change who is in a room, or what it is. Answered with `{"room": RoomView}`.
+
+    `verb`: join · leave · invite (`people`) · remove (one of `people`) · role (one of `people`,
+    `role`) · set (`changes`: pairs of key and value, keys name topic rules admission announce
+    history retention). `room` may be a person for `set`. With `room` "" `remove` means every
+    room in which we may; answered with `{"rooms": tuple of RoomView}`.
+    """
+
+    request: int
+    verb: str
+    room: str
+    people: tuple[str, ...] = ()
+    role: str = ""
+    changes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """Raise no notice for a room: until `until_ms` (None: for good), or but for mentions.
+
+    `off` undoes it. Answered with `{"room": RoomView}`.
+    """
+
+    request: int
+    room: str
+    until_ms: int | None = None
+    mentions_only: bool = False
+    off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Edit, delete, react to or pin a message. `verb` is one of these four words.
+    """Edit, delete, react to, pin or take note of a message: edit, delete, react, pin, ack.
 
     `ref` is an id, a unique prefix, a draft id or "last" (then `target` says where).
     """
@@ -241,6 +288,9 @@ class Forgotten:
 
 Command = (
     Post
+    | CreateRoom
+    | RoomAct
+    | Mute
     | Change
     | CancelQueued
     | ConfirmShown
