@@ -62,8 +62,8 @@ def close_links(ctx: Context, account: AccountId, reason: str) -> None:
 
 
 def _check_proof(ctx: Context, account: AccountId, command: SetTrust) -> None:
-    if not command.proof:
-        return  # the user says so himself
+    if not command.kind:
+        return  # the caller vouches for it; the control socket always asks for a proof
     plain = "".join(c for c in command.proof.lower() if c.isalnum())
     wanted = {
         "fingerprint": (fingerprint(account), account.hex()),

@@ -52,7 +52,15 @@ def test_no_input_turns_a_prompt_into_an_error_naming_the_flag(tmp_path: Path) -
         assert "KEY-WORDS" not in screen.seen
 
 
-@pytest.mark.parametrize(("typed", "code"), [("yes", 0), ("no", 6)])
+def test_verify_with_no_input_asks_nothing_and_verifies_nobody(tmp_path: Path) -> None:
+    with daemon(tmp_path, trust__show=samples.TRUST, trust__verify=samples.TRUST) as fake:
+        with terminal(tmp_path, "trust", "verify", "bob", "--no-input") as screen:
+            assert screen.finish() == 2
+        assert "trust.verify" not in [method for method, _ in fake.calls]
+    assert screen.lines()[-1] == "hint: give --fingerprint F, --safety-number N or --sas"
+
+
+@pytest.mark.parametrize(("typed", "code"), [("yes", 0), ("no", 6), ("", 6)])
 def test_verify_shows_the_number_and_asks(typed: str, code: int, tmp_path: Path) -> None:
     with daemon(tmp_path, trust__show=samples.TRUST, trust__verify=samples.TRUST) as fake:
         with terminal(tmp_path, "trust", "verify", "bob") as screen:
@@ -60,7 +68,9 @@ def test_verify_shows_the_number_and_asks(typed: str, code: int, tmp_path: Path)
             assert "12345 12345" in screen.seen
             screen.type(typed + "\n")
             assert screen.finish() == code
-        assert ("trust.verify" in [method for method, _ in fake.calls]) is (code == 0)
+        asked = [params for method, params in fake.calls if method == "trust.verify"]
+        proof = {"target": "bob", "kind": "safety-number", "proof": samples.TRUST["safety_number"]}
+        assert asked == ([proof] if code == 0 else [])
 
 
 def test_sas_asks_for_the_digits_of_the_other_side(tmp_path: Path) -> None:

@@ -252,6 +252,8 @@ async def test_trust_is_shown_and_decided(scene: Scene) -> None:
     assert len(shown["safety_number"].replace(" ", "")) == 60
     wrong = await scene.refused("trust.verify", target="Bob", kind="fingerprint", proof="0" * 32)
     assert wrong.kind == "key_mismatch"
+    empty = await scene.refused("trust.verify", target="Bob", kind="fingerprint", proof="")
+    assert empty.kind == "key_mismatch"
     right = await scene.call("trust.verify", target="Bob", kind="safety-number", proof=shown["safety_number"])
     assert right["trust"] == "verified"
     assert right["devices"][0]["device"] == scene.bob.device.hex()
