@@ -1,7 +1,8 @@
 """Messages as lines that people read.
 
 Decides: how a message, its marks and a day look, so that no text can pass for a line of
-somebody else. Does not know: where messages come from, or JSON.
+somebody else and no clock but ours names the day. Does not know: where messages come
+from, or JSON.
 
     ── Mon 2026-11-23 ──
     14:30 Ann  shall we say ten?
@@ -26,6 +27,8 @@ from p2pchat_cli.when import local
 Message = Mapping[str, Any]
 
 NAME_WIDTH: Final = 20
+FUTURE: Final = "future"
+"""Flag of a message whose author's clock was more than 5 min ahead of ours when it came."""
 
 
 def conversation(out: Output, messages: Iterable[Message], *, rooms: bool = False) -> None:
@@ -53,7 +56,9 @@ def single(out: Output, message: Message, *, rooms: bool = False) -> list[str]:
 def marks(message: Message, *, last: bool = False) -> list[str]:
     """What stands behind `╰`: changes, reactions, and how far an own message has come."""
     words = [word for word in ("deleted", "edited", "pinned", "urgent") if message.get(word)]
-    words += [flag for flag in message["flags"] if flag not in words and flag not in ("pinned", "urgent")]
+    words += [flag for flag in message["flags"] if flag not in (*words, "pinned", "urgent", FUTURE)]
+    if FUTURE in message["flags"]:
+        words.append(f"dated ahead: {_time(message['written_at']):%Y-%m-%d %H:%M}")
     for reaction in message["reactions"]:
         who = ", ".join(field(person["name"], NAME_WIDTH) for person in reaction["by"])
         words.append(f"{field(reaction['emoji'], 16)} {who}")
@@ -81,7 +86,12 @@ def _who(message: Message, rooms: bool) -> str:
 
 
 def _moment(message: Message) -> datetime:
-    moment = local(message["written_at"])
+    """When it was written; for one dated ahead, when it came: there it stands in the conversation."""
+    return _time(message["received_at" if FUTURE in message["flags"] else "written_at"])
+
+
+def _time(text: str) -> datetime:
+    moment = local(text)
     assert moment is not None
     return moment
 

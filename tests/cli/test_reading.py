@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,25 @@ def test_history(tmp_path: Path) -> None:
         "   ╰ deleted",
         "Ann  and then?",
         "   ╰ queued",
+    ]
+
+
+def test_a_message_dated_ahead_stands_under_the_day_it_came(tmp_path: Path) -> None:
+    year = 365 * 86_400_000
+    page = samples.page(
+        samples.view(1, "before"),
+        samples.view(2, "ahead", written_ms=samples.NOON + year, flags=("future",)),
+        samples.view(3, "after"),
+    )
+    with daemon(tmp_path, history=page):
+        ran = run(tmp_path, "history", "bob")
+    noon, ahead = (datetime.fromtimestamp(ms / 1000) for ms in (samples.NOON, samples.NOON + year))
+    assert ran.out.splitlines() == [
+        f"── {noon:%a %Y-%m-%d} ──",
+        f"{noon:%H}:01 Bob  before",
+        f"{noon:%H}:02 Bob  ahead",
+        f"         ╰ dated ahead: {ahead:%Y-%m-%d %H:%M}",
+        f"{noon:%H}:03 Bob  after",
     ]
 
 
