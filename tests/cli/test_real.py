@@ -64,7 +64,7 @@ def test_up_and_down(home: Path, tmp_path: Path) -> None:
     assert json.loads(p2pchat(home, "down", "--json").stdout)["me"]["name"] == "Ann"
     with pytest.raises(ProcessLookupError):
         _signal_unless_zombie(pid)
-    assert p2pchat(home, "status", code=3).stderr.endswith("hint: p2pchat up\n")
+    assert p2pchat(home, "status", code=3).stderr.endswith(f"hint: p2pchat up --home {home}\n")
     assert "ready" in p2pchat(home, "logs").stdout
 
 

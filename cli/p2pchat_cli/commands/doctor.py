@@ -45,5 +45,5 @@ def run(ctx: Context) -> int:
         word = ctx.out.style("ok  ", "green") if one["ok"] else ctx.out.style("FAIL", "red")
         ctx.out.line(f"{word}  {one['name']:<9}  {field(one['detail'])}")
         if not one["ok"] and one["fix"]:
-            ctx.out.line(f"                 fix: {field(one['fix'])}")
+            ctx.out.line(f"                 fix: {field(ctx.out.hint(one['fix']))}")
     return 0 if ok else 1

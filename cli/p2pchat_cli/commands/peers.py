@@ -41,7 +41,7 @@ def run(ctx: Context) -> int:
     elif answer["peers"]:
         show(ctx, answer["peers"])
     else:
-        ctx.out.remark("nobody seen yet: `p2pchat doctor` says why")
+        ctx.out.remark(ctx.out.hint("nobody seen yet: `p2pchat doctor` says why"))
     return 0
 
 
