@@ -69,7 +69,7 @@ VERSION: Final = Opt(("--version",), "Show the version and exit.", "flag")
 
 _TARGET = Arg("target", "TARGET", "A person or a room: bob, launch, or an id.")
 _PERSON = Arg("target", "TARGET", "A person: bob, or an id.")
-_ID = Arg("id", "ID", "A message: its id, 6 or more digits of it, or last.")
+_ID = Arg("id", "ID", "A message: 6 or more digits of its id, or last.")
 _IN = Opt(("--in",), "Where 'last' looks.", metavar="TARGET")
 _TIMEOUT = Opt(("--timeout",), "Give up after so many seconds.", "number", metavar="S")
 

@@ -126,6 +126,26 @@ def test_long_lines_are_broken_here_and_never_by_the_terminal(tmp_path: Path) ->
     assert all(line.startswith("         │ ") for line in lines[2:])
 
 
+def test_the_short_id_is_dim_and_no_line_grows_too_long_for_it(tmp_path: Path) -> None:
+    page = samples.page(samples.view(1, "short"), samples.view(2, "word " * 20), samples.view(3, "x" * 39))
+    for wide in (80, 50, 40):
+        with (
+            daemon(tmp_path, history=page),
+            terminal(tmp_path, "history", "bob", columns=wide) as screen,
+        ):
+            assert screen.finish() == 0
+        lines = screen.lines()
+        assert all(columns(line) <= wide for line in lines)
+        heads = [line for line in lines if re.match(r"\d\d:\d\d ", line)]
+        if wide > 40:
+            assert [line[-10:] for line in heads] == [f"  {number:04d}{number:04d}" for number in (1, 2, 3)]
+            assert "\x1b[2m  00010001\x1b[0m" in screen.seen
+        else:
+            assert [line for line in lines if "╰" in line] == [
+                f"         ╰ {number:04d}{number:04d}" for number in (1, 2, 3)
+            ]
+
+
 def test_hostile_text_cannot_leave_its_lines(tmp_path: Path) -> None:
     """The screen model: our colours, printable characters and line ends are all that is written,
     no line is wider than the terminal, and column 0 of every line is ours."""
