@@ -36,6 +36,8 @@ FAST_RETRY_S: Final = 600.0
 """So long a lost peer is tried every few seconds: back within 5 s of the network."""
 RENEW_AGAIN_S: Final = 600.0
 """A day-old link that could not be replaced is tried again this much later."""
+LASTED_S: Final = 1.0
+"""A link that ended sooner was not wanted over there: as good as a dial that failed."""
 GIVE_UP_FAILURES: Final = 6
 """An address of which nothing is known is dropped after so many failures."""
 CONTEST: Final = 1 << 32
@@ -291,9 +293,7 @@ def link_up(ctx: Context, link: Link, dialled: int | None) -> bool:
     if key is not None:
         target = live.targets.get(key)
         if target is not None:
-            live.targets[key] = replace(
-                target, dialling=None, failures=0, device=link.device, since=ctx.now.mono
-            )
+            live.targets[key] = replace(target, dialling=None, device=link.device)
             sight = live.sights.get(target.label)
             if sight is not None:
                 live.sights[target.label] = replace(sight, device=link.device)
@@ -304,7 +304,7 @@ def link_up(ctx: Context, link: Link, dialled: int | None) -> bool:
             standing = live.targets.get(where)
             if standing is None:
                 standing = Target(*where, "", link.device, 0, ctx.now.mono, ctx.now.mono)
-            live.targets[where] = replace(standing, device=link.device, since=ctx.now.mono)
+            live.targets[where] = replace(standing, device=link.device)
             seen = live.sights.get(standing.label)
             if seen is not None:
                 live.sights[standing.label] = replace(seen, device=link.device)
@@ -401,9 +401,14 @@ def link_down(ctx: Context, number: int) -> tuple[Link | None, int | None]:
     if newer is not None and newer in live.links:
         live.by_device[link.device] = newer
         return link, newer
-    soon = ctx.now.mono + 0.2 + 0.3 * ctx.entropy.random()
+    now, chance = ctx.now.mono, ctx.entropy.random()
     for key, target in list(live.targets.items()):
-        if target.device == link.device:
-            live.targets[key] = replace(target, failures=0, due=soon, since=ctx.now.mono)
+        if target.device != link.device:
+            continue
+        if now - link.since < LASTED_S:
+            failed = replace(target, failures=target.failures + 1)
+            live.targets[key] = replace(failed, due=now + backoff(failed, now, chance))
+        else:
+            live.targets[key] = replace(target, failures=0, due=now + 0.2 + 0.3 * chance, since=now)
     tick(ctx)
     return link, None

@@ -68,6 +68,25 @@ def test_an_inbound_link_says_whose_the_announcement_was(stage: Stage) -> None:
     assert len(stage.dials) == before, "whoever is here is not dialled"
 
 
+def test_who_is_not_let_in_does_not_come_back_at_once_for_ever(stage: Stage) -> None:
+    """A refusal is heard after the handshake: it must not count as a link that was good."""
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    stage.join(ann, bob)
+    ann.do(lambda r: happened.SetTrust(r, "block", "bob"))
+    assert stage.links == {}
+    bob.feed(happened.Sighted("zed", ("192.0.2.3",), 26700, (b"t" * 8,)))
+    began, dialled = stage.mono, list[float]()
+    while stage.mono < began + 1500:
+        stage.mono += 0.25
+        bob.feed(happened.TimerFired("peers"))
+        while stage.dials:
+            _, dial = stage.dials.pop()
+            dialled.append(stage.mono - began)
+            stage.join(bob, ann, dial.dial)
+    assert sum(at < 600 for at in dialled) < 300
+    assert 10 < sum(at > 900 for at in dialled) < 60, "less and less, but never given up"
+
+
 def test_a_machine_that_dials_without_end_keeps_few_links(stage: Stage) -> None:
     ann, bob = stage.actor("ann"), stage.actor("bob")
     stage.links = {n: (ann, bob, -n) for n in range(1, 20)} | {-n: (bob, ann, n) for n in range(1, 20)}
