@@ -96,6 +96,8 @@ PREKEY_KEEP_DAYS: Final = 21
 """How long an old prekey's secret is kept: what a stolen machine opens of keys it no longer stores."""
 MAX_LINKS: Final = 500
 """Full mesh: links one daemon keeps, 7.7 KiB each."""
+MAX_STRANGER_LINKS_PER_ADDRESS: Final = 32
+"""Of one address, to people not known yet: a host that many share, not one that makes up people."""
 MAX_EAGER: Final = 100
 """Live devices of a room up to which every event is pushed to all: airtime of the network."""
 MAX_RECONCILE_FRAME: Final = 60_000

@@ -7,7 +7,7 @@ from p2pchat.engine import overview
 from tests.engine.play import Actor, Stage
 
 
-def up(end: Actor, far: Actor, number: int, *, first: bool) -> None:
+def up(end: Actor, far: Actor, number: int, *, first: bool, host: str = "192.0.2.9") -> None:
     """A handshake as `end` sees it."""
     hello = overview.hello(far.look())
     end.feed(
@@ -18,7 +18,7 @@ def up(end: Actor, far: Actor, number: int, *, first: bool) -> None:
             hello.statements,
             hello.registers,
             first,
-            "192.0.2.9",
+            host,
             26700,
             b"h" * 64,
             far.now().wall_ms,

@@ -22,6 +22,7 @@ WHY: Final = {
     "timeout": "no answer: a firewall in between, or a pulled cable",
     "unreachable": "this machine has no way to that network",
     "refused": "the other side does not want to talk to us, or we blocked it",
+    "crowded": "there is no place left for people not known there yet, or not known here",
     "self": "that is this machine itself",
 }
 """Words of the daemon for why nobody answered a dial, as sentences."""
