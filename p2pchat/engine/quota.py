@@ -44,6 +44,11 @@ def takes(ctx: Context, account: AccountId, size: int) -> bool:
     return fits
 
 
+def used_up(ctx: Context) -> bool:
+    """Whether something was refused today for lack of room."""
+    return _current(ctx).told
+
+
 def close(ctx: Context) -> None:
     """At the end of a batch: what was counted is part of it."""
     quota = ctx.cache.quota
@@ -53,11 +58,14 @@ def close(ctx: Context) -> None:
         ctx.batch.wrote = True
 
 
+def load(ctx: Context) -> None:
+    """Read what has been counted so far."""
+    kept = ctx.ledger.people.value(_KEY) or bytes(32)
+    numbers = [int.from_bytes(kept[at : at + 8], "big") for at in range(0, 32, 8)]
+    ctx.cache.quota = Quota(numbers[0], numbers[1], numbers[2], bool(numbers[3]))
+
+
 def _current(ctx: Context) -> Quota:
     day = max(0, ctx.now.wall_ms) // DAY_MS
-    quota = ctx.cache.quota
-    if quota is None:
-        kept = ctx.ledger.people.value(_KEY) or bytes(32)
-        numbers = [int.from_bytes(kept[at : at + 8], "big") for at in range(0, 32, 8)]
-        quota = Quota(numbers[0], numbers[1], numbers[2], bool(numbers[3]))
+    quota = ctx.cache.quota or Quota(day, 0, 0, False)
     return quota if quota.day == day else Quota(day, 0, quota.total, False)

@@ -13,7 +13,7 @@ from p2pchat_cli import checks
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import field
 
-ORDER: Final = ("daemon", "discovery", "address", "tcp_in", "clock", "disk", "archive")
+ORDER: Final = ("daemon", "discovery", "address", "tcp_in", "clock", "strangers", "disk", "archive")
 
 
 def run(ctx: Context) -> int:
