@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import crowd, keys, outbox, peers, people, rooms, sync
+from p2pchat.engine import crowd, keys, outbox, peers, people, quota, rooms, sync
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.inputs import CloseLink, LinkUp, Send, Tell
 from p2pchat.ids import DeviceId
@@ -48,7 +48,8 @@ def link_up(ctx: Context, up: LinkUp) -> None:
         ctx.out.append(CloseLink(up.link, "refused"))
         return
     learn_registers(ctx, None, up.registers)
-    people.pin(ctx, up.account)
+    if people.pin(ctx, up.account):
+        quota.sort_out(ctx, up.account)
     link = Link(
         up.link,
         up.device,
@@ -127,6 +128,7 @@ def statements(ctx: Context, link: Link, signed: tuple[SignedStatement, ...]) ->
             if device.revoked and number is not None:
                 ctx.out.append(CloseLink(number, "refused"))
         ctx.out.append(Tell("peer", account))
+        quota.sort_out(ctx, link.account)
 
 
 def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.SignedRegister, ...]) -> None:

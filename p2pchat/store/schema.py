@@ -188,7 +188,8 @@ _V1: Final = (
         made INTEGER NOT NULL,
         replaced INTEGER
     ) STRICT""",
-    # statement: a signed act about an account, kept for ever; `pk` is the order of arrival.
+    # statement: a signed act about an account, kept while the account is (strangers with whom no
+    # word was exchanged are dropped when there are too many); `pk` is the order of arrival.
     """CREATE TABLE statement (
         pk INTEGER PRIMARY KEY,
         id BLOB NOT NULL UNIQUE,

@@ -131,5 +131,10 @@ MAX_UNVERIFIED_PER_DAY: Final = 64 * MIB
 """Taken from people who are neither verified nor on a roster, all of them together."""
 MAX_UNVERIFIED: Final = GIB
 """The same, ever: strangers cannot fill a disk by coming back tomorrow."""
+MAX_STRANGERS: Final = 2000
+"""People kept who are not verified and with whom no word was exchanged; twice as many people are
+known before no new one is heard: rows, and memory, that made-up people can take."""
+MAX_ADDRESSES: Final = 8
+"""Addresses remembered of one machine, and of one sighting: dials it can cost us."""
 MAX_OFFERED: Final = 512
 """Registers in one offer or want; each costs a look into the archive."""
