@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from p2pchat.engine import rooms
+from p2pchat.engine import clock, rooms
 from p2pchat.engine.context import Context
 from p2pchat.engine.inputs import LinkUp
 from p2pchat.ids import AccountId
@@ -21,9 +21,6 @@ STRANGER: Final = 0
 MET: Final = 1
 SPOKEN_TO: Final = 2
 TRUSTED: Final = 3
-
-MET_AFTER_MS: Final = 24 * 3600 * 1000
-"""Somebody first seen longer ago is no stranger: whoever wants a crowd has to keep it for a day."""
 
 
 def standing(ctx: Context, account: AccountId) -> int:
@@ -39,7 +36,7 @@ def standing(ctx: Context, account: AccountId) -> int:
         heads = cached.heads if cached is not None else ctx.ledger.events.heads(room)
         if any(ctx.cache.owner.get(device) == ctx.me.account for device in heads):
             return SPOKEN_TO
-    return MET if ctx.now.wall_ms - ctx.shift_ms - trust.first_seen_ms >= MET_AFTER_MS else STRANGER
+    return MET if clock.long_known(trust, ctx.now.wall_ms - ctx.shift_ms) else STRANGER
 
 
 def leaving(ctx: Context, up: LinkUp) -> int | None:

@@ -234,11 +234,15 @@ def pin(ctx: Context, account: AccountId) -> bool:
     known = ctx.cache.trust.get(account)
     if known is not None:
         return False
-    put_trust(
-        ctx,
-        TrustRow(account, False, False, name(ctx, account), None, ctx.now.wall_ms, ctx.now.wall_ms),
-    )
+    put_trust(ctx, first_met(ctx, account, name(ctx, account)))
     return True
+
+
+def first_met(ctx: Context, account: AccountId, called: str) -> TrustRow:
+    """Somebody new. When he was first seen is told by this machine's own clock: others must not
+    make it look long ago."""
+    now = ctx.now.wall_ms
+    return TrustRow(account, False, False, called, None, now - ctx.shift_ms, now)
 
 
 def name(ctx: Context, account: AccountId) -> str:

@@ -89,7 +89,7 @@ def _accept(ctx: Context, account: AccountId) -> AccountId:
     new = known.successor
     old = row(ctx, account)
     carried = ctx.cache.trust.get(new)
-    base = carried or TrustRow(new, False, False, old.name, None, ctx.now.wall_ms, ctx.now.wall_ms)
+    base = carried or people.first_met(ctx, new, old.name)
     name = base.name or old.name
     people.put_trust(ctx, replace(base, verified=False, name=name, successor_of=account))
     return new
