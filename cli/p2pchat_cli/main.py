@@ -77,6 +77,7 @@ def _run(argv: Sequence[str], out: Output) -> int:
     except Wanted as wanted:
         return _version(out) if wanted.what == "version" else _help(wanted.words)
     out.json = parsed.json
+    out.home = "" if "home" in parsed.twins else parsed.home or ""
     from p2pchat_cli.session import Context
 
     ctx = Context(parsed, os.environ, out)

@@ -69,7 +69,7 @@ VERSION: Final = Opt(("--version",), "Show the version and exit.", "flag")
 
 _TARGET = Arg("target", "TARGET", "A person or a room: bob, launch, or an id.")
 _PERSON = Arg("target", "TARGET", "A person: bob, or an id.")
-_ID = Arg("id", "ID", "A message: its id, 6 or more digits of it, or last.")
+_ID = Arg("id", "ID", "A message: 6 or more digits of its id, or last.")
 _IN = Opt(("--in",), "Where 'last' looks.", metavar="TARGET")
 _TIMEOUT = Opt(("--timeout",), "Give up after so many seconds.", "number", metavar="S")
 
@@ -244,10 +244,10 @@ COMMANDS: Final = (
             Opt(("--safety-number",), "Only if it matches; '-': stdin.", metavar="N"),
             Opt(("--sas",), "Compare six digits live; both sides run it.", "flag"),
             Opt(("--confirm",), "The digits the other side shows; '-': stdin.", metavar="DIGITS"),
-            Opt(("--yes",), "You compared the safety number yourself.", "flag"),
             _TIMEOUT,
         ),
         function="verify",
+        notes="Without a proof it shows the safety number and asks; off a terminal it refuses.",
     ),
     Command(("trust", "accept"), "Take a person's new key.", "trust", (_PERSON,), function="accept"),
     Command(("trust", "block"), "Neither hear nor reach a person.", "trust", (_PERSON,), function="block"),

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TextIO
 
 from p2pchat.errors import CommandError
+from p2pchat_cli.options import BY_WORDS
 from p2pchat_cli.text import columns, field, fit
 
 SCHEMA: Final = 1
 MAX_COLUMN: Final = 40
 MIN_WIDTH: Final = 40
+
+_NAMED: Final = re.compile(r"\bp2pchat ([a-z]+)(?: ([a-z-]+))?")
 
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
@@ -27,6 +31,7 @@ class Output:
 
     def __init__(self, *, json: bool, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self.json = json
+        self.home = ""  # the profile folder, if it was named by --home
         self.out = out if out is not None else sys.stdout
         self.err = err if err is not None else sys.stderr
         self.tty = self.out.isatty()
@@ -60,6 +65,25 @@ class Output:
         self.err.write(text + "\n")
         self.err.flush()
 
+    def hint(self, text: str) -> str:
+        """`text`, our own advice, with every command it names pointed at the profile of --home.
+
+        Scripts know their profile: JSON keeps the words of the contract.
+        """
+        if not self.home or self.json:
+            return text
+        from shlex import quote  # only on the way to a hint
+
+        told = f" --home {quote(self.home)}"
+
+        def placed(found: re.Match[str]) -> str:
+            first, second = found.groups()
+            if (first, second) in BY_WORDS or (first,) not in BY_WORDS:
+                return found[0] + (told if (first, second) in BY_WORDS else "")
+            return f"p2pchat {first}{told}" + (f" {second}" if second else "")
+
+        return _NAMED.sub(placed, text)
+
     def flush(self) -> None:
         """Everything said so far is out."""
         self.out.flush()
@@ -90,7 +114,7 @@ class Output:
         # A message may quote a peer's text in full; the newline in it would be ours to forge.
         self.remark(f"{self._said('error')}: {field(error.message)}")
         if error.hint:
-            self.remark(f"{self._said('hint')}: {field(error.hint)}")
+            self.remark(f"{self._said('hint')}: {field(self.hint(error.hint))}")
         return error.code
 
     def _said(self, word: str) -> str:

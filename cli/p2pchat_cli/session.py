@@ -83,7 +83,7 @@ class Context:
         """An ID; refuses here what cannot be one, so that the sentence names the argument."""
         value = self.word(name)
         if not value.strip():
-            raise CommandError("usage", f"{value!r} is no id", "ids are in `p2pchat history TARGET --json`")
+            raise CommandError("usage", f"{value!r} is no id", "ids stand in `p2pchat history TARGET`")
         return value
 
     # -- the daemon ----------------------------------------------------------------------
@@ -148,7 +148,7 @@ class Context:
         return sys.stdin.readline().strip() if given == "-" else given
 
 
-def message_text(given: str | None, ctx: Context) -> str:
+def message_text(given: str | None) -> str:
     """The text of a message: the argument, or standard input for `-` and where none was given.
 
     One trailing newline is dropped. CommandError `usage` for nothing on a terminal and
@@ -158,17 +158,17 @@ def message_text(given: str | None, ctx: Context) -> str:
         try:
             given.encode()
         except UnicodeEncodeError:
-            raise _not_utf8(ctx) from None
+            raise _not_utf8() from None
         return given
     if sys.stdin is None or (given is None and sys.stdin.isatty()):
         raise CommandError("usage", "there is no text", "give it as an argument, or on standard input")
     data = sys.stdin.buffer.read(MAX_STDIN + 1)
     if len(data) > MAX_STDIN:
-        raise too_long(len(data), ctx)
+        raise too_long(len(data))
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
-        raise _not_utf8(ctx) from None
+        raise _not_utf8() from None
     return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 
@@ -176,30 +176,25 @@ MAX_TEXT: Final = 16 * 1024
 """Bytes of one message. Equal to wire.limits.MAX_TEXT (a test looks), which is too heavy to import here."""
 
 
-def check_text(text: str, ctx: Context) -> str:
+def check_text(text: str) -> str:
     """`text` if it fits one message; CommandError otherwise, before the daemon is asked."""
     length = len(text.encode())
     if length > MAX_TEXT:
-        raise too_long(length, ctx)
+        raise too_long(length)
     if not text.strip():
         raise CommandError("usage", "there is no text in it", "give it as an argument, or on standard input")
     return text
 
 
-def too_long(length: int, ctx: Context) -> CommandError:
+def too_long(length: int) -> CommandError:
     """The failure for a text that does not fit one event."""
     more = "more than " if length > MAX_STDIN else ""
     return CommandError(
         "too_long",
         f"{more}{min(length, MAX_STDIN)} bytes are too long for one message of {MAX_TEXT}",
-        _file(ctx),
+        f"split it, and send it in parts of at most {MAX_TEXT} bytes",
     )
 
 
-def _not_utf8(ctx: Context) -> CommandError:
-    return CommandError("usage", "the text is not UTF-8", _file(ctx))
-
-
-def _file(ctx: Context) -> str:
-    target = ctx.values.get("target")
-    return f"file send {target if isinstance(target, str) else 'TARGET'} - --name build.log"
+def _not_utf8() -> CommandError:
+    return CommandError("usage", "the text is not UTF-8", "convert it to UTF-8 first")

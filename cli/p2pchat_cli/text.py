@@ -44,18 +44,19 @@ def fit(text: str, width: int) -> str:
     return shown + " " * (width - columns(shown))
 
 
-def body(text: str, prefix: str = "", width: int = 0) -> list[str]:
+def body(text: str, prefix: str = "", width: int = 0, spare: int = 0) -> list[str]:
     """`text` as lines, every line after the first beginning with `prefix`.
 
     With `width` > 0 no line becomes wider than that, prefix included, so that the
     terminal never wraps by itself and column 0 always belongs to us. The first line
-    leaves room for a prefix of the same width, which the caller puts before it.
+    leaves room for a prefix of the same width, which the caller puts before it, and for
+    `spare` columns behind it.
     """
     lines: list[str] = []
     room = max(width - columns(prefix), 8) if width else 0
     for line in text.replace("\r\n", "\n").split("\n"):
         units = list(_units(line.replace("\t", TAB)))
-        lines.extend(_wrap(units, room) if room else ["".join(units)])
+        lines.extend(_wrap(units, room, 0 if lines else spare) if room else ["".join(units)])
     return [lines[0], *(prefix + line for line in lines[1:])]
 
 
@@ -127,14 +128,14 @@ def _cut(units: list[str], width: int) -> str:
     return "".join(kept) + "\u2026" if width > 0 else ""
 
 
-def _wrap(units: list[str], room: int) -> list[str]:
-    """Lines of at most `room` columns, parted at a space where there is one nearby."""
+def _wrap(units: list[str], room: int, spare: int) -> list[str]:
+    """Lines of at most `room` columns, the first `spare` less, parted at a space if one is near."""
     lines: list[str] = []
     line: list[str] = []
     used = 0
     for unit in units:
         wide = _width(unit)
-        if line and used + wide > room:
+        if line and used + wide > room - (0 if lines else spare):
             cut = len(line)
             if unit != " " and " " in line[len(line) // 2 :]:
                 cut = len(line) - line[::-1].index(" ")

@@ -50,7 +50,7 @@ from p2pchat.net import lan as network
 from p2pchat.net.lan import Address, Announcement, Lan, Listening, Stream
 from p2pchat.store.ledger import Ledger
 from p2pchat.wire.codec import encode
-from p2pchat.wire.limits import MAX_LINKS
+from p2pchat.wire.limits import MAX_HALF_OPEN, MAX_LINKS
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ OFFICE_TAG: Final = "p2pchat/tag/1"
 PROTOCOL_VERSION: Final = 1
 DRAIN_S: Final = 2.0
 NOTICES: Final = 256
+MAX_PUMPS: Final = MAX_LINKS + 4 * MAX_HALF_OPEN
+"""Connections of all kinds: links, those in the door, and those that are just being told to go."""
 
 
 def office_tags(wall_ms: int) -> tuple[bytes, bytes, bytes]:
@@ -277,7 +279,8 @@ class Daemon:
         """A connection somebody else dialled: the listener's task for it ends with the link."""
         if self.stopping.is_set():
             return
-        if len(self.pumps) >= MAX_LINKS + self.gate.half_open or not self.gate.enter(address):
+        # Whoever completes the handshake may be somebody we know: which link then ends the engine says.
+        if len(self.pumps) >= MAX_PUMPS or not self.gate.enter(address):
             log.info("a connection from %s was turned away: too many half open", address)
             return
         in_the_door = [address]

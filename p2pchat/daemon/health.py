@@ -27,13 +27,17 @@ QUIET: Final = {
 """States of discovery that are no trouble, as `doctor` puts them."""
 
 
+STRANGERS_FULL: Final = "people you have not verified have sent more today than is taken from strangers"
+STRANGERS_FIX: Final = "`p2pchat trust verify NAME` whom you know, `p2pchat trust block NAME` whom you do not"
+
+
 class Facts(NamedTuple):
     """What the daemon knows of itself.
 
     `listen` are `host:port`; `addresses` those of this machine's interfaces in use;
     `discovery` is empty while mDNS works, else the reason it does not (one of QUIET where
     nothing is wrong); `clock_offset_ms` how far others' clocks are ahead of ours, None if
-    nobody was asked.
+    nobody was asked; `strangers_full`: something of people who are not verified was refused today.
     """
 
     version: str
@@ -44,6 +48,7 @@ class Facts(NamedTuple):
     discovery: str = ""
     sighted: int = 0
     clock_offset_ms: int | None = None
+    strangers_full: bool = False
 
 
 def warnings(facts: Facts, *, recovery_key_here: bool) -> list[Json]:
@@ -63,6 +68,8 @@ def warnings(facts: Facts, *, recovery_key_here: bool) -> list[Json]:
         warn("clock", f"the clock is {_minutes(facts)} min off that of the others", "set the clock")
     if facts.free_bytes < FLOOR_FILES:
         warn("disk_full", f"only {facts.free_bytes // 1_000_000} MB free", "free some space")
+    if facts.strangers_full:
+        warn("strangers_full", STRANGERS_FULL, STRANGERS_FIX)
     if recovery_key_here:
         warn(
             "recovery_key",
@@ -105,6 +112,13 @@ def checks(facts: Facts, archive_problems: Sequence[str]) -> list[Json]:
             "nobody to compare with" if facts.clock_offset_ms is None else f"{facts.clock_offset_ms} ms off",
             "clock",
             "set the clock of this machine",
+        ),
+        _check(
+            "strangers",
+            not facts.strangers_full,
+            STRANGERS_FULL if facts.strangers_full else "there is room for what they send",
+            "strangers_full",
+            STRANGERS_FIX,
         ),
         _check("disk", room, f"{facts.free_bytes // 1_000_000} MB free", "disk_full", "free some space"),
         _check(

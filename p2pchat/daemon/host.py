@@ -22,6 +22,7 @@ from p2pchat.daemon.health import Facts
 from p2pchat.daemon.identity import forget_recovery
 from p2pchat.daemon.looks import Looks, NodeLooks
 from p2pchat.daemon.queries import Sources
+from p2pchat.engine import quota
 from p2pchat.engine.inputs import Command, Tell
 from p2pchat.paths import Profile
 from p2pchat.store.ledger import Ledger
@@ -108,6 +109,7 @@ class DaemonHost:
             discovery="" if state.running else state.trouble,
             sighted=len(live.sights),
             clock_offset_ms=round(median(offsets)) if offsets else None,
+            strangers_full=quota.used_up(daemon.look()),
         )
 
     def stop(self, now: bool) -> None:

@@ -285,7 +285,7 @@ class Queries:
             raise CommandError("ambiguous_target", f"{given!r} could be any of: {forms}", "give more digits")
         if not found:
             raise CommandError(
-                "no_such_target", f"no message {given!r} here", "ids are in `p2pchat history TARGET --json`"
+                "no_such_target", f"no message {given!r} here", "ids stand in `p2pchat history TARGET`"
             )
         return found[0]
 

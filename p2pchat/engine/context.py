@@ -157,7 +157,7 @@ class Live:
     receipt_due: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
     last_seen: dict[DeviceId, int] = field(default_factory=dict)
     timers: dict[str, float] = field(default_factory=dict)
-    shift_ms: int = 0  # correction of our wall clock, see node.clock_shift
+    shift_ms: int = 0  # correction of our wall clock, see clock.shift
 
     def snapshot(self) -> Live:
         """A copy that later changes to this one do not reach."""

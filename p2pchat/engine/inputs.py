@@ -236,7 +236,7 @@ class ForgetPeer:
 
 @dataclass(frozen=True, slots=True)
 class SetTrust:
-    """`verb`: verify (with `proof`, may be ""), accept, block, unblock."""
+    """`verb`: verify (with the `proof` that `kind` names; none for kind ""), accept, block, unblock."""
 
     request: int
     verb: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import keys, outbox, peers, people, rooms, sync
+from p2pchat.engine import crowd, keys, outbox, peers, people, quota, rooms, sync
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.inputs import CloseLink, LinkUp, Send, Tell
 from p2pchat.ids import DeviceId
@@ -24,12 +24,20 @@ GIVEN: Final = 256
 
 
 def link_up(ctx: Context, up: LinkUp) -> None:
-    """A handshake is complete: let the machine in, unless it is us, blocked or revoked."""
+    """A handshake is complete: let the machine in, unless it is us, blocked, revoked or one too many."""
     if up.device == ctx.me.device:
         if up.dial is not None:
             peers.dial_failed(ctx, up.dial, "self")
         ctx.out.append(CloseLink(up.link, "self"))
         return
+    crowded = crowd.leaving(ctx, up)
+    if crowded is not None:
+        ctx.out.append(CloseLink(crowded, "crowded"))
+        if crowded == up.link:
+            if up.dial is not None:
+                peers.dial_failed(ctx, up.dial, "crowded")
+            return
+        link_down(ctx, crowded)  # its place is free at once; what still comes on it is not heard
     known = ctx.cache.trust.get(up.account)
     people.learn_statements(ctx, up.statements, (up.account,))
     account = ctx.cache.accounts[up.account]
@@ -40,7 +48,8 @@ def link_up(ctx: Context, up: LinkUp) -> None:
         ctx.out.append(CloseLink(up.link, "refused"))
         return
     learn_registers(ctx, None, up.registers)
-    people.pin(ctx, up.account)
+    if people.pin(ctx, up.account):
+        quota.sort_out(ctx, up.account)
     link = Link(
         up.link,
         up.device,
@@ -119,6 +128,7 @@ def statements(ctx: Context, link: Link, signed: tuple[SignedStatement, ...]) ->
             if device.revoked and number is not None:
                 ctx.out.append(CloseLink(number, "refused"))
         ctx.out.append(Tell("peer", account))
+        quota.sort_out(ctx, link.account)
 
 
 def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.SignedRegister, ...]) -> None:

@@ -10,11 +10,10 @@ Effects of a batch that was rolled back must be thrown away.
 
 from __future__ import annotations
 
-from statistics import median
 from typing import Final
 
-from p2pchat.engine import inputs as happened
 from p2pchat.engine import (
+    clock,
     keys,
     log,
     meet,
@@ -30,6 +29,7 @@ from p2pchat.engine import (
     trust,
     views,
 )
+from p2pchat.engine import inputs as happened
 from p2pchat.engine.context import Batch, Cache, Context, Live, Me, Waiter
 from p2pchat.engine.inputs import (
     Effect,
@@ -51,10 +51,9 @@ from p2pchat.wire.messages import registers
 from p2pchat.wire.messages.statements import SignedStatement
 
 PREKEY_CHECK_S: Final = 3600.0
-CLOCK_AGREE_MS: Final = 60_000
 FEED_KEPT_MS: Final = 30 * 24 * 3600 * 1000
 _FREQUENT: Final = (FromPeer, happened.Post)
-"""Inputs that bring no link and take none away."""
+"""Inputs that bring no link and take none away, but for an answer that decides between two of one machine."""
 
 
 class Node:
@@ -128,8 +127,11 @@ class Node:
         ctx = self.context(now)
         _dispatch(self, ctx, event)
         if not isinstance(event, _FREQUENT):
-            self.live.shift_ms = clock_shift(self.live)
+            self._look_at_clocks(now)
         return ctx.out
+
+    def _look_at_clocks(self, now: Now) -> None:
+        self.live.shift_ms = clock.shift(self.live, self.cache.trust, self.me.account, now.wall_ms)
 
     def close_batch(self, now: Now) -> list[Effect]:
         """Sign open chains and write what the batch has put together; effects to add.
@@ -155,21 +157,6 @@ class Node:
             ctx.out.append(FeedGrew())
         self.batch = Batch()
         return ctx.out
-
-
-def clock_shift(live: Live) -> int:
-    """Correction of our wall clock in ms: the median offset of authenticated peers,
-    where at least two agree within a minute and we are more than five minutes off.
-
-    A person has one voice, with however many links and machines.
-    """
-    told = {live.links[n].account: live.links[n].clock_offset_ms for n in live.by_device.values()}
-    offsets = sorted(told.values())
-    if len(offsets) < 2:
-        return 0
-    middle = round(median(offsets))
-    agreeing = sum(abs(offset - middle) <= CLOCK_AGREE_MS for offset in offsets)
-    return middle if agreeing >= 2 and abs(middle) > log.FUTURE_MS else 0
 
 
 def _know_ourselves(ctx: Context, signed: tuple[SignedStatement, ...]) -> None:
@@ -324,7 +311,6 @@ def _from_peer(ctx: Context, event: FromPeer) -> None:
             sas.revealed(ctx, link, event.message)
         case wire.Pong():
             meet.ready(ctx, peers.older_answers(ctx, link))
-            ctx.live.shift_ms = clock_shift(ctx.live)
         case _:
             raise RemoteProtocolError("frame out of place")
 

@@ -11,6 +11,7 @@ import ipaddress
 from dataclasses import replace
 from typing import Final
 
+from p2pchat.engine import crowd
 from p2pchat.engine.context import Context, Link, Sight, Target
 from p2pchat.engine.inputs import CloseLink, Dial, Reply, Send, Sighted
 from p2pchat.ids import DeviceId
@@ -19,6 +20,7 @@ from p2pchat.wire.limits import (
     CROSSING_PING_S,
     FIRST_PORT,
     LAST_PORT,
+    MAX_ADDRESSES,
     MAX_DIALS_AT_ONCE,
     MAX_UNKNOWN_DIALS_PER_S,
     MAX_UNKNOWN_PEERS,
@@ -36,11 +38,14 @@ FAST_RETRY_S: Final = 600.0
 """So long a lost peer is tried every few seconds: back within 5 s of the network."""
 RENEW_AGAIN_S: Final = 600.0
 """A day-old link that could not be replaced is tried again this much later."""
+LASTED_S: Final = 1.0
+"""A link that ended sooner was not wanted over there: as good as a dial that failed."""
 GIVE_UP_FAILURES: Final = 6
 """An address of which nothing is known is dropped after so many failures."""
 CONTEST: Final = 1 << 32
 """Pings above this number are the engine's: their pongs come back as input."""
-MAX_ADDRESSES: Final = 8
+LOOSE_SLACK: Final = 64
+"""So many more addresses of strangers than MAX_UNKNOWN_PEERS before they are sorted out, all at once."""
 SPARE_LINKS: Final = 3
 """So many older links that a machine dialled may stand beside its newest, until it closes them."""
 
@@ -126,8 +131,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _make_room(ctx: Context) -> bool:
-    """Forget the oldest sighting of a stranger; known machines are never pushed out."""
-    strangers = [s for s in ctx.live.sights.values() if s.device is None]
+    """Forget the oldest sighting of nobody, else of a stranger; whom we know is never pushed out."""
+    sights = list(ctx.live.sights.values())
+    strangers = [s for s in sights if s.device is None] or [s for s in sights if _stranger(ctx, s.device)]
     oldest = min(strangers, key=lambda sight: (sight.at, sight.label), default=None)
     if oldest is None:
         return False
@@ -153,16 +159,50 @@ def remember(ctx: Context, host: str, port: int, device: DeviceId | None, *, sta
     ctx.cache.addresses[host, port] = row
     ctx.ledger.people.put_address(row)
     ctx.batch.wrote = True
+    if row.device is not None and not fixed:
+        _trim(ctx, row.device)
+
+
+def _trim(ctx: Context, device: DeviceId) -> None:
+    """Of one machine the newest addresses are kept, and of all strangers together a tableful."""
+    rows = [row for row in ctx.cache.addresses.values() if not row.static and row.device is not None]
+    own = [row for row in rows if row.device == device]
+    spare = sorted(own, key=_age)[:-MAX_ADDRESSES]
+    if len(rows) > MAX_UNKNOWN_PEERS + LOOSE_SLACK:
+        loose = [row for row in rows if row.device != device and _stranger(ctx, row.device)]
+        spare += sorted(loose, key=_age)[: max(0, len(loose) - MAX_UNKNOWN_PEERS)]
+    for row in spare:
+        _drop(ctx, row)
+
+
+def _age(row: AddressRow) -> tuple[int, str, int]:
+    return row.last_ok_ms, row.host, row.port
+
+
+def _stranger(ctx: Context, device: DeviceId | None) -> bool:
+    """Whether this machine is not here and belongs to nobody we know."""
+    owner = None if device is None else ctx.cache.owner.get(device)
+    return device not in ctx.live.by_device and (
+        owner is None or crowd.standing(ctx, owner) == crowd.STRANGER
+    )
+
+
+def _drop(ctx: Context, row: AddressRow) -> None:
+    key = (row.host, row.port)
+    del ctx.cache.addresses[key]
+    target = ctx.live.targets.get(key)
+    if target is not None and target.dialling is None:
+        del ctx.live.targets[key]
+    ctx.ledger.people.drop_address(*key)
+    ctx.batch.wrote = True
 
 
 def forget(ctx: Context, devices: list[DeviceId]) -> None:
     """Drop what is remembered of where these machines are."""
-    for key, row in list(ctx.cache.addresses.items()):
+    for row in list(ctx.cache.addresses.values()):
         if row.device in devices:
-            del ctx.cache.addresses[key]
-            ctx.live.targets.pop(key, None)
-            ctx.ledger.people.drop_address(row.host, row.port)
-            ctx.batch.wrote = True
+            ctx.live.targets.pop((row.host, row.port), None)
+            _drop(ctx, row)
 
 
 # -- dialling ------------------------------------------------------------------------------
@@ -291,9 +331,7 @@ def link_up(ctx: Context, link: Link, dialled: int | None) -> bool:
     if key is not None:
         target = live.targets.get(key)
         if target is not None:
-            live.targets[key] = replace(
-                target, dialling=None, failures=0, device=link.device, since=ctx.now.mono
-            )
+            live.targets[key] = replace(target, dialling=None, device=link.device)
             sight = live.sights.get(target.label)
             if sight is not None:
                 live.sights[target.label] = replace(sight, device=link.device)
@@ -304,7 +342,7 @@ def link_up(ctx: Context, link: Link, dialled: int | None) -> bool:
             standing = live.targets.get(where)
             if standing is None:
                 standing = Target(*where, "", link.device, 0, ctx.now.mono, ctx.now.mono)
-            live.targets[where] = replace(standing, device=link.device, since=ctx.now.mono)
+            live.targets[where] = replace(standing, device=link.device)
             seen = live.sights.get(standing.label)
             if seen is not None:
                 live.sights[standing.label] = replace(seen, device=link.device)
@@ -401,9 +439,14 @@ def link_down(ctx: Context, number: int) -> tuple[Link | None, int | None]:
     if newer is not None and newer in live.links:
         live.by_device[link.device] = newer
         return link, newer
-    soon = ctx.now.mono + 0.2 + 0.3 * ctx.entropy.random()
+    now, chance = ctx.now.mono, ctx.entropy.random()
     for key, target in list(live.targets.items()):
-        if target.device == link.device:
-            live.targets[key] = replace(target, failures=0, due=soon, since=ctx.now.mono)
+        if target.device != link.device:
+            continue
+        if now - link.since < LASTED_S:
+            failed = replace(target, failures=target.failures + 1)
+            live.targets[key] = replace(failed, due=now + backoff(failed, now, chance))
+        else:
+            live.targets[key] = replace(target, failures=0, due=now + 0.2 + 0.3 * chance, since=now)
     tick(ctx)
     return link, None

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from p2pchat.crypto.primitives import ed25519_sign, ed25519_verify, tag_bytes, x25519_usable
-from p2pchat.engine import accounts
+from p2pchat.engine import accounts, quota
 from p2pchat.engine.context import Context
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import AccountId, DeviceId
@@ -52,6 +52,7 @@ def load(ctx: Context) -> None:
     ctx.cache.addresses = {(row.host, row.port): row for row in ctx.ledger.people.addresses()}
     ctx.cache.own_prekeys = {row.n: row for row in ctx.ledger.rooms.prekeys()}
     ctx.cache.known_rooms = {row.id: row for row in ctx.ledger.rooms.rooms()}
+    quota.load(ctx)
     ctx.cache.read_receipts = ctx.ledger.people.value("read_receipts") == b"1"
 
 
@@ -234,11 +235,15 @@ def pin(ctx: Context, account: AccountId) -> bool:
     known = ctx.cache.trust.get(account)
     if known is not None:
         return False
-    put_trust(
-        ctx,
-        TrustRow(account, False, False, name(ctx, account), None, ctx.now.wall_ms, ctx.now.wall_ms),
-    )
+    put_trust(ctx, first_met(ctx, account, name(ctx, account)))
     return True
+
+
+def first_met(ctx: Context, account: AccountId, called: str) -> TrustRow:
+    """Somebody new. When he was first seen is told by this machine's own clock: others must not
+    make it look long ago."""
+    now = ctx.now.wall_ms
+    return TrustRow(account, False, False, called, None, now - ctx.shift_ms, now)
 
 
 def name(ctx: Context, account: AccountId) -> str:

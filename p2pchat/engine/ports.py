@@ -4,7 +4,7 @@ Decides: the shape of the Ledger (the archive as the engine sees it) and of Entr
 Does not know: SQL. All calls are synchronous and happen inside one open transaction
 that the runner owns; `handle` is the only caller.
 
-The Ledger is a bundle of families of at most twelve methods. Lists come back in the
+The Ledger is a bundle of families of about a dozen methods. Lists come back in the
 order said here; nothing returned is mutable state of the ledger.
 """
 
@@ -120,7 +120,7 @@ class PeopleStore(Protocol):
     """Statements, registers, trust and addresses."""
 
     def add_statement(self, id: bytes, account: AccountId, raw: bytes, signature: bytes) -> None:
-        """Keep a statement for ever; a known id changes nothing."""
+        """Keep a statement as long as its account; a known id changes nothing."""
 
     def statements(self) -> list[tuple[AccountId, bytes, bytes]]:
         """(account, statement bytes, signature) in the order they came."""
@@ -133,6 +133,13 @@ class PeopleStore(Protocol):
     def put_trust(self, row: TrustRow) -> None: ...
     def trust(self) -> list[TrustRow]: ...
     def drop_trust(self, account: AccountId) -> None: ...
+    def idle(self) -> list[AccountId]:
+        """People pinned and no more: not verified, not blocked, no successor, and no event of their
+        chat with us is here. Longest unseen first."""
+
+    def drop_people(self, accounts: Sequence[AccountId], devices: Sequence[DeviceId]) -> None:
+        """Forget people and their machines as if never met: statements, registers, trust, chats."""
+
     def put_address(self, row: AddressRow) -> None:
         """Insert or replace by (host, port)."""
 

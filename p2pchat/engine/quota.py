@@ -1,19 +1,27 @@
 """How much strangers may make us keep.
 
 Decides: whether there is room for one more event of somebody who is neither verified nor
-on a roster (docs/protocol.md, "Limits"). Does not know: disks. Refusal is local: the
-event stays with its author, who sees it as not delivered, and the user is told once a day.
+on a roster, and how many such people are remembered (docs/protocol.md, "Limits"). Does
+not know: disks. Refusal is local: the event stays with its author, who sees it as not
+delivered, and the user is told once a day.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from p2pchat.engine import peers, rooms
 from p2pchat.engine.context import Context, Quota
 from p2pchat.engine.inputs import Tell
 from p2pchat.ids import AccountId
-from p2pchat.wire.limits import MAX_UNVERIFIED, MAX_UNVERIFIED_PER_DAY
+from p2pchat.wire.limits import MAX_STRANGERS, MAX_UNVERIFIED, MAX_UNVERIFIED_PER_DAY
 
 SHARES = 4
 """One stranger gets a quarter of the day's room, so that another one is still heard."""
+SLACK = 100
+"""So many more than MAX_STRANGERS are let in before they are sorted out, all at once."""
+STATEMENTS_EACH = 4
+"""On average over all of them: most people have a machine or two."""
 DAY_MS = 24 * 3600 * 1000
 _KEY = "quota"
 
@@ -30,6 +38,7 @@ def takes(ctx: Context, account: AccountId, size: int) -> bool:
         own + size <= MAX_UNVERIFIED_PER_DAY // SHARES
         and quota.today + size <= MAX_UNVERIFIED_PER_DAY
         and quota.total + size <= MAX_UNVERIFIED
+        and not _one_too_many(ctx, account)
     )
     if fits:
         ctx.live.taken[account] = (quota.day, own + size)
@@ -45,6 +54,84 @@ def takes(ctx: Context, account: AccountId, size: int) -> bool:
     return fits
 
 
+def _one_too_many(ctx: Context, account: AccountId) -> bool:
+    """Whether this would be the first word of somebody new, where too many are known already."""
+    if len(ctx.cache.trust) <= 2 * MAX_STRANGERS or account in ctx.live.taken:
+        return False
+    return not ctx.ledger.events.heads(rooms.direct_id(ctx.me.account, account))
+
+
+def sort_out(ctx: Context, newest: AccountId) -> None:
+    """Forget whom nobody exchanged a word with, longest unseen first, down to MAX_STRANGERS people
+    and what so many people state.
+
+    They are pinned anew when they come again. Kept are those with a link, a draft, a place
+    in a room, an address given by hand, or events of theirs that wait.
+    """
+    most = MAX_STRANGERS + SLACK
+    if len(ctx.cache.trust) <= most and _weight(ctx, ctx.cache.accounts) <= most * STATEMENTS_EACH:
+        return
+    idle = ctx.ledger.people.idle()
+    spare = max(len(idle) - MAX_STRANGERS, 0) if len(idle) > most else 0
+    weight = _weight(ctx, idle[spare:])
+    if weight > most * STATEMENTS_EACH:
+        while spare < len(idle) and weight > MAX_STRANGERS * STATEMENTS_EACH:
+            weight -= _weight(ctx, idle[spare : spare + 1])
+            spare += 1
+    here = {link.account for link in ctx.live.links.values()} | {newest, ctx.me.account}
+    drafts = {draft.room for draft in ctx.ledger.outbox.drafts()}
+    members = {
+        account
+        for row in ctx.cache.known_rooms.values()
+        if row.peer is None
+        for account in rooms.room(ctx, row.id).accounts
+    }
+    wanted = {row.device for row in ctx.cache.addresses.values() if row.static}
+    gone: list[AccountId] = []
+    for account in idle[:spare]:
+        room = rooms.direct_id(ctx.me.account, account)
+        machines = ctx.cache.accounts[account].devices if account in ctx.cache.accounts else {}
+        waits = any(device in wanted or ctx.ledger.events.parked(room, device) for device in machines)
+        if account not in here and account not in members and room not in drafts and not waits:
+            gone.append(account)
+    if gone:
+        _forget(ctx, gone)
+
+
+def _weight(ctx: Context, accounts: Iterable[AccountId]) -> int:
+    """How many statements these people have."""
+    known = (ctx.cache.accounts.get(account) for account in accounts)
+    return sum(len(account.signed) for account in known if account is not None)
+
+
+def _forget(ctx: Context, gone: list[AccountId]) -> None:
+    cache, live = ctx.cache, ctx.live
+    devices = [
+        device for account in gone if account in cache.accounts for device in cache.accounts[account].devices
+    ]
+    peers.forget(ctx, devices)
+    for device in devices:
+        cache.owner.pop(device, None)
+        cache.prekeys.pop(device, None)
+        live.last_seen.pop(device, None)
+    for account in gone:
+        room = rooms.direct_id(ctx.me.account, account)
+        cache.known_rooms.pop(room, None)
+        cache.rooms.pop(room, None)
+        live.repaired.pop(room, None)
+        cache.accounts.pop(account, None)
+        cache.profiles.pop(account, None)
+        cache.trust.pop(account, None)
+    cache.names_changed()
+    ctx.ledger.people.drop_people(gone, devices)
+    ctx.batch.wrote = True
+
+
+def used_up(ctx: Context) -> bool:
+    """Whether something was refused today for lack of room."""
+    return _current(ctx).told
+
+
 def close(ctx: Context) -> None:
     """At the end of a batch: what was counted is part of it."""
     quota = ctx.cache.quota
@@ -54,13 +141,19 @@ def close(ctx: Context) -> None:
         ctx.batch.wrote = True
 
 
+def load(ctx: Context) -> None:
+    """Read what has been counted so far."""
+    kept = ctx.ledger.people.value(_KEY) or bytes(32)
+    numbers = [int.from_bytes(kept[at : at + 8], "big") for at in range(0, 32, 8)]
+    ctx.cache.quota = Quota(numbers[0], numbers[1], numbers[2], bool(numbers[3]))
+
+
 def _current(ctx: Context) -> Quota:
     day = max(0, ctx.now.wall_ms) // DAY_MS
     quota = ctx.cache.quota
     if quota is None:
-        kept = ctx.ledger.people.value(_KEY) or bytes(32)
-        numbers = [int.from_bytes(kept[at : at + 8], "big") for at in range(0, 32, 8)]
-        quota = ctx.cache.quota = Quota(numbers[0], numbers[1], numbers[2], bool(numbers[3]))
+        quota = ctx.cache.quota = Quota(day, 0, 0, False)
     if quota.day != day:
+        ctx.live.taken.clear()
         quota = ctx.cache.quota = Quota(day, 0, quota.total, False)
     return quota

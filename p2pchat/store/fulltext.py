@@ -21,6 +21,7 @@ from typing import Final
 
 from p2pchat.ids import EventId
 from p2pchat.store.core import Core
+from p2pchat.store.folding import unlike
 
 MAX_SLICE_CHARS: Final = 200_000
 """Text per slice: the loop's time, whatever the messages' length."""
@@ -50,12 +51,17 @@ class FullText:
         found.sort()  # the index writes ascending rows as one segment
         for place, pk, identity, text in found:
             doc = self._free_doc(place, identity)
-            self._conn.execute("UPDATE message SET doc = ? WHERE pk = ?", (doc, pk))
-            self._conn.execute("INSERT INTO fulltext (rowid, text) VALUES (?, ?)", (doc, text))
+            folded = unlike(text)
+            self._conn.execute("UPDATE message SET doc = ?, folded = ? WHERE pk = ?", (doc, folded, pk))
+            self._conn.execute("INSERT INTO fulltext (rowid, text) VALUES (?, ?)", (doc, folded or text))
         return len(found)
 
     def drop(self, doc: int, text: str) -> None:
-        """Take a message out; `text` is what was put in. The caller sets `doc` to NULL."""
+        """Take a message out; `text` is what it said. The caller sets `doc` to NULL."""
+        row = self._conn.execute("SELECT folded FROM message WHERE doc = ?", (doc,)).fetchone()
+        if row is not None and row[0] is not None:  # as it was folded then, by whatever Unicode
+            text = row[0]
+            self._conn.execute("UPDATE message SET folded = NULL WHERE doc = ?", (doc,))
         self._conn.execute(
             "INSERT INTO fulltext (fulltext, rowid, text) VALUES ('delete', ?, ?)", (doc, text)
         )

@@ -6,6 +6,8 @@ which register is newer (the caller has compared them).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.model import AddressRow, RegisterRow, TrustRow
 from p2pchat.store.core import Core
@@ -18,7 +20,7 @@ class People:
         self._conn = core.conn
 
     def add_statement(self, id: bytes, account: AccountId, raw: bytes, signature: bytes) -> None:
-        """Keep a statement for ever; a known id changes nothing."""
+        """Keep a statement as long as its account; a known id changes nothing."""
         self._conn.execute(
             "INSERT OR IGNORE INTO statement (id, account, raw, signature) VALUES (?, ?, ?, ?)",
             (id, account, raw, signature),
@@ -84,6 +86,24 @@ class People:
         """Forget what was decided about a person."""
         self._conn.execute("DELETE FROM trust WHERE account = ?", (account,))
 
+    def idle(self) -> list[AccountId]:
+        """People pinned and no more: not verified, not blocked, no successor, and no event of their
+        chat with us is here. Longest unseen first."""
+        rows = self._conn.execute(
+            "SELECT account FROM trust WHERE verified = 0 AND blocked = 0 AND successor_of IS NULL"
+            " AND account NOT IN (SELECT r.peer FROM room r JOIN ident i ON i.id = r.id"
+            " WHERE r.peer IS NOT NULL AND EXISTS (SELECT 1 FROM event e WHERE e.room = i.n))"
+            " ORDER BY last_seen, account"
+        )
+        return [AccountId(row[0]) for row in rows]
+
+    def drop_people(self, accounts: Sequence[AccountId], devices: Sequence[DeviceId]) -> None:
+        """Forget people and their machines as if never met: statements, registers, trust, chats."""
+        people, machines = _listed(accounts), _listed(devices)
+        for table, column in (("statement", "account"), ("trust", "account"), ("room", "peer")):
+            self._conn.execute(f"DELETE FROM {table} WHERE {column} IN {people}")  # noqa: S608 - hex
+        self._conn.execute(f"DELETE FROM register WHERE device IN {machines}")  # noqa: S608 - hex
+
     def put_address(self, row: AddressRow) -> None:
         """Insert or replace by (host, port)."""
         self._conn.execute(
@@ -110,3 +130,8 @@ class People:
         """The fact under `key`."""
         row = self._conn.execute("SELECT value FROM value WHERE key = ?", (key,)).fetchone()
         return None if row is None else bytes(row[0])
+
+
+def _listed(ids: Sequence[bytes]) -> str:
+    """Ids as a list in SQL: there may be more than SQLite takes as parameters."""
+    return "(" + ", ".join(f"x'{one.hex()}'" for one in ids) + ")"

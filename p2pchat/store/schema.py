@@ -20,6 +20,8 @@ from typing import Final
 
 from sqlite_utils import Database, Migrations
 
+from p2pchat.store.folding import unlike
+
 APPLICATION_ID: Final = 0x70327063
 """`p2pc` in ASCII: tells our archive from any other SQLite file (SQLite, "application_id")."""
 
@@ -188,7 +190,8 @@ _V1: Final = (
         made INTEGER NOT NULL,
         replaced INTEGER
     ) STRICT""",
-    # statement: a signed act about an account, kept for ever; `pk` is the order of arrival.
+    # statement: a signed act about an account, kept while the account is (strangers with whom no
+    # word was exchanged are dropped when there are too many); `pk` is the order of arrival.
     """CREATE TABLE statement (
         pk INTEGER PRIMARY KEY,
         id BLOB NOT NULL UNIQUE,
@@ -299,7 +302,30 @@ def _plain_feed(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 2
+@migrations(name="0003_folded")
+def _folded(db: Database) -> None:
+    """Search by folded words: texts that the tokenizer alone would not fold are indexed anew."""
+    # folded: what is in the index in place of `text`, where that differs (folding). Like `doc`, it
+    # is NULL while the message is in no index, so erased words do not stay here either.
+    db.execute("ALTER TABLE message ADD COLUMN folded TEXT")
+    db.execute("DROP VIEW fulltext_source")
+    db.execute(
+        "CREATE VIEW fulltext_source AS"
+        " SELECT doc, coalesce(folded, text) AS text FROM message WHERE doc IS NOT NULL"
+    )
+    indexed = (
+        "SELECT doc, text FROM message WHERE doc IS NOT NULL AND length(CAST(text AS BLOB)) > length(text)"
+    )
+    for doc, text in db.execute(indexed).fetchall():
+        folded = unlike(text)
+        if folded is not None:
+            db.execute("INSERT INTO fulltext (fulltext, rowid, text) VALUES ('delete', ?, ?)", (doc, text))
+            db.execute("UPDATE message SET folded = ? WHERE doc = ?", (folded, doc))
+            db.execute("INSERT INTO fulltext (rowid, text) VALUES (?, ?)", (doc, folded))
+    db.execute("PRAGMA user_version = 3")
+
+
+VERSION: Final = 3
 """The schema this program writes: the number of the last migration."""
 
 

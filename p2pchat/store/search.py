@@ -3,7 +3,8 @@
 Decides: the reading of words and phrases, the filters, the snippet, and that a message not
 yet in the index is found like any other. Does not know: people's names, or how hits are shown.
 
-A query is words and "phrases", all of which a message must hold. Every piece goes to FTS5
+A query is words and "phrases", all of which a message must hold, whatever their case and
+accents, folded alike (folding). Every piece goes to FTS5
 as a quoted string, so no character is syntax. A piece in which the tokenizer finds no word
 (an emoji, `*`, `->`) is looked for as it stands. A query of nothing but quotes or blanks is
 taken as one such piece.
@@ -26,6 +27,7 @@ from typing import Any, Final
 from p2pchat.ids import AccountId, RoomId
 from p2pchat.model import MessageView
 from p2pchat.store.core import Names
+from p2pchat.store.folding import fold, unfolded, unlike
 from p2pchat.store.rows import MAX_PLACE, VIEW_COLUMNS, place_of_ms, view_of
 from p2pchat.store.schema import TOKENIZER
 
@@ -50,7 +52,7 @@ _FILTERS: Final = (
     " AND (:literals = '[]' OR NOT EXISTS"
     " (SELECT 1 FROM json_each(:literals) AS piece WHERE instr(m.text, piece.value) = 0))"
 )
-# Text in ASCII without the longest word cannot match: the tokenizer only lowers such text.
+# Text in ASCII without the longest word cannot match: folding only lowers such text.
 # Any other text may, and goes to the scratch index (30 µs a message, against 1 for this).
 _MAY_MATCH: Final = "(length(CAST(m.text AS BLOB)) != length(m.text) OR instr(lower(m.text), :word) > 0)"
 _INDEXED: Final = (
@@ -148,10 +150,11 @@ class Searcher:
         pieces = list(dict.fromkeys(piece.strip() for piece in found if piece.strip()))[:MAX_PIECES]
         if not pieces:
             return Query("", (clean.strip(),) if clean.strip() else ())
-        words = self._words(pieces)
+        folded = [fold(piece) for piece in pieces]
+        words = self._words(folded)
         worded = {doc for doc, _ in words}
         match = " ".join(
-            '"' + piece.replace('"', '""') + '"' for n, piece in enumerate(pieces) if n in worded
+            '"' + piece.replace('"', '""') + '"' for n, piece in enumerate(folded) if n in worded
         )
         literals = tuple(piece for n, piece in enumerate(pieces) if n not in worded)
         return Query(match, literals, max((word for _, word in words), key=len, default=""))
@@ -189,7 +192,7 @@ class Searcher:
             places = {pk: place for place, pk in cursor.fetchmany(TAIL_SLICE)}
             if not places:
                 break
-            texts = [(pk, self._text(pk)) for pk in places]
+            texts = [(pk, fold(self._text(pk))) for pk in places]
             self._scratch.execute("BEGIN")
             try:
                 self._fill(texts)
@@ -209,7 +212,7 @@ class Searcher:
             return tuple(SearchHit(view, _around(view.text or "", query.literals[0])) for view in views)
         self._scratch.execute("BEGIN")
         try:
-            self._fill([(n, view.text or "") for n, view in enumerate(views)])
+            self._fill([(n, unlike(view.text or "") or view.text or "") for n, view in enumerate(views)])
             found = dict(
                 self._scratch.execute(
                     "SELECT rowid, snippet(t, 0, '', '', '…', ?) FROM t WHERE t MATCH ?",
@@ -218,8 +221,11 @@ class Searcher:
             )
         finally:
             self._scratch.execute("ROLLBACK")
+        texts = [(view, view.text or "") for view in views]
+        parts = [found.get(n, text) for n, (_, text) in enumerate(texts)]
         return tuple(
-            SearchHit(view, _one_line(found.get(n, view.text or ""))) for n, view in enumerate(views)
+            SearchHit(view, _one_line(part if unlike(text) is None else unfolded(text, part)))
+            for (view, text), part in zip(texts, parts, strict=True)
         )
 
     def _fill(self, rows: list[tuple[int, str]]) -> None:

@@ -96,6 +96,8 @@ PREKEY_KEEP_DAYS: Final = 21
 """How long an old prekey's secret is kept: what a stolen machine opens of keys it no longer stores."""
 MAX_LINKS: Final = 500
 """Full mesh: links one daemon keeps, 7.7 KiB each."""
+MAX_STRANGER_LINKS_PER_ADDRESS: Final = 32
+"""Of one address, to people not known yet: a host that many share, not one that makes up people."""
 MAX_EAGER: Final = 100
 """Live devices of a room up to which every event is pushed to all: airtime of the network."""
 MAX_RECONCILE_FRAME: Final = 60_000
@@ -129,5 +131,10 @@ MAX_UNVERIFIED_PER_DAY: Final = 64 * MIB
 """Taken from people who are neither verified nor on a roster, all of them together."""
 MAX_UNVERIFIED: Final = GIB
 """The same, ever: strangers cannot fill a disk by coming back tomorrow."""
+MAX_STRANGERS: Final = 2000
+"""People kept who are not verified and with whom no word was exchanged; twice as many people are
+known before no new one is heard: rows, and memory, that made-up people can take."""
+MAX_ADDRESSES: Final = 8
+"""Addresses remembered of one machine, and of one sighting: dials it can cost us."""
 MAX_OFFERED: Final = 512
 """Registers in one offer or want; each costs a look into the archive."""

@@ -108,7 +108,8 @@ def test_peers_add_and_forget(tmp_path: Path) -> None:
 
 def test_nobody_seen_points_to_doctor(tmp_path: Path) -> None:
     with daemon(tmp_path, peers__list={"peers": []}):
-        assert run(tmp_path, "peers").err == "nobody seen yet: `p2pchat doctor` says why\n"
+        ran = run(tmp_path, "peers")
+    assert ran.err == f"nobody seen yet: `p2pchat doctor --home {tmp_path}` says why\n"
 
 
 # -- writing ----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import unicodedata
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from p2pchat_cli import options
 
 from tests.cli import samples
 from tests.cli.contract import CHANGED, SENT, told
 from tests.cli.hostile import STRINGS
-from tests.cli.stage import daemon, refusing, run, subprocess_environment
+from tests.cli.stage import ROOT, daemon, refusing, run, subprocess_environment
 
 # -- failures ---------------------------------------------------------------------------------
 
@@ -30,7 +32,7 @@ def test_without_a_daemon_every_such_command_ends_at_once_with_3(words: str, tmp
     argv = words.split()
     ran = run(tmp_path, *argv)
     assert (ran.code, ran.out) == (3, "")
-    assert ran.err.endswith("hint: p2pchat up\n")
+    assert ran.err.endswith(f"hint: p2pchat up --home {tmp_path}\n")
     ran = run(tmp_path, *argv, "--json")
     assert ran.code == 3
     assert ran.err == ""
@@ -62,6 +64,42 @@ def test_a_bug_of_ours_is_told_like_any_failure(tmp_path: Path) -> None:
     assert ran.code == 1
     assert "error: " in ran.err
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("p2pchat up", "p2pchat up HOME"),
+        ("p2pchat up --port N with a free port", "p2pchat up HOME --port N with a free port"),
+        ("list: `p2pchat peers --all`", "list: `p2pchat peers HOME --all`"),
+        ("reach it: `p2pchat peers add HOST`", "reach it: `p2pchat peers add HOME HOST`"),
+        ("`p2pchat down`, then `p2pchat up`", "`p2pchat down HOME`, then `p2pchat up HOME`"),
+        ("look: p2pchat trust show bob", "look: p2pchat trust show HOME bob"),
+        ("see what the p2pchat of that machine says", "see what the p2pchat of that machine says"),
+        ("p2pchat --help", "p2pchat --help"),
+    ],
+)
+def test_a_hint_repeats_the_home_that_was_given(said: str, shown: str, tmp_path: Path) -> None:
+    home = tmp_path / "two words"
+    with daemon(home, history=refusing("failed", "no", said)):
+        ran = run(home, "history", "bob")
+        assert ran.err == "error: no\nhint: " + shown.replace("HOME", f"--home '{home}'") + "\n"
+        assert told(run(home, "history", "bob", "--json"))["error"]["hint"] == said
+        done = script(home, "history bob", twin=True)
+        assert done.stderr == f"error: no\nhint: {said}\n"
+
+
+def test_every_command_a_hint_names_exists() -> None:
+    """A capability that is not built yet is not offered as a way out."""
+    known = {words[0] for words in options.BY_WORDS}
+    named = {
+        (path.name, word)
+        for path in [*(ROOT / "p2pchat").rglob("*.py"), *(ROOT / "cli").rglob("*.py")]
+        for word in re.findall(r"`p2pchat ([a-z]+)", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 20
+    # engine/log.py is not mended yet: its hint is heard by scripts alone, the commands look before they ask
+    assert {pair for pair in named if pair[1] not in known} <= {("log.py", "file")}
 
 
 # -- other people's text ----------------------------------------------------------------------
@@ -166,7 +204,8 @@ def test_what_is_no_message_is_refused_before_the_daemon_is_asked(
     error = told(ran)["error"]
     assert error["kind"] == kind
     if stdin.strip():
-        assert error["hint"] == "file send bob - --name build.log"
+        way = "send it in parts" if kind == "too_long" else "convert it to UTF-8"
+        assert way in error["hint"]
 
 
 def test_a_text_given_as_argument_leaves_stdin_alone(tmp_path: Path) -> None:
@@ -178,8 +217,9 @@ def test_a_text_given_as_argument_leaves_stdin_alone(tmp_path: Path) -> None:
     assert told(ran)["error"]["message"] == "the text is not UTF-8"
 
 
-def script(home: Path, words: str) -> subprocess.CompletedProcess[str]:
-    line = f"{sys.executable} -m p2pchat_cli --home {home} {words}"
+def script(home: Path, words: str, *, twin: bool = False) -> subprocess.CompletedProcess[str]:
+    given = f"P2PCHAT_HOME='{home}' {sys.executable} -m p2pchat_cli"
+    line = f"{given} {words}" if twin else f"{sys.executable} -m p2pchat_cli --home {home} {words}"
     return subprocess.run(
         ["/bin/bash", "-c", f"set -o pipefail; {line}"],
         capture_output=True,

@@ -15,7 +15,7 @@ from tests.cli.stage import daemon, refusing, run
 # -- trust, devices ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", ["show", "accept", "block", "unblock", "verify"])
+@pytest.mark.parametrize("verb", ["show", "accept", "block", "unblock"])
 def test_trust(verb: str, tmp_path: Path) -> None:
     with daemon(tmp_path, **{f"trust__{verb}": samples.TRUST}) as fake:
         assert FIELDS["trust"] <= set(told(run(tmp_path, "trust", verb, "bob", "--json")))
@@ -35,10 +35,20 @@ def test_trust_verify_by_proof(tmp_path: Path) -> None:
         assert fake.asked("trust.sas_confirm") == {"target": "bob", "digits": "123456"}
         assert run(tmp_path, "trust", "verify", "bob", "--sas", "--fingerprint", "x").code == 2
         assert run(tmp_path, "trust", "verify", "bob", "--fingerprint", "-", stdin=b"").code == 2
-        ran = run(tmp_path, "--no-input", "trust", "verify", "bob", "--json")
-        assert "--yes" in told(ran)["error"]["hint"]
         fake.answers["trust.verify"] = refusing("key_mismatch")
         assert run(tmp_path, "trust", "verify", "bob", "--fingerprint", "x").code == 6
+
+
+@pytest.mark.parametrize("words", [[], ["--no-input"], ["--json"]], ids=str)
+def test_trust_verify_without_a_proof_verifies_nobody_off_a_terminal(
+    words: list[str], tmp_path: Path
+) -> None:
+    with daemon(tmp_path, trust__show=samples.TRUST, trust__verify=samples.TRUST) as fake:
+        ran = run(tmp_path, *words, "trust", "verify", "bob", stdin=b"yes\n")
+        assert ran.code == 2
+        for flag in ("--fingerprint", "--safety-number", "--sas"):
+            assert flag in (ran.out if words == ["--json"] else ran.err)
+        assert "trust.verify" not in [method for method, _ in fake.calls]
 
 
 def test_trust_sas_prints_the_digits_first(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ history bob --tail all | history bob --after 2026-01-01 --before abcdef | histor
 read bob | listen | listen a b c --since 0 --types message,edit --mentions --count 3 --timeout 1
 search one two --in bob --from carl --limit 3 --offset 0 | search -- -x | chat bob --plain
 trust show bob | trust verify bob --fingerprint ab | trust verify bob --sas --confirm 123456
-trust accept bob | trust block bob | trust unblock bob | trust verify bob --safety-number - --yes
+trust accept bob | trust block bob | trust unblock bob | trust verify bob --safety-number -
 trust verify bob --sas --timeout 9
 device recovery-key --yes | config show --origin | config set name Ann | logs | logs -f | logs --follow
 --json --no-input queue cancel abcdef | queue --json cancel abcdef | send bob --urgent --urgent x

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,33 @@ def test_history(tmp_path: Path) -> None:
         ran = run(tmp_path, "history", "bob", env={"TZ": "UTC"})
     shown = [line for line in ran.out.splitlines() if not line.startswith("──")]
     assert [line[6:] for line in shown] == [
-        "Bob  shall we say ten?",
+        "Bob  shall we say ten?  00010001",
         "   │ or eleven",
-        "Ann  ten",
+        "Ann  ten  00020002",
         "   ╰ edited · 👍 Bob",
-        "Bob",
+        "Bob    00030003",
         "   ╰ deleted",
-        "Ann  and then?",
+        "Ann  and then?  00040004",
         "   ╰ queued",
+    ]
+
+
+def test_a_message_dated_ahead_stands_under_the_day_it_came(tmp_path: Path) -> None:
+    year = 365 * 86_400_000
+    page = samples.page(
+        samples.view(1, "before"),
+        samples.view(2, "ahead", written_ms=samples.NOON + year, flags=("future",)),
+        samples.view(3, "after"),
+    )
+    with daemon(tmp_path, history=page):
+        ran = run(tmp_path, "history", "bob")
+    noon, ahead = (datetime.fromtimestamp(ms / 1000) for ms in (samples.NOON, samples.NOON + year))
+    assert ran.out.splitlines() == [
+        f"── {noon:%a %Y-%m-%d} ──",
+        f"{noon:%H}:01 Bob  before  00010001",
+        f"{noon:%H}:02 Bob  ahead  00020002",
+        f"         ╰ dated ahead: {ahead:%Y-%m-%d %H:%M}",
+        f"{noon:%H}:03 Bob  after  00030003",
     ]
 
 

@@ -64,7 +64,7 @@ def test_up_and_down(home: Path, tmp_path: Path) -> None:
     assert json.loads(p2pchat(home, "down", "--json").stdout)["me"]["name"] == "Ann"
     with pytest.raises(ProcessLookupError):
         _signal_unless_zombie(pid)
-    assert p2pchat(home, "status", code=3).stderr.endswith("hint: p2pchat up\n")
+    assert p2pchat(home, "status", code=3).stderr.endswith(f"hint: p2pchat up --home {home}\n")
     assert "ready" in p2pchat(home, "logs").stdout
 
 
@@ -184,7 +184,10 @@ def test_two_people_talk(tmp_path: Path) -> None:
         assert FIELDS["message"] <= set(page["messages"][0])
         assert json.loads(p2pchat(bob, "inbox", "--json").stdout)["unread"] == []
         p2pchat(ann, "edit", "last", "twice", "--in", names[bob])
-        p2pchat(bob, "react", sent["id"][:10], "👍")
+        first = next(
+            line for line in p2pchat(bob, "history", names[ann]).stdout.splitlines() if "hello" in line
+        )
+        p2pchat(bob, "react", first.split()[-1], "👍")
         stream = p2pchat(bob, "listen", "--since", "0", "--count", "4", "--timeout", "10", "--json").stdout
         kinds = [json.loads(line)["type"] for line in stream.splitlines()]
         assert kinds == ["ready", "message", "message", "edit", "reaction"]

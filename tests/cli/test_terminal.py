@@ -52,7 +52,15 @@ def test_no_input_turns_a_prompt_into_an_error_naming_the_flag(tmp_path: Path) -
         assert "KEY-WORDS" not in screen.seen
 
 
-@pytest.mark.parametrize(("typed", "code"), [("yes", 0), ("no", 6)])
+def test_verify_with_no_input_asks_nothing_and_verifies_nobody(tmp_path: Path) -> None:
+    with daemon(tmp_path, trust__show=samples.TRUST, trust__verify=samples.TRUST) as fake:
+        with terminal(tmp_path, "trust", "verify", "bob", "--no-input") as screen:
+            assert screen.finish() == 2
+        assert "trust.verify" not in [method for method, _ in fake.calls]
+    assert screen.lines()[-1] == "hint: give --fingerprint F, --safety-number N or --sas"
+
+
+@pytest.mark.parametrize(("typed", "code"), [("yes", 0), ("no", 6), ("", 6)])
 def test_verify_shows_the_number_and_asks(typed: str, code: int, tmp_path: Path) -> None:
     with daemon(tmp_path, trust__show=samples.TRUST, trust__verify=samples.TRUST) as fake:
         with terminal(tmp_path, "trust", "verify", "bob") as screen:
@@ -60,7 +68,9 @@ def test_verify_shows_the_number_and_asks(typed: str, code: int, tmp_path: Path)
             assert "12345 12345" in screen.seen
             screen.type(typed + "\n")
             assert screen.finish() == code
-        assert ("trust.verify" in [method for method, _ in fake.calls]) is (code == 0)
+        asked = [params for method, params in fake.calls if method == "trust.verify"]
+        proof = {"target": "bob", "kind": "safety-number", "proof": samples.TRUST["safety_number"]}
+        assert asked == ([proof] if code == 0 else [])
 
 
 def test_sas_asks_for_the_digits_of_the_other_side(tmp_path: Path) -> None:
@@ -114,6 +124,26 @@ def test_long_lines_are_broken_here_and_never_by_the_terminal(tmp_path: Path) ->
     assert len(lines) > 20
     assert all(columns(line) <= 50 for line in lines)
     assert all(line.startswith("         │ ") for line in lines[2:])
+
+
+def test_the_short_id_is_dim_and_no_line_grows_too_long_for_it(tmp_path: Path) -> None:
+    page = samples.page(samples.view(1, "short"), samples.view(2, "word " * 20), samples.view(3, "x" * 39))
+    for wide in (80, 50, 40):
+        with (
+            daemon(tmp_path, history=page),
+            terminal(tmp_path, "history", "bob", columns=wide) as screen,
+        ):
+            assert screen.finish() == 0
+        lines = screen.lines()
+        assert all(columns(line) <= wide for line in lines)
+        heads = [line for line in lines if re.match(r"\d\d:\d\d ", line)]
+        if wide > 40:
+            assert [line[-10:] for line in heads] == [f"  {number:04d}{number:04d}" for number in (1, 2, 3)]
+            assert "\x1b[2m  00010001\x1b[0m" in screen.seen
+        else:
+            assert [line for line in lines if "╰" in line] == [
+                f"         ╰ {number:04d}{number:04d}" for number in (1, 2, 3)
+            ]
 
 
 def test_hostile_text_cannot_leave_its_lines(tmp_path: Path) -> None:

@@ -252,6 +252,8 @@ async def test_trust_is_shown_and_decided(scene: Scene) -> None:
     assert len(shown["safety_number"].replace(" ", "")) == 60
     wrong = await scene.refused("trust.verify", target="Bob", kind="fingerprint", proof="0" * 32)
     assert wrong.kind == "key_mismatch"
+    empty = await scene.refused("trust.verify", target="Bob", kind="fingerprint", proof="")
+    assert empty.kind == "key_mismatch"
     right = await scene.call("trust.verify", target="Bob", kind="safety-number", proof=shown["safety_number"])
     assert right["trust"] == "verified"
     assert right["devices"][0]["device"] == scene.bob.device.hex()
@@ -423,15 +425,16 @@ async def test_a_subscriber_that_reads_nothing_holds_little(scene: Scene) -> Non
 
 
 def test_troubles_have_a_cause_and_a_fix() -> None:
-    bad = Facts("0.1.0", 60.0, (), 1000, (), "no multicast route", 0, 3_600_000)
+    bad = Facts("0.1.0", 60.0, (), 1000, (), "no multicast route", 0, 3_600_000, True)
     found = {one["name"]: one for one in health.checks(bad, ["page 3 is torn"])}
     assert all(not one["ok"] and one["cause"] and one["fix"] for one in found.values())
     assert found["archive"]["detail"] == "page 3 is torn"
     early = bad._replace(uptime_s=0.5, discovery="starting")
     soon = [warning["kind"] for warning in health.warnings(early, recovery_key_here=False)]
-    assert soon == ["port_closed", "clock", "disk_full", "not_encrypted"]
+    troubles = ["port_closed", "clock", "disk_full", "strangers_full"]
+    assert soon == [*troubles, "not_encrypted"]
     kinds = [warning["kind"] for warning in health.warnings(bad, recovery_key_here=False)]
-    assert kinds == ["no_multicast", "no_network", "port_closed", "clock", "disk_full", "not_encrypted"]
+    assert kinds == ["no_multicast", "no_network", *troubles, "not_encrypted"]
     good = Facts("0.1.0", 1.0, ("192.0.2.1:26700",), 10**12, ("192.0.2.1",), "", 2, 15)
     assert all(one["ok"] and one["cause"] is None and one["fix"] == "" for one in health.checks(good, []))
 
@@ -440,7 +443,7 @@ async def test_doctor_reads_the_archive(scene: Scene) -> None:
     found = await scene.call("doctor")
     assert found["ok"] is True
     assert [one["name"] for one in found["checks"]] == [
-        "discovery", "address", "tcp_in", "clock", "disk", "archive"
+        "discovery", "address", "tcp_in", "clock", "strangers", "disk", "archive"
     ]  # fmt: skip
 
 

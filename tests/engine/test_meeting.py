@@ -7,7 +7,7 @@ from p2pchat.engine import overview
 from tests.engine.play import Actor, Stage
 
 
-def up(end: Actor, far: Actor, number: int, *, first: bool) -> None:
+def up(end: Actor, far: Actor, number: int, *, first: bool, host: str = "192.0.2.9") -> None:
     """A handshake as `end` sees it."""
     hello = overview.hello(far.look())
     end.feed(
@@ -18,7 +18,7 @@ def up(end: Actor, far: Actor, number: int, *, first: bool) -> None:
             hello.statements,
             hello.registers,
             first,
-            "192.0.2.9",
+            host,
             26700,
             b"h" * 64,
             far.now().wall_ms,
@@ -66,6 +66,25 @@ def test_an_inbound_link_says_whose_the_announcement_was(stage: Stage) -> None:
     stage.mono += 30
     ann.feed(happened.TimerFired("peers"))
     assert len(stage.dials) == before, "whoever is here is not dialled"
+
+
+def test_who_is_not_let_in_does_not_come_back_at_once_for_ever(stage: Stage) -> None:
+    """A refusal is heard after the handshake: it must not count as a link that was good."""
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    stage.join(ann, bob)
+    ann.do(lambda r: happened.SetTrust(r, "block", "bob"))
+    assert stage.links == {}
+    bob.feed(happened.Sighted("zed", ("192.0.2.3",), 26700, (b"t" * 8,)))
+    began, dialled = stage.mono, list[float]()
+    while stage.mono < began + 1500:
+        stage.mono += 0.25
+        bob.feed(happened.TimerFired("peers"))
+        while stage.dials:
+            _, dial = stage.dials.pop()
+            dialled.append(stage.mono - began)
+            stage.join(bob, ann, dial.dial)
+    assert sum(at < 600 for at in dialled) < 300
+    assert 10 < sum(at > 900 for at in dialled) < 60, "less and less, but never given up"
 
 
 def test_a_machine_that_dials_without_end_keeps_few_links(stage: Stage) -> None:

@@ -23,10 +23,14 @@ def test_an_unverified_person_is_heard_up_to_the_days_share(
     assert [t.subject[0] for t in bob.told if t.type == "warning"] == ["quota"]  # type: ignore[index]
     states = [ann.ledger.views.message(EventId(bytes.fromhex(one))) for one in said]
     assert [s.state for s in states if s] == ["delivered"] * len(kept) + ["queued"] * (8 - len(kept))
+    assert quota.used_up(bob.look())
     bob.node.forget()  # what was counted is kept
-    assert bob.ledger.people.value("quota") is not None
+    assert quota.used_up(bob.look())
+    assert not quota.used_up(ann.look())
     bob.do(lambda r: happened.SetTrust(r, "verify", "ann"))
     stage.wait(120)
+    stage.mono += 24 * 3600
+    assert not quota.used_up(bob.look()), "another day"
     assert all(bob.ledger.views.message(EventId(bytes.fromhex(one))) for one in said), (
         "repair brings the rest"
     )

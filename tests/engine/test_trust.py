@@ -44,6 +44,8 @@ def test_a_wrong_number_verifies_nobody(pair: tuple[Actor, Actor]) -> None:
     ann, bob = pair
     wrong = ann.refused(lambda r: happened.SetTrust(r, "verify", "bob", "safety-number", "1" * 60))
     assert (wrong.kind, wrong.code) == ("key_mismatch", 6)
+    empty = ann.refused(lambda r: happened.SetTrust(r, "verify", "bob", "safety-number", ""))
+    assert empty.kind == "key_mismatch"
     assert trust_of(ann, bob) == "unverified"
     right = " ".join(safety_number(ann.account, bob.account)[n : n + 5] for n in range(0, 60, 5))
     ann.do(lambda r: happened.SetTrust(r, "verify", "bob", "safety-number", right))

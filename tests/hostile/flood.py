@@ -8,12 +8,15 @@ how the daemon fares (test_flood). Prints `going` once the first are open.
     lies        a length and less than it promises
     junk        noise, as fast as it goes
     greeting    a good greeting that costs the other side its sums, then silence
+    people      each another new person, who completes the handshake and stays while he may
 """
 
 from __future__ import annotations
 
+import os
 import random
 import sys
+import time
 from typing import Final
 
 import trio
@@ -21,6 +24,8 @@ import trio
 from tests.engine.wire_pair import machine, person
 
 AT_ONCE: Final = 500
+PEOPLE: Final = 700
+"""More than there are places, so that those without one come again and again."""
 PAUSE_S: Final = 0.02
 """Between two attempts of one of them, as long as the other side throws it out at once."""
 
@@ -66,15 +71,33 @@ async def act(how: str, stream: trio.SocketStream, hello: bytes, dice: random.Ra
                 await stream.send_all(dice.randbytes(65536))
         case "greeting":
             await stream.send_all(hello)
+        case "people":
+            await be_somebody(stream)
     while await stream.receive_some(65536):
         pass
+
+
+async def be_somebody(stream: trio.SocketStream) -> None:
+    """One made-up person: meets, answers pings, and says nothing."""
+    who, clock = person(os.urandom(8).hex()), round(time.time() * 1000)
+    link = machine(who, initiator=True, now=time.monotonic(), port=0, wall_ms=clock)
+    link.start()
+    while link.end is None:
+        link.tick(time.monotonic())
+        if data := link.data_to_send():
+            await stream.send_all(data)
+        with trio.move_on_after(1.0):
+            heard = await stream.receive_some(65536)
+            if not heard:
+                return
+            link.receive_data(heard, time.monotonic())
 
 
 async def main(how: str, host: str, port: str, *sources: str) -> None:
     """All of them, until the process is ended."""
     going = trio.Event()
     async with trio.open_nursery() as nursery:
-        for number in range(AT_ONCE):
+        for number in range(PEOPLE if how == "people" else AT_ONCE):
             source = sources[number % len(sources)] if sources else None
             nursery.start_soon(one, how, host, int(port), source, going)
         await going.wait()

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from p2pchat.wire.limits import MAX_HALF_OPEN
+from p2pchat.daemon.core import MAX_PUMPS
+from p2pchat.wire.limits import MAX_HALF_OPEN, MAX_LINKS, MAX_STRANGER_LINKS_PER_ADDRESS
 from tests.kit.hosts import ROOT, Machine, host_of, meet, office, until
 from tests.kit.needs import needs_netns
 from tests.kit.netns import Host
@@ -42,6 +43,10 @@ def running(host: Host, module: str, *words: str) -> Iterator[subprocess.Popen[s
         process.kill()
         process.wait(10)
         process.stdout.close()
+
+
+CROWD_ADDRESSES = MAX_LINKS // MAX_STRANGER_LINKS_PER_ADDRESS + 3
+"""Enough for all places at so many an address."""
 
 
 def peak_kib(machine: Machine) -> int:
@@ -83,6 +88,32 @@ def test_five_hundred_connections_keep_nobody_away(tmp_path: Path, full: bool) -
             until(lambda: descriptors(ann) <= before + 10, 15, "what the crowd held is given back")
         assert peak_kib(ann) <= RSS_KIB
         assert ann.texts(bob) == said
+        assert "Traceback" not in ann.profile.log.read_text("utf-8")
+
+
+def test_more_made_up_people_than_places_keep_nobody_away_who_is_known(tmp_path: Path) -> None:
+    with office(3, tmp_path) as (_, (ann, bob, cyn)):
+        ann.up()
+        bob.up()
+        meet(ann, bob)
+        ann.send(bob, "before", "--wait", "delivered")
+        bob.down()
+        sources = [f"10.77.9.{n}" for n in range(1, CROWD_ADDRESSES + 1)]
+        for source in sources:
+            host_of(cyn).address("add", f"{source}/16")
+        before = descriptors(ann)
+        port = ann.ask("status")["daemon"]["listen"][0].rpartition(":")[2]
+        with running(host_of(cyn), "flood", "people", host_of(ann).ip, port, *sources):
+            until(lambda: ann.ask("status")["peers"]["connected"] >= MAX_LINKS, 60, "every place is taken")
+            bob.up()
+            until(lambda: ann.sees(bob) and bob.sees(ann), CONNECT_S, "they meet all the same")
+            assert bob.send(ann, "among them", "--wait", "delivered")["state"] == "delivered"
+            asked = time.monotonic()
+            assert ann.ask("status")["peers"]["connected"] <= MAX_LINKS
+            assert time.monotonic() - asked < ANSWER_S
+            assert descriptors(ann) <= before + MAX_PUMPS
+        assert peak_kib(ann) <= RSS_KIB
+        assert ann.texts(bob) == ["before", "among them"]
         assert "Traceback" not in ann.profile.log.read_text("utf-8")
 
 

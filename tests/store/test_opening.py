@@ -277,6 +277,36 @@ def test_a_frozen_first_archive_opens_with_all_it_held(path: Path) -> None:
     fresh.close()
 
 
+def test_an_archive_of_the_first_version_is_searched_by_folded_words(path: Path) -> None:
+    path.write_bytes(gzip.decompress(FIXTURE.read_bytes()))
+    old = sqlite3.connect(path)
+    texts = {"a frozen word": "frozen Grüße", "with thanks": "Größe ＸＬ and Straße", "mine": "naïve"}
+    with old:
+        for before, after in texts.items():
+            doc = old.execute("SELECT doc FROM message WHERE text = ?", (before,)).fetchone()[0]
+            old.execute("UPDATE message SET text = ? WHERE text = ?", (after, before))
+            if doc is not None:
+                old.execute(
+                    "INSERT INTO fulltext (fulltext, rowid, text) VALUES ('delete', ?, ?)", (doc, before)
+                )
+                old.execute("INSERT INTO fulltext (rowid, text) VALUES (?, ?)", (doc, after))
+    assert old.execute("PRAGMA user_version").fetchone() == (1,)
+    old.close()
+    opened = open_ledger(path)
+    reader = open_reader(opened)
+    for query, text in (
+        ("grüsse", "frozen Grüße"),
+        ("strasse xl", "Größe ＸＬ and Straße"),
+        ("naive", "naïve"),
+    ):
+        assert [hit.message.text for hit in reader.search(query).hits] == [text]
+    assert opened.check_integrity() == []
+    folded = opened.connection.execute("SELECT count(*) FROM message WHERE folded IS NOT NULL").fetchone()
+    assert folded == (2,)
+    reader.close()
+    opened.close()
+
+
 # -- images ----------------------------------------------------------------------------
 
 

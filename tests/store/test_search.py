@@ -29,6 +29,7 @@ TEXTS = (
     "100% a_b path/to/file.txt user@example.org",
     "",
     "col:umn -minus ^caret (parens) {braces}",
+    "Grüße an alle, ﬁnd me at ＴＥＬ ④②",
 )
 
 
@@ -84,6 +85,14 @@ def told(reader: Reader, query: str) -> list[int]:
         ("c++", [6]),
         ("c#", [6]),
         ("straße", [7]),
+        ("STRASSE", [7]),
+        ("strasse αθηνα", [7]),
+        ("grüsse", [12]),
+        ("GRÜSSE AN", [12]),
+        ('"grusse an alle"', [12]),
+        ("find", [12]),
+        ("ﬁnd", [12]),
+        ("tel 42", [12]),
         ("αθηνα", [7]),
         ("москва", [7]),
         ("日本語", [8]),
@@ -306,3 +315,40 @@ def test_a_snippet_shows_the_match_in_one_line(
     (hit,) = reader.search("👍").hits
     assert "👍" in hit.snippet
     assert len(hit.snippet) <= SNIPPET_CHARS
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_snippet_shows_the_text_as_it_was_written(
+    ledger: Ledger, reader: Reader, samples: Samples, indexed: bool
+) -> None:
+    ledger.begin()
+    samples.put(ledger, text="Füllwort ß " * 60 + "Viele Grüße an ＡＬＬＥ hier " + "Füllwort ß " * 60)
+    if indexed:
+        ledger.views.index_some()
+    ledger.commit()
+    (hit,) = reader.search("grüsse alle").hits
+    assert "Viele Grüße an ＡＬＬＥ hier" in hit.snippet
+    assert len(hit.snippet) <= SNIPPET_CHARS
+
+
+def test_folded_words_leave_the_index_with_their_message(
+    ledger: Ledger, reader: Reader, samples: Samples
+) -> None:
+    ledger.begin()
+    view = samples.put(ledger, text="viele Grüße")
+    ledger.views.index_some()
+    ledger.commit()
+    assert ledger.check_integrity() == []
+    ledger.begin()
+    ledger.views.put_message(replace(view, text="viele Fäße", edited=True))
+    ledger.views.index_some()
+    ledger.commit()
+    assert reader.search("grüsse").hits == ()
+    assert len(reader.search("fässe").hits) == 1
+    ledger.begin()
+    ledger.views.put_message(replace(view, text=None, deleted=True))
+    ledger.commit()
+    assert ledger.connection.execute("SELECT count(*) FROM message WHERE folded IS NOT NULL").fetchone() == (
+        0,
+    )
+    assert ledger.check_integrity() == []

@@ -12,7 +12,7 @@ from p2pchat_cli.session import Context, check_text, message_text
 
 def edit(ctx: Context) -> int:
     """Replace the text of an own message."""
-    text = check_text(message_text(ctx.text("text"), ctx), ctx)
+    text = check_text(message_text(ctx.text("text")))
     return _done(ctx, "edited", ctx.call("edit", text=text, **_which(ctx)))
 
 

@@ -45,7 +45,7 @@ class Conversation:
                     self.ready.set()
                     self.begun.wait()
                 elif line["type"] == "warning":
-                    self.ctx.out.remark(f"warning: {field(line['warning']['message'])}")
+                    self.ctx.out.remark(f"warning: {field(self.ctx.out.hint(line['warning']['message']))}")
                 else:
                     self.arrived(line["message"])
         except CommandError as error:
@@ -94,7 +94,7 @@ class Conversation:
     def type(self, text: str) -> None:
         """One typed line. On a terminal it stands there already, so the stream's echo is dropped."""
         with self.lock:
-            answer = say(self.ctx, self.target, check_text(text, self.ctx))
+            answer = say(self.ctx, self.target, check_text(text))
             if self.ctx.out.tty and sys.stdin.isatty():
                 self.sent.add(answer["id"])
             elif answer["id"] not in self.sent:
@@ -102,7 +102,7 @@ class Conversation:
                 if self.ctx.out.json:
                     self.ctx.out.object(answer)
         if answer.get("warning"):
-            self.ctx.out.remark(f"warning: {field(answer['warning'])}")
+            self.ctx.out.remark(f"warning: {field(self.ctx.out.hint(answer['warning']))}")
 
 
 def run(ctx: Context) -> int:

@@ -46,7 +46,7 @@ def change(ctx: Context) -> int:
         if entry["origin"] != "user":
             ctx.out.remark(f"written, but {entry['origin']} has the last word on {key}")
     if answer["restart"]:
-        ctx.out.remark(f"{key} counts from the next start: `p2pchat down`, then `p2pchat up`")
+        ctx.out.remark(ctx.out.hint(f"{key} counts from the next start: `p2pchat down`, then `p2pchat up`"))
     return 0
 
 

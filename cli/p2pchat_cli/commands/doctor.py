@@ -13,7 +13,7 @@ from p2pchat_cli import checks
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import field
 
-ORDER: Final = ("daemon", "discovery", "address", "tcp_in", "clock", "disk", "archive")
+ORDER: Final = ("daemon", "discovery", "address", "tcp_in", "clock", "strangers", "disk", "archive")
 
 
 def run(ctx: Context) -> int:
@@ -45,5 +45,5 @@ def run(ctx: Context) -> int:
         word = ctx.out.style("ok  ", "green") if one["ok"] else ctx.out.style("FAIL", "red")
         ctx.out.line(f"{word}  {one['name']:<9}  {field(one['detail'])}")
         if not one["ok"] and one["fix"]:
-            ctx.out.line(f"                 fix: {field(one['fix'])}")
+            ctx.out.line(f"                 fix: {field(ctx.out.hint(one['fix']))}")
     return 0 if ok else 1

@@ -19,5 +19,5 @@ def run(ctx: Context) -> int:
         return 0
     rows = [(entry["name"], str(entry["count"]), str(entry["mentions"] or "-")) for entry in answer["unread"]]
     ctx.out.table(("FROM", "UNREAD", "MENTIONS"), rows)
-    ctx.out.remark("read them: `p2pchat read NAME`")
+    ctx.out.remark(ctx.out.hint("read them: `p2pchat read NAME`"))
     return 0

@@ -131,7 +131,7 @@ def _show(ctx: Context, line: dict[str, Any]) -> None:
         for text in lines.single(ctx.out, line[line["type"]], rooms=True):
             ctx.out.line(text)
         return
-    ctx.out.line(ctx.out.style(f"· {remark(line)}", "dim"))
+    ctx.out.line(ctx.out.style(f"· {ctx.out.hint(remark(line))}", "dim"))
 
 
 def remark(line: dict[str, Any]) -> str:

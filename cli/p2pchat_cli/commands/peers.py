@@ -22,6 +22,7 @@ WHY: Final = {
     "timeout": "no answer: a firewall in between, or a pulled cable",
     "unreachable": "this machine has no way to that network",
     "refused": "the other side does not want to talk to us, or we blocked it",
+    "crowded": "there is no place left for people not known there yet, or not known here",
     "self": "that is this machine itself",
 }
 """Words of the daemon for why nobody answered a dial, as sentences."""
@@ -41,7 +42,7 @@ def run(ctx: Context) -> int:
     elif answer["peers"]:
         show(ctx, answer["peers"])
     else:
-        ctx.out.remark("nobody seen yet: `p2pchat doctor` says why")
+        ctx.out.remark(ctx.out.hint("nobody seen yet: `p2pchat doctor` says why"))
     return 0
 
 

@@ -21,7 +21,7 @@ AGAIN_S: Final = 5.0
 
 def run(ctx: Context) -> int:
     """Send, print the id; exit 5 with the same answer if it is not there in time."""
-    text = check_text(message_text(ctx.text("text"), ctx), ctx)
+    text = check_text(message_text(ctx.text("text")))
     timeout = ctx.number("timeout")
     try:
         answer = say(
@@ -45,7 +45,7 @@ def run(ctx: Context) -> int:
         return 0
     ctx.out.line(answer["id"])
     if answer.get("warning"):
-        ctx.out.remark(f"warning: {field(answer['warning'])}")
+        ctx.out.remark(f"warning: {field(ctx.out.hint(answer['warning']))}")
     return 0
 
 

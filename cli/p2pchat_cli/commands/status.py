@@ -50,5 +50,5 @@ def show(ctx: Context, answer: Mapping[str, Any]) -> None:
 def warn(ctx: Context, answer: Mapping[str, Any]) -> None:
     """Each warning with its remedy."""
     for warning in answer["warnings"]:
-        fix = f" ({field(warning['fix'])})" if warning["fix"] else ""
+        fix = f" ({field(ctx.out.hint(warning['fix']))})" if warning["fix"] else ""
         ctx.out.remark(f"warning: {field(warning['message'])}{fix}")

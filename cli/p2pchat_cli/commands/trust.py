@@ -12,6 +12,7 @@ from p2pchat_cli.session import Context
 from p2pchat_cli.text import field
 
 SAS_S: Final = 120.0
+PROOFS: Final = "--fingerprint F, --safety-number N or --sas"
 
 
 def show(ctx: Context) -> int:
@@ -25,9 +26,7 @@ def verify(ctx: Context) -> int:
     fingerprint, number, confirm = ctx.text("fingerprint"), ctx.text("safety_number"), ctx.text("confirm")
     live = ctx.flag("sas") or confirm is not None
     if sum((fingerprint is not None, number is not None, live)) > 1:
-        raise CommandError(
-            "usage", "several proofs at once", "one of --fingerprint, --safety-number and --sas"
-        )
+        raise CommandError("usage", "several proofs at once", f"give only one: {PROOFS}")
     if confirm is not None:
         answer = ctx.call("trust.sas_confirm", target=target, digits=ctx.secret(confirm))
         return _tell(ctx, answer)
@@ -37,16 +36,7 @@ def verify(ctx: Context) -> int:
         return _proven(ctx, target, "fingerprint", ctx.secret(fingerprint))
     if number is not None:
         return _proven(ctx, target, "safety-number", ctx.secret(number))
-    if ctx.interactive() and not ctx.flag("yes"):
-        known = ctx.call("trust.show", target=target)
-        ctx.out.remark(f"{field(known['name'])}'s safety number with you: {known['safety_number']}")
-        if ctx.ask("does the other side show the same? [yes/no]", "--yes").lower() not in ("y", "yes"):
-            raise CommandError("key_mismatch", "not verified: nothing was changed", "compare in person")
-    elif ctx.no_input and not ctx.flag("yes"):
-        raise CommandError(
-            "usage", "nothing was compared", "--yes if you compared the safety number yourself"
-        )
-    return _proven(ctx, target, "", "")
+    return _asked(ctx, target)
 
 
 def accept(ctx: Context) -> int:
@@ -62,6 +52,23 @@ def block(ctx: Context) -> int:
 def unblock(ctx: Context) -> int:
     """Take a block back."""
     return _tell(ctx, ctx.call("trust.unblock", target=ctx.word("target")))
+
+
+def _asked(ctx: Context, target: str) -> int:
+    """Without a proof a person at a terminal has to compare; nobody is verified by saying nothing."""
+    known = ctx.call("trust.show", target=target)
+    if not ctx.interactive():
+        raise CommandError(
+            "usage",
+            f"nothing was compared with {target!r}: not verified",
+            f"give {PROOFS}",
+        )
+    number = known["safety_number"]
+    ctx.out.remark(f"{field(known['name'])}'s safety number with you: {number}")
+    if ctx.ask("does the other side show the same? [yes/no]", PROOFS).lower() not in ("y", "yes"):
+        raise CommandError("key_mismatch", "not verified: nothing was changed", "compare in person")
+    # The number that was shown is the proof: should the name mean another key by now, it fails.
+    return _proven(ctx, target, "safety-number", number)
 
 
 def _proven(ctx: Context, target: str, kind: str, proof: str) -> int:

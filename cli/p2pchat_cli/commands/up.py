@@ -83,7 +83,8 @@ def _already(ctx: Context) -> int:
         ctx.out.flush()
         status.warn(ctx, answer)
     if later:
-        ctx.out.remark(f"{' '.join(later)} counts from the next start: `p2pchat down`, then `p2pchat up`")
+        told = f"{' '.join(later)} counts from the next start: `p2pchat down`, then `p2pchat up`"
+        ctx.out.remark(ctx.out.hint(told))
     if ctx.flag("foreground"):
         ctx.out.remark("--foreground has no effect on a daemon that runs already")
     return 0
@@ -97,6 +98,6 @@ def _who_is_here(ctx: Context) -> None:
             peers.show(ctx, here)
             return
         if time.monotonic() >= deadline:
-            ctx.out.line("nobody seen yet: `p2pchat doctor`")
+            ctx.out.line(ctx.out.hint("nobody seen yet: `p2pchat doctor`"))
             return
         time.sleep(0.1)

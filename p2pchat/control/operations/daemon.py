@@ -35,7 +35,7 @@ OPERATIONS: Final = (
         "What the daemon sees of this machine; the command adds what it can see itself.",
         (),
         '`{"ok","checks":[{"name","side","ok","detail","cause","fix"}]}`; names `daemon discovery address '
-        "tcp_in clock disk archive`; causes `null no_multicast firewall_here wrong_interface port_closed "
-        "clock disk_full archive_damaged`",
+        "tcp_in clock strangers disk archive`; causes `null no_multicast firewall_here wrong_interface "
+        "port_closed clock strangers_full disk_full archive_damaged`",
     ),
 )

@@ -82,7 +82,8 @@ OPERATIONS: Final = (
     ),
     Operation(
         "search",
-        "Full text over everything here, newest first. Words must all occur; quotes make a phrase.",
+        "Full text over everything here, newest first. Words must all occur, whatever their case "
+        "and accents; quotes make a phrase.",
         (
             Param("query", "str", "any text; no character is a syntax error"),
             Param("target", "str", "only in this conversation", ""),

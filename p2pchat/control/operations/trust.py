@@ -20,11 +20,11 @@ OPERATIONS: Final = (
     Operation("trust.show", "How far a person is trusted and what to compare.", (_WHO,), TRUST),
     Operation(
         "trust.verify",
-        "Mark a person as verified; with a proof only if it matches, else the failure `key_mismatch`.",
+        "Mark a person as verified if the proof matches, else the failure `key_mismatch`.",
         (
             _WHO,
-            Param("kind", "str", "what `proof` is", "", ("", "fingerprint", "safety-number")),
-            Param("proof", "str", "the digits as the other side shows them", ""),
+            Param("kind", "str", "what `proof` is", choices=("fingerprint", "safety-number")),
+            Param("proof", "str", "the digits as the other side shows them"),
         ),
         TRUST,
     ),

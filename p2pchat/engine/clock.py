@@ -1,0 +1,53 @@
+"""Whether our clock is wrong, by what people we know say of theirs.
+
+Decides: whose word counts about the time, and the correction of our wall clock that
+follows (docs/protocol.md, "Events"). Does not know: what is stamped with it, or how an
+offset is measured (meet).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import median
+from typing import Final
+
+from p2pchat.engine.context import Live
+from p2pchat.ids import AccountId
+from p2pchat.model import TrustRow
+from p2pchat.wire.limits import FUTURE_MS
+
+AGREE_MS: Final = 60_000
+"""Two say the same if they are this near to what is taken for right."""
+
+KNOWN_AFTER_MS: Final = 24 * 3600 * 1000
+"""Somebody first seen longer ago is no stranger: whoever makes up people has to wait for it."""
+
+
+def long_known(trust: TrustRow, system_ms: int) -> bool:
+    """Whether this person was first seen a day ago or more, by this machine's own clock.
+
+    In either direction: a clock that has gone back by years makes no strangers of friends,
+    and one that has gone ahead makes no friends of those who are met now.
+    """
+    return abs(system_ms - trust.first_seen_ms) >= KNOWN_AFTER_MS
+
+
+def shift(live: Live, trust: Mapping[AccountId, TrustRow], me: AccountId, system_ms: int) -> int:
+    """Correction of our wall clock in ms, mostly 0: the median offset of people who are here and
+    known, where at least two of them agree within a minute and we are more than five minutes off.
+
+    Known is who is verified, or first seen a day ago: else two made-up people set our clock.
+    A person has one voice, however many machines and links he has: the median of theirs.
+    """
+    told: dict[AccountId, list[int]] = {}
+    for number in live.by_device.values():
+        link = live.links[number]
+        row = trust.get(link.account)
+        if link.account == me or (row is not None and (row.verified or long_known(row, system_ms))):
+            told.setdefault(link.account, []).append(link.clock_offset_ms)
+    offsets = [median(each) for each in told.values()]
+    if len(offsets) < 2:
+        return 0
+    middle = round(median(offsets))
+    agreeing = sum(abs(offset - middle) <= AGREE_MS for offset in offsets)
+    return middle if agreeing >= 2 and abs(middle) > FUTURE_MS else 0
