@@ -70,6 +70,7 @@ class StoredEvent:
     flags: int = 0
 
     # Bits of `flags`.
+    VOID = 32  # does not count: a cut takes it away, or its author had no right to it
     FORKED = 1  # another event of this device has the same seq
     FUTURE = 2  # its hlc was more than 5 min ahead when it came
     KEYLESS = 4  # its epoch key is not here (yet)
@@ -180,6 +181,7 @@ class Touch:
     reply_to: EventId | None = None
     thread: EventId | None = None
     urgent: bool = False
+    ack: int = 0  # as in wire.Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +296,17 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomText:
+    """The newest name, topic or rules of a room, and the event that set it."""
+
+    room: RoomId
+    field: str
+    value: str
+    event: EventId
+    hlc: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueueRow:
     """An own message that not everybody it is for has yet."""
 
@@ -323,6 +336,7 @@ class Draft:
     made_ms: int
     sent_as: EventId | None = None
     cancelled: bool = False
+    ack: int = 0  # as in wire.Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +357,7 @@ class Page:
     has_more: bool
     cursor: int
     gaps: tuple[Gap, ...] = field(default=())
+    notices: tuple[Notice, ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from p2pchat.model import (
     PrekeyRow,
     RegisterRow,
     RoomRow,
+    RoomText,
     StoredEvent,
     Touch,
     TrustRow,
@@ -69,10 +70,14 @@ class EventLog(Protocol):
         """Events that wait for this epoch's key, in (device, seq) order."""
 
     def park(self, event: StoredEvent, limit: int) -> bool:
-        """Keep an event that cannot be judged yet; False if its device has `limit` already."""
+        """Keep an event that cannot be judged yet; False if its device has `limit` already, or
+        more than its share of bytes."""
 
-    def parked(self, room: RoomId, device: DeviceId) -> list[StoredEvent]:
-        """Parked events of one device in one room by seq."""
+    def parked(self, room: RoomId, device: DeviceId, low: int, high: int) -> list[StoredEvent]:
+        """Parked events of one device in one room with low <= seq <= high, by seq."""
+
+    def parked_in(self, room: RoomId) -> list[StoredEvent]:
+        """Every parked event of a room, by device and seq."""
 
     def unpark(self, event: EventId) -> None: ...
 
@@ -109,6 +114,19 @@ class RoomStore(Protocol):
         """Insert or replace by (room, epoch)."""
 
     def epochs(self, room: RoomId) -> list[EpochRow]: ...
+    def put_text(self, text: RoomText) -> None:
+        """Insert or replace by (room, field)."""
+
+    def drop_texts(self, room: RoomId) -> None:
+        """Forget what a room is called: it is made again from the log."""
+
+    def texts(self) -> list[RoomText]: ...
+    def put_awaited(self, room: RoomId, account: AccountId, seq: int) -> None:
+        """Own messages from `seq` on are for `account` too; replaces what was said before."""
+
+    def awaited(self, room: RoomId) -> dict[AccountId, int]:
+        """Whom own messages are for, and from which number on."""
+
     def put_prekey(self, row: PrekeyRow) -> None:
         """Insert or replace by n."""
 

@@ -32,7 +32,13 @@ _AT: Final = _SELECT + "WHERE room = ? AND device = ? AND seq = ? ORDER BY id"
 _RUN: Final = _SELECT + "WHERE room = ? AND device = ? AND seq BETWEEN ? AND ? ORDER BY seq, id LIMIT ?"
 _CONTROL: Final = _SELECT + "WHERE room = ? AND item IN (1, 3) ORDER BY hlc, id"
 _KEYLESS: Final = _SELECT + "WHERE room = ? AND epoch = ? AND (flags & 4) != 0"
-_PARKED: Final = f"SELECT {EVENT_COLUMNS} FROM parked WHERE device = ? AND room = ? ORDER BY seq, id"  # noqa: S608 - constants
+_PARKED: Final = (
+    f"SELECT {EVENT_COLUMNS} FROM parked"  # noqa: S608 - constants
+    " WHERE device = ? AND room = ? AND seq BETWEEN ? AND ? ORDER BY seq, id"
+)
+_PARKED_IN: Final = f"SELECT {EVENT_COLUMNS} FROM parked WHERE room = ? ORDER BY device, seq, id"  # noqa: S608
+MAX_PARKED_BYTES: Final = 4 * 1024 * 1024
+"""Of one device: more is no chat out of order but somebody's waste."""
 # One look-up per device instead of a walk over the room's whole chain index.
 _DEVICES: Final = (
     "WITH RECURSIVE d (n) AS (SELECT min(device) FROM event WHERE room = :room"
@@ -151,11 +157,14 @@ class Events:
         return sorted(self._select(_KEYLESS, room, number), key=lambda one: (one.device, one.seq, one.id))
 
     def park(self, event: StoredEvent, limit: int) -> bool:
-        """Keep an event that cannot be judged yet; False if its device has `limit` already."""
+        """Keep an event that cannot be judged yet; False if its device has `limit` already, or
+        more than its share of bytes."""
         if self._conn.execute("SELECT 1 FROM parked WHERE id = ?", (event.id,)).fetchone() is not None:
             return True
-        row = self._conn.execute("SELECT count(*) FROM parked WHERE device = ?", (event.device,)).fetchone()
-        if row[0] >= limit:
+        count, size = self._conn.execute(
+            "SELECT count(*), coalesce(sum(length(body)), 0) FROM parked WHERE device = ?", (event.device,)
+        ).fetchone()
+        if count >= limit or size + len(event.body or b"") > MAX_PARKED_BYTES:
             return False
         self._conn.execute(
             _PARK,
@@ -177,9 +186,13 @@ class Events:
         )
         return True
 
-    def parked(self, room: RoomId, device: DeviceId) -> list[StoredEvent]:
-        """Parked events of one device in one room by seq."""
-        return [parked_of(row) for row in self._conn.execute(_PARKED, (device, room))]
+    def parked(self, room: RoomId, device: DeviceId, low: int, high: int) -> list[StoredEvent]:
+        """Parked events of one device in one room with low <= seq <= high, by seq."""
+        return [parked_of(row) for row in self._conn.execute(_PARKED, (device, room, low, high))]
+
+    def parked_in(self, room: RoomId) -> list[StoredEvent]:
+        """Every parked event of a room, by device and seq."""
+        return [parked_of(row) for row in self._conn.execute(_PARKED_IN, (room,))]
 
     def unpark(self, event: EventId) -> None:
         """Drop a parked event."""

@@ -13,7 +13,7 @@ from p2pchat.ids import MIN_PREFIX, EventId
 from p2pchat.model import Draft
 from p2pchat.store.core import Core
 
-DRAFT_COLUMNS: Final = "id, room, text, reply_to, thread, urgent, at, key, made, sent_as, cancelled"
+DRAFT_COLUMNS: Final = "id, room, text, reply_to, thread, urgent, at, key, made, sent_as, cancelled, ack"
 _DRAFTS: Final = f"SELECT {DRAFT_COLUMNS} FROM draft "  # noqa: S608 - constants
 
 
@@ -38,8 +38,8 @@ class Outbox:
         """Insert or replace by id. A cancelled draft keeps its row and loses its text."""
         self._conn.execute(
             "INSERT OR REPLACE INTO draft"
-            " (id, room, text, reply_to, thread, urgent, at, key, made, sent_as, cancelled)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " (id, room, text, reply_to, thread, urgent, at, key, made, sent_as, cancelled, ack)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 draft.id,
                 draft.room,
@@ -52,6 +52,7 @@ class Outbox:
                 draft.made_ms,
                 draft.sent_as,
                 int(draft.cancelled),
+                draft.ack,
             ),
         )
         self._core.erased = True  # an earlier text of it may lie in old pages of the log
@@ -104,4 +105,5 @@ def draft_of(row: Any) -> Draft:
         made_ms=row[8],
         sent_as=row[9],
         cancelled=bool(row[10]),
+        ack=row[11],
     )

@@ -5,8 +5,8 @@ Decides: how these few rows are written and read. Does not know: which key is to
 
 from __future__ import annotations
 
-from p2pchat.ids import RoomId
-from p2pchat.model import EpochRow, PrekeyRow, RoomRow
+from p2pchat.ids import AccountId, RoomId
+from p2pchat.model import EpochRow, PrekeyRow, RoomRow, RoomText
 from p2pchat.store.core import Core
 from p2pchat.store.schema import HLC_OFFSET
 
@@ -58,6 +58,33 @@ class Rooms:
             EpochRow(row[0], row[1], row[2], row[3], bool(row[4]), row[5], row[6], row[7] + HLC_OFFSET)
             for row in rows
         ]
+
+    def put_text(self, text: RoomText) -> None:
+        """Insert or replace by (room, field)."""
+        self._conn.execute(
+            "INSERT OR REPLACE INTO room_text (room, field, value, event, hlc) VALUES (?, ?, ?, ?, ?)",
+            (text.room, text.field, text.value, text.event, text.hlc - HLC_OFFSET),
+        )
+
+    def drop_texts(self, room: RoomId) -> None:
+        """Forget what a room is called: it is made again from the log."""
+        self._conn.execute("DELETE FROM room_text WHERE room = ?", (room,))
+
+    def texts(self) -> list[RoomText]:
+        """Of all rooms."""
+        rows = self._conn.execute("SELECT room, field, value, event, hlc FROM room_text ORDER BY room, field")
+        return [RoomText(row[0], row[1], row[2], row[3], row[4] + HLC_OFFSET) for row in rows]
+
+    def put_awaited(self, room: RoomId, account: AccountId, seq: int) -> None:
+        """Own messages from `seq` on are for `account` too; replaces what was said before."""
+        self._conn.execute(
+            "INSERT OR REPLACE INTO awaited (room, account, seq) VALUES (?, ?, ?)", (room, account, seq)
+        )
+
+    def awaited(self, room: RoomId) -> dict[AccountId, int]:
+        """Whom own messages are for, and from which number on."""
+        rows = self._conn.execute("SELECT account, seq FROM awaited WHERE room = ? ORDER BY account", (room,))
+        return {AccountId(account): seq for account, seq in rows}
 
     def put_prekey(self, row: PrekeyRow) -> None:
         """Insert or replace by n. A secret that is gone leaves no trace in old pages of the log."""

@@ -27,7 +27,7 @@ EVENT_COLUMNS: Final = (
 VIEW_COLUMNS: Final = (
     "e.id, m.room, m.account, m.device, m.seq, m.hlc, m.written, m.received, m.text, m.reply_to, m.thread, "
     "m.urgent, m.edited, m.deleted, m.pinned, m.hidden, m.mine, m.mentions, m.mentions_me, m.reactions, "
-    "m.state, m.flags"
+    "m.state, m.flags, m.ack"
 )
 FEED_COLUMNS: Final = "cursor, type, ref, at, detail"
 
@@ -111,7 +111,18 @@ def view_of(row: Row, names: Names) -> MessageView:
         reactions=_reactions(row[19]),
         state=STATES[row[20]],
         flags=tuple(row[21].split()) if row[21] else (),
+        ack_by_ms=asked_until(row[22]),
     )
+
+
+def asked_until(ack: int) -> int | None:
+    """Of a message's `ack`: None not asked, 0 some time, else until when in ms."""
+    return None if ack == 0 else 0 if ack == 1 else ack
+
+
+def ack_of(ack_by_ms: int | None) -> int:
+    """The other way round."""
+    return 0 if ack_by_ms is None else max(1, ack_by_ms)
 
 
 def feed_of(row: Row) -> FeedRow:

@@ -325,7 +325,39 @@ def _folded(db: Database) -> None:
     db.execute("PRAGMA user_version = 3")
 
 
-VERSION: Final = 3
+@migrations(name="0004_rooms")
+def _rooms(db: Database) -> None:
+    """Rooms: what they are called, who is to be waited for, who is asked to take note."""
+    for statement in (
+        # room_text: the newest allowed name, topic or rules of a room. Made from the event log.
+        """CREATE TABLE room_text (
+            room BLOB NOT NULL,
+            field TEXT NOT NULL,
+            value TEXT NOT NULL,
+            event BLOB NOT NULL,
+            hlc INTEGER NOT NULL,
+            PRIMARY KEY (room, field)
+        ) STRICT, WITHOUT ROWID""",
+        # awaited: own messages of `room` from `seq` on are for `account` too: the first that was
+        # written in the knowledge that he is in.
+        """CREATE TABLE awaited (
+            room BLOB NOT NULL,
+            account BLOB NOT NULL,
+            seq INTEGER NOT NULL,
+            PRIMARY KEY (room, account)
+        ) STRICT, WITHOUT ROWID""",
+        # ack: as in the message: 0 not asked, 1 some time, else until then in ms since 1970
+        "ALTER TABLE message ADD COLUMN ack INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE touch ADD COLUMN ack INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE draft ADD COLUMN ack INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX message_ack ON message (room, place) WHERE ack > 0 AND hidden = 0 AND deleted = 0",
+        "CREATE INDEX parked_room ON parked (room)",
+        "PRAGMA user_version = 4",
+    ):
+        db.execute(statement)
+
+
+VERSION: Final = 4
 """The schema this program writes: the number of the last migration."""
 
 

@@ -17,6 +17,7 @@ from p2pchat.store.fulltext import FullText
 from p2pchat.store.rows import (
     STATE_NUMBER,
     VIEW_COLUMNS,
+    ack_of,
     join_ids,
     pack_reactions,
     place_of,
@@ -28,14 +29,14 @@ from p2pchat.store.schema import HLC_OFFSET
 # One order of columns for both, so that the values are made once; `pk` comes last.
 _INSERT: Final = (
     "INSERT INTO message (room, account, device, seq, hlc, place, written, received, urgent, edited, deleted,"
-    " pinned, hidden, mine, mentions_me, state, reply_to, thread, mentions, reactions, flags, text,"
+    " pinned, hidden, mine, mentions_me, state, reply_to, thread, mentions, reactions, flags, text, ack,"
     " pk, unread)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE: Final = (
     "UPDATE message SET room = ?, account = ?, device = ?, seq = ?, hlc = ?, place = ?, written = ?,"
     " received = ?, urgent = ?, edited = ?, deleted = ?, pinned = ?, hidden = ?, mine = ?, mentions_me = ?,"
-    " state = ?, reply_to = ?, thread = ?, mentions = ?, reactions = ?, flags = ?, text = ?,"
+    " state = ?, reply_to = ?, thread = ?, mentions = ?, reactions = ?, flags = ?, text = ?, ack = ?,"
     " unread = ?, doc = ? WHERE pk = ?"
 )
 _GET: Final = f"SELECT {VIEW_COLUMNS} FROM event e JOIN message m ON m.pk = e.pk WHERE e.id = ?"  # noqa: S608
@@ -96,6 +97,7 @@ class Views:
             pack_reactions(view.reactions),
             " ".join(view.flags) or None,
             view.text,
+            ack_of(view.ack_by_ms),
         )
         gone = view.hidden or view.deleted
         pk = self._core.fresh.pop(view.id, None)
@@ -171,8 +173,8 @@ class Views:
         """Insert; a known id changes nothing."""
         self._conn.execute(
             "INSERT OR IGNORE INTO touch"
-            " (id, target, account, hlc, kind, remove, urgent, reply_to, thread, mentions, value)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " (id, target, account, hlc, kind, remove, urgent, reply_to, thread, mentions, value, ack)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 touch.id,
                 touch.target,
@@ -185,6 +187,7 @@ class Views:
                 touch.thread,
                 join_ids(touch.mentions),
                 touch.value,
+                touch.ack,
             ),
         )
 
@@ -196,7 +199,7 @@ class Views:
     def touches(self, target: EventId) -> list[Touch]:
         """In (hlc, id) order."""
         rows = self._conn.execute(
-            "SELECT id, account, hlc, kind, value, remove, mentions, reply_to, thread, urgent FROM touch"
+            "SELECT id, account, hlc, kind, value, remove, mentions, reply_to, thread, urgent, ack FROM touch"
             " WHERE target = ? ORDER BY hlc, id",
             (target,),
         ).fetchall()
@@ -213,6 +216,7 @@ class Views:
                 row[7],
                 row[8],
                 bool(row[9]),
+                row[10],
             )
             for row in rows
         ]

@@ -71,7 +71,8 @@ class Event(Record, frozen=True):
 
 
 class Message(Record, frozen=True):
-    """Somebody says something. `mentions` are account ids; empty bytes mean none."""
+    """Somebody says something. `mentions` are account ids, or the room's own id for everybody in
+    it; empty bytes mean none."""
 
     v: int
     text: str
@@ -79,6 +80,7 @@ class Message(Record, frozen=True):
     thread: bytes
     mentions: tuple[bytes, ...]
     urgent: bool
+    ack: int  # asks everybody to take note: 0 no, 1 some time, else until then in ms since 1970
 
 
 class Edit(Record, frozen=True):
@@ -93,6 +95,7 @@ class Edit(Record, frozen=True):
     reply_to: bytes
     thread: bytes
     urgent: bool
+    ack: int
     unseen: bool
 
 
