@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar, cast
 
 from p2pchat.engine import graph_rights as rights
-from p2pchat.engine.graph_cuts import EMPTY, Reach
-from p2pchat.engine.graph_rights import ADMISSION, ANNOUNCE, LEFT, REMOVED, Act, Root, RoomSettings
+from p2pchat.engine.graph_cuts import Reach
+from p2pchat.engine.graph_rights import ADMISSION, ANNOUNCE, LEFT, REMOVED, Act, RoomSettings, Root
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.wire.messages import events as ev
 from p2pchat.wire.messages import rooms as wire
@@ -74,7 +74,7 @@ class Person:
     roles: list[int] = field(default_factory=list)
 
 
-class Wanted(Exception):  # noqa: N818 - not an error: a bench must first settle this act
+class Wanted(Exception):
     """Raised inside a question whose answer hangs on an act that is not settled yet."""
 
     def __init__(self, index: int) -> None:
@@ -153,13 +153,23 @@ class Bench:
     its own ancestors say it is, so in a history without races nothing is worked out twice.
     """
 
-    __slots__ = ("file", "force", "marks", "suspect")
+    __slots__ = ("fell", "file", "force", "marks", "stood", "suspect")
 
-    def __init__(self, file: File, suspect: int, force: dict[int, int]) -> None:
+    def __init__(self, file: File, suspect: int, force: dict[int, int] | None = None) -> None:
         self.file = file
         self.suspect = suspect
-        self.force = force
+        self.force = {} if force is None else force
+        self.stood = 0  # of `force` those that are OK, as bits
+        self.fell = 0  # and the others
         self.marks: dict[int, int] = {}
+
+    def decide(self, removal: int, verdict: int) -> None:
+        """Put a removal in force (OK), or say which act voids it."""
+        self.force[removal] = verdict
+        if verdict == OK:
+            self.stood |= 1 << removal
+        else:
+            self.fell |= 1 << removal
 
     def mark(self, index: int) -> int:
         """OK, IDLE or the number of the voiding act; Wanted if that must be settled first."""
@@ -192,21 +202,16 @@ class Bench:
         """`mark`, worked out if need be."""
         return self.ask(lambda: self.mark(index))
 
-    def hit(self, index: int, only_before: tuple[object, ...] | None = None) -> int | None:
+    def hit(self, index: int) -> int | None:
         """The removal in force that voids a concurrent act, the first by rank; None if none does.
 
         Of concurrent cuts of one sort the highest holds, of revokes also a later one.
-        `only_before` leaves out removals that do not rank before it.
         """
         if not self.suspect >> index & 1:
             return None
         file, nodes = self.file, self.file.nodes
         act = nodes[index].act
-        cutting = [
-            r
-            for r in file.against(act.account, act.device)
-            if self.force.get(r) == OK and (only_before is None or nodes[r].rank < only_before)
-        ]
+        cutting = [r for r in file.against(act.account, act.device) if self.force.get(r) == OK]
         hitting = [r for r in cutting if file.hits.get(r, 0) >> index & 1]
         if not hitting:
             return None
@@ -352,7 +357,9 @@ def ruling(bench: Bench, node: Node, reach: Reach) -> int:
     file.evaluations += 1
     room, body = file.root.kind, act.body
     if isinstance(body, wire.Create):
-        root = room == rights.ROOM and act.id == file.root.room and act.seq == 1 and not act.auth
+        root = (
+            room == rights.ROOM and bytes(act.id) == bytes(file.root.room) and act.seq == 1 and not act.auth
+        )
         return OK if root else own
     if (by := revoker(bench, act.device, reach)) >= 0:
         return by
@@ -401,6 +408,3 @@ def ever(file: File, account: AccountId, reach: Reach | None = None) -> bool:
 
 def _or_own(cause: int, own: int) -> int:
     return cause if cause >= 0 else own
-
-
-__all__ = ["EMPTY", "Bench", "File", "Node", "Standing"]
