@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
 from p2pchat.engine.accounts import Account
+from p2pchat.engine.control_graph import Graph
 from p2pchat.engine.inputs import Effect, Post, SetTimer
 from p2pchat.engine.items import WeekCache
 from p2pchat.engine.ports import Entropy, Ledger
@@ -28,6 +29,7 @@ from p2pchat.model import (
     PrekeyRow,
     RegisterRow,
     RoomRow,
+    RoomText,
     StoredEvent,
     TrustRow,
 )
@@ -153,6 +155,9 @@ class Live:
     recons: dict[int, Recon] = field(default_factory=dict)
     asked_keys: dict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=dict)
     repaired: dict[RoomId, int] = field(default_factory=dict)  # when a repair was last completed, ms
+    told: dict[tuple[int, AccountId], int] = field(
+        default_factory=dict
+    )  # statements given on a link, so many
     receipt_at: dict[tuple[RoomId, DeviceId], float] = field(default_factory=dict)
     receipt_due: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
     last_seen: dict[DeviceId, int] = field(default_factory=dict)
@@ -176,14 +181,19 @@ class RoomCache:
     """One room, as far as the ledger says."""
 
     row: RoomRow
-    accounts: tuple[AccountId, ...]
+    graph: Graph
+    accounts: tuple[AccountId, ...]  # the graph's members, sorted
     heads: dict[DeviceId, Head]
     epochs: dict[EpochId, EpochRow]
-    control_heads: tuple[EventId, ...]
     have: dict[DeviceId, Ranges]  # ours, per author
     read: dict[DeviceId, Ranges]
     their_have: dict[tuple[DeviceId, DeviceId], Ranges]  # (who, author)
     their_read: dict[tuple[DeviceId, DeviceId], Ranges]
+    awaited: dict[AccountId, int] = field(
+        default_factory=dict
+    )  # own messages from that number on are for him
+    forks: dict[DeviceId, int] = field(default_factory=dict)  # the lowest forked number of a chain
+    reached: dict[int, Ranges] = field(default_factory=dict)  # own numbers everybody has, has read
     sending: EpochRow | None = None  # the epoch `keys.current` chose, until keys or members change
     links_back: tuple[tuple[bytes, ...], int] | None = None  # see log._links_back
 
@@ -211,6 +221,8 @@ class Cache:
     own_prekeys: dict[int, PrekeyRow] = field(default_factory=dict)
     rooms: dict[RoomId, RoomCache] = field(default_factory=dict)
     known_rooms: dict[RoomId, RoomRow] = field(default_factory=dict)
+    heard_of: dict[RoomId, RoomRow] = field(default_factory=dict)  # rooms whose `create` is not here yet
+    texts: dict[tuple[RoomId, str], RoomText] = field(default_factory=dict)
     by_name: dict[str, list[AccountId]] | None = None  # folded name -> people; None: to be made
     by_look: dict[str, list[AccountId]] | None = None  # skeleton -> people
     meant: dict[str, tuple[AccountId, str, str]] = field(default_factory=dict)  # see names.addressee
@@ -247,6 +259,8 @@ class Batch:
     have: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
     receipts: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
     keyed: dict[str, tuple[Post, ...]] = field(default_factory=dict)  # sends under a key, not yet done
+    entered: dict[RoomId, None] = field(default_factory=dict)  # rooms we came into
+    moved: dict[RoomId, None] = field(default_factory=dict)  # rooms whose members changed
     counted: bool = False  # the quota has moved
     wrote: bool = False
     fed: bool = False

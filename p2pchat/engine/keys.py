@@ -7,18 +7,18 @@ uses, whether a request for a key is answered, and the life of our own prekeys
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
 from p2pchat.crypto import epochs as crypto
 from p2pchat.crypto.primitives import x25519_public
-from p2pchat.engine import log, people, rooms
+from p2pchat.engine import acts, log, people, rooms
 from p2pchat.engine.context import Context, Link, RoomCache
 from p2pchat.engine.inputs import Send
 from p2pchat.engine.items import WEEK_MS
 from p2pchat.errors import RemoteProtocolError
-from p2pchat.ids import EPOCH_ID_BYTES, EpochId
+from p2pchat.ids import EPOCH_ID_BYTES, AccountId, EpochId, EventId
 from p2pchat.model import EpochRow, PrekeyRow, StoredEvent
 from p2pchat.wire.codec import decode, encode
 from p2pchat.wire.limits import MAX_SEALS
@@ -26,6 +26,7 @@ from p2pchat.wire.messages import events as wire
 from p2pchat.wire.messages import registers
 from p2pchat.wire.messages.link import KeyRequest, Keys
 from p2pchat.wire.messages.registers import Prekey
+from p2pchat.wire.messages.rooms import ALL
 
 KEEP_PREKEY_MS: Final = 21 * 24 * 3600 * 1000
 ROTATE_SPREAD_S: Final = 60.0
@@ -37,8 +38,12 @@ ANSWER_S: Final = 2.0
 
 
 def member_hash(room: RoomCache) -> bytes:
-    """Hash of who may read under an epoch started now. A direct chat revokes no device yet."""
-    return crypto.member_hash(encode(wire.MemberSet(tuple(sorted(room.accounts)), ())))
+    """Hash of who may read under an epoch started now."""
+    return _hash_of(room.accounts, room.graph.revoked)
+
+
+def _hash_of(accounts: Iterable[bytes], revoked: Iterable[bytes]) -> bytes:
+    return crypto.member_hash(encode(wire.MemberSet(tuple(sorted(accounts)), tuple(sorted(revoked)))))
 
 
 def current(ctx: Context, room: RoomCache) -> EpochRow:
@@ -73,14 +78,16 @@ def start(ctx: Context, room: RoomCache) -> EpochRow:
     epoch = crypto.epoch_id(key)
     gen = 1 + max((known.gen for known in room.epochs.values()), default=0)
     members = member_hash(room)
+    shareable = room.graph.settings.history == ALL
     rows: list[EpochRow] = []
+    body = wire.Epoch(1, epoch, gen, members, shareable)
 
     def announced(ctx: Context, event: StoredEvent) -> None:
-        row = EpochRow(room.row.id, epoch, gen, members, True, key, event.id, event.hlc)
+        row = EpochRow(room.row.id, epoch, gen, members, shareable, key, event.id, event.hlc)
         rows.append(row)
         _keep(ctx, room, row)
+        acts.add(ctx, room, event, body)
 
-    body = wire.Epoch(1, epoch, gen, members, True)
     log.append(ctx, room, wire.EPOCH, encode(body), None, announced)
     sealed = []
     for device in rooms.devices(ctx, room):
@@ -91,9 +98,16 @@ def start(ctx: Context, room: RoomCache) -> EpochRow:
         box = crypto.seal_epoch_key(public, key, ctx.entropy.bytes(32))
         sealed.append(wire.SealedKey(device, prekey.n, box))
     for first in range(0, len(sealed), MAX_SEALS):
-        part = wire.Seal(1, epoch, tuple(sealed[first : first + MAX_SEALS]))
-        log.append(ctx, room, wire.SEAL, encode(part), None, lambda ctx, event: None)
+        _seal(ctx, room, wire.Seal(1, epoch, tuple(sealed[first : first + MAX_SEALS])))
+    room.sending = rows[0]
     return rows[0]
+
+
+def _seal(ctx: Context, room: RoomCache, part: wire.Seal) -> None:
+    def finish(ctx: Context, event: StoredEvent) -> None:
+        acts.add(ctx, room, event, part)
+
+    log.append(ctx, room, wire.SEAL, encode(part), None, finish)
 
 
 def _keep(ctx: Context, room: RoomCache, row: EpochRow) -> None:
@@ -110,15 +124,15 @@ def heard_epoch(ctx: Context, room: RoomCache, event: StoredEvent, body: wire.Ep
     """Somebody announced an epoch."""
     if not 0 < body.gen < 2**53 or len(body.epoch_id) != EPOCH_ID_BYTES or len(body.member_hash) != 32:
         raise RemoteProtocolError("epoch out of range")
-    known = room.epochs.get(EpochId(body.epoch_id))
-    key = known.key if known else None
+    if EpochId(body.epoch_id) in room.epochs:
+        return  # announced before: who repeats it changes nothing
     row = EpochRow(
         room.row.id,
         EpochId(body.epoch_id),
         body.gen,
         body.member_hash,
         body.shareable,
-        key,
+        None,
         event.id,
         event.hlc,
     )
@@ -177,15 +191,29 @@ def ask_next(ctx: Context, room: RoomCache) -> None:
 
 
 def give(ctx: Context, link: Link, request: KeyRequest) -> None:
-    """Answer a request by state: any unrevoked machine of a member of the epoch's set."""
+    """Answer a request by state: any unrevoked machine of a member of the epoch's set, or of a
+    member of now where epoch and room share what was before."""
     room = rooms.room_with(ctx, link, request.room)
+    if room is None or link.device in room.graph.revoked:
+        return
     found = []
-    for epoch in request.epochs[:MAX_SEALS] if room else ():
-        row = room.epochs.get(EpochId(epoch)) if room else None
-        if room and row is not None and row.key is not None and row.member_hash == member_hash(room):
+    for epoch in request.epochs[:MAX_SEALS]:
+        row = room.epochs.get(EpochId(epoch))
+        if row is not None and row.key is not None and _may_have(ctx, room, row, link.account):
             found.append(row.key)
     if found:
         ctx.out.append(Send(link.link, Keys(request.room, tuple(found))))
+
+
+def _may_have(ctx: Context, room: RoomCache, row: EpochRow, account: AccountId) -> bool:
+    if row.shareable and account in room.graph.members and room.graph.settings.history == ALL:
+        return True
+    event = ctx.ledger.events.get(row.event)
+    if event is None:
+        return False
+    auth = tuple(EventId(one) for one in decode(wire.Header, event.header).auth)
+    members = room.graph.members_at(auth)
+    return account in members and row.member_hash == _hash_of(members, room.graph.revoked_at(auth))
 
 
 def take(ctx: Context, link: Link, room: RoomCache, keys: Keys) -> list[EpochId]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from p2pchat.crypto.epochs import seal_body
-from p2pchat.crypto.primitives import XNONCE_BYTES, ed25519_sign, ed25519_verify, hash_tagged, same, tag_bytes
+from p2pchat.crypto.primitives import XNONCE_BYTES, ed25519_sign, ed25519_verify, hash_tagged, same
 from p2pchat.engine.context import Context, RoomCache, Tail
 from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.ids import EPOCH_ID_BYTES, ID_BYTES, NO_EPOCH, ZERO_ID, DeviceId, EpochId, EventId, RoomId
@@ -33,7 +33,7 @@ MAX_HEADER = 1024
 """A header with 8 deps and 8 auth links, and its signature, is smaller than this."""
 TOO_LONG_HINT = "send it as a file: `p2pchat file send`"
 
-_EVENT_TAG = tag_bytes(wire.TAG_EVENT)
+_EVENT_TAG = wire.SIGNED
 
 
 Finish = Callable[[Context, StoredEvent], None]
@@ -47,6 +47,11 @@ class Read:
     id: EventId
     header: Header
     event: Event
+
+    @property
+    def room(self) -> RoomId:
+        """A made room bears the id of its `create`, whose own header cannot know it."""
+        return RoomId(self.id if self.header.kind == wire.CREATE else self.header.room)
 
 
 def stamp(wall_ms: int) -> int:
@@ -96,7 +101,7 @@ def append(
         seq=head.seq + 1 if head else 1,
         prev=head.id if head else ZERO_ID,
         deps=deps,
-        auth=room.control_heads,
+        auth=room.graph.heads,
         hlc=clock,
         kind=kind,
         epoch=key.epoch if key else NO_EPOCH,
@@ -117,6 +122,18 @@ def append(
     ctx.batch.wrote = True
     if control:
         settle(ctx, room, may_stay_unsigned=False)
+
+
+def create(ctx: Context, plain: bytes) -> StoredEvent:
+    """The event that makes a room, not yet recorded: its id becomes the room's."""
+    header = Header(
+        1, ZERO_ID, ctx.me.device, 1, ZERO_ID, (), (), stamp(ctx.now.wall_ms), wire.CREATE,
+        NO_EPOCH, body_hash(plain), len(plain),
+    )  # fmt: skip
+    raw = encode(header)
+    signature = ed25519_sign(ctx.me.signing_key, _EVENT_TAG + raw)
+    read = Read(event_id(raw, signature), header, Event(raw, signature, plain))
+    return stored_event(read, ctx.now.wall_ms)
 
 
 def settle(ctx: Context, room: RoomCache, *, may_stay_unsigned: bool) -> tuple[int, int]:
@@ -173,7 +190,7 @@ def stored_event(read: Read, received_ms: int, flags: int = 0) -> StoredEvent:
         header=read.event.header,
         signature=read.event.signature,
         body=read.event.body,
-        room=RoomId(header.room),
+        room=read.room,
         device=DeviceId(header.device),
         seq=header.seq,
         prev=EventId(header.prev),
@@ -196,10 +213,24 @@ def record(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
         room.heads[event.device] = Head(event.seq, event.id, event.hlc)
         if event.device != ctx.me.device:
             room.links_back = None
-    if control:
-        auth = decode(Header, event.header).auth
-        kept = tuple(head for head in room.control_heads if head not in auth)
-        room.control_heads = tuple(sorted((*kept, event.id)))[:MAX_AUTH]
+
+
+def recount(ctx: Context, room: RoomCache, event: StoredEvent, *, counts: bool) -> None:
+    """A recorded event joins or leaves the set that is reconciled."""
+    control = wire.is_control(event.kind)
+    flush_items(ctx, event.room, control)
+    item = [(event.hlc >> HLC_SHIFT, event.id)]
+    if counts:
+        ctx.ledger.items.add(event.room, control, item)
+    else:
+        ctx.ledger.items.remove(event.room, control, item)
+
+
+def flush_items(ctx: Context, room: RoomId, control: bool) -> None:
+    """Count in what this very batch has recorded: it is in the log already."""
+    fresh = ctx.batch.items.pop((room, control), None)
+    if fresh is not None:
+        ctx.ledger.items.add(room, control, fresh)
 
 
 def size(event: Event) -> int:
@@ -226,6 +257,8 @@ def read_event(event: Event) -> Read:
     if event.body is not None:
         if len(event.body) != header.body_len or not same(body_hash(event.body), header.body_hash):
             raise RemoteProtocolError("body does not match its header")
+    if (header.kind == wire.CREATE) != (header.room == ZERO_ID):
+        raise RemoteProtocolError("create in a room, or an event in none")
     control = wire.is_control(header.kind)
     if control and (event.body is None or not event.signature):
         raise RemoteProtocolError("control event without body or signature")
@@ -240,14 +273,14 @@ def signature_holds(read: Read, signing: bytes) -> bool:
 
 
 def covered(
-    reads: Sequence[Read], holds: Callable[[Read], bool], already: Callable[[bytes], bool]
+    reads: Sequence[Read], holds: Callable[[Read], bool], named: Callable[[Read], bool]
 ) -> dict[EventId, bool]:
     """Which of `reads` are authentic: id to True, or False for "not yet".
 
-    `holds` judges an own signature; `already` says whether an id is in the log (then
-    its own cover has been found before). A run is looked at from its end: an event with
-    a valid signature covers its `prev`, that one its own `prev`, for 63 steps, through
-    unsigned events only. RemoteProtocolError for a signature that is present but wrong.
+    `holds` judges an own signature; `named` says whether a known allowed cut names an event.
+    A run is looked at from its end: an event with a valid signature covers its `prev`, that one
+    its own `prev`, for 63 steps, through unsigned events only; one that a cut names covers
+    itself and does the same. RemoteProtocolError for a signature that is present but wrong.
     """
     by_id = {read.id: read for read in reads}
     verdict: dict[EventId, bool] = {}
@@ -258,7 +291,9 @@ def covered(
             verdict[read.id] = True
     for read in reads:
         if not read.event.signature:
-            continue
+            if not named(read):
+                continue
+            verdict[read.id] = True
         step, below = 0, by_id.get(EventId(read.header.prev))
         while below is not None and not below.event.signature and step < MAX_UNSIGNED_RUN:
             if below.header.device != read.header.device or below.header.room != read.header.room:
@@ -267,5 +302,5 @@ def covered(
             step += 1
             below = by_id.get(EventId(below.header.prev))
     for read in reads:
-        verdict.setdefault(read.id, already(read.id))
+        verdict.setdefault(read.id, False)
     return verdict

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from p2pchat.engine import people, ranges, rooms
+from p2pchat.engine import people, ranges, rooms, views
 from p2pchat.engine.context import Context, Link, RoomCache, Waiter
 from p2pchat.engine.inputs import Refuse, Reply, Send, Tell
 from p2pchat.engine.ranges import Ranges
@@ -22,6 +22,9 @@ from p2pchat.wire.messages import registers
 from p2pchat.wire.messages.link import ReadMark, Receipt
 from p2pchat.wire.messages.registers import RegisterName, Seen
 
+MANY_S: Final = 10.0
+"""The same in a room with more than MANY machines."""
+MANY: Final = 50
 QUIET_S: Final = 1.0
 """In rooms a receipt leaves at once after this much quiet, else with others. In a direct chat
 it leaves with its batch (docs/decisions/0004): one frame for up to 64 messages."""
@@ -37,7 +40,7 @@ def close_receipts(ctx: Context) -> None:
     for room_id, author in ctx.batch.receipts:
         last = ctx.live.receipt_at.get((room_id, author))
         room = rooms.room(ctx, room_id)
-        quiet = 0.0 if room.row.kind == DIRECT else QUIET_S
+        quiet = 0.0 if room.row.kind == DIRECT else MANY_S if len(room.heads) > MANY else QUIET_S
         if last is None or ctx.now.mono - last >= quiet:
             send_receipt(ctx, room, author)
         else:
@@ -168,8 +171,34 @@ def heard(
     store[who, ctx.me.device] = after
     ctx.ledger.seen.put_seen(room.row.id, who, ctx.me.device, kind, after)
     ctx.batch.wrote = True
-    if ctx.cache.owner[who] != ctx.me.account:
+    if ctx.cache.owner[who] == ctx.me.account:
+        return
+    if room.row.kind == DIRECT:
         _advance(ctx, room, who, kind, ranges.minus(after, before))
+        return
+    newest = ranges.minus(after, before)[0][1]
+    for event in ctx.ledger.events.at(room.row.id, ctx.me.device, newest):
+        view = ctx.ledger.views.message(event.id)
+        if view is not None and not view.hidden:
+            person = (("state", view.state), ("person", ctx.cache.owner[who].hex()), ("device", who.hex()))
+            ctx.feed("receipt", event.id, person)
+    settle(ctx, room)
+
+
+def settle(ctx: Context, room: RoomCache) -> None:
+    """Own messages of a room that everybody they are for has by now, or has read, are told so."""
+    steps = ((registers.HAVE, DELIVERED, (QUEUED, HELD)), (registers.READ, READ, (QUEUED, HELD, DELIVERED)))
+    for kind, state, before in steps:
+        known = room.reached.pop(kind, ())
+        now = views.reached_by_all(ctx, room, kind)
+        moved: list[EventId] = []
+        for low, high in reversed(ranges.minus(now, known)):
+            moved += ctx.ledger.views.advance(room.row.id, ctx.me.device, low, high, before, state)
+        for event in moved:
+            ctx.feed("receipt", event, (("state", state),))
+        if moved:
+            ctx.batch.wrote = True
+            reached(ctx, dict.fromkeys(moved), state)
 
 
 def _advance(ctx: Context, room: RoomCache, who: DeviceId, kind: int, new: Ranges) -> None:

@@ -66,6 +66,15 @@ class EventLog(Protocol):
     def put_body(self, event: EventId, body: bytes | None, flags: int) -> None:
         """Replace body and flags: erased, or arrived after all."""
 
+    def put_flags(self, event: EventId, flags: int) -> None:
+        """Replace the flags."""
+
+    def forks(self, room: RoomId) -> dict[DeviceId, int]:
+        """The lowest number of each chain at which there are two events."""
+
+    def of_kind(self, room: RoomId, kind: int) -> list[StoredEvent]:
+        """All events of a rare kind, in (hlc, id) order: NAME."""
+
     def keyless(self, room: RoomId, epoch: EpochId) -> list[StoredEvent]:
         """Events that wait for this epoch's key, in (device, seq) order."""
 

@@ -58,6 +58,11 @@ def minus(left: Ranges, right: Ranges) -> Ranges:
     return tuple(rest)
 
 
+def both(left: Ranges, right: Ranges) -> Ranges:
+    """Numbers that are in `left` and in `right`."""
+    return minus(left, minus(left, right))
+
+
 def contains(ranges: Ranges, seq: int) -> bool:
     """Whether `seq` is in `ranges`."""
     return any(low <= seq <= high for low, high in ranges)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from p2pchat.engine import keys, log, quota, rooms, views
+from p2pchat.engine import keys, log, membership, quota, rooms, views
 from p2pchat.engine.context import Context, Link, RoomCache
+from p2pchat.engine.control_graph import Act, check_body
 from p2pchat.engine.inputs import Tell
 from p2pchat.engine.log import Read
-from p2pchat.ids import DeviceId, EpochId, EventId
-from p2pchat.model import StoredEvent
+from p2pchat.engine.ranges import MAX_SEQ
+from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
+from p2pchat.model import ROOM, StoredEvent
 from p2pchat.wire.codec import decode
 from p2pchat.wire.limits import MAX_PENDING, MAX_UNSIGNED_RUN
 from p2pchat.wire.messages import events as wire
@@ -34,13 +36,15 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
     reads = [log.read_event(event) for event in received]
     good = {reads[i].id for i in checked if 0 <= i < len(reads)} if checked is not None else set()
     missing = dict.fromkeys(ctx.ledger.events.missing([read.id for read in reads]))
-    by_room: dict[bytes, list[Read]] = {}
+    by_room: dict[RoomId, list[Read]] = {}
     for read in reads:
-        by_room.setdefault(read.header.room, []).append(read)
+        by_room.setdefault(read.room, []).append(read)
     for room_id, group in by_room.items():
-        room = rooms.room_with(ctx, link, room_id)
+        room = rooms.room_with(ctx, link, room_id, hear=True)
         if room is None:
-            continue  # of a room we do not share with this peer: nothing to judge it by
+            continue  # of a room this peer has no business with: nothing to judge it by
+        if rooms.access(ctx, link, room) != rooms.ALL:
+            group = [read for read in group if wire.is_control(read.header.kind)]
         _again(ctx, room, [read for read in group if read.id not in missing])
         fresh = [read for read in _unique(group) if read.id in missing]
         if fresh:
@@ -76,69 +80,109 @@ def _body_after_all(ctx: Context, room: RoomCache, stored: StoredEvent, read: Re
 
 
 def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], good: set[EventId]) -> None:
-    parked = _parked(ctx, room, fresh)
-    counted = {read.id for read in parked}  # towards the quota, when they came
-    fresh = [*parked, *fresh]
-    machines = {
-        read.header.device: rooms.member_device(ctx, room, DeviceId(read.header.device)) for read in fresh
-    }
-    # An author whose statement we lack cannot be judged; repair brings the event again.
-    fresh = [read for read in fresh if machines[read.header.device] is not None]
-
-    before = _covers(ctx, room, fresh)
-    here = {read.id for read in before}
-
-    def holds(read: Read) -> bool:
-        if read.id in here:
-            return True
-        machine = machines[read.header.device]
-        return machine is not None and (read.id in good or log.signature_holds(read, machine.signing))
-
-    authentic = log.covered([*fresh, *before], holds, lambda _: False)
+    """Judge and take, and again what an act among them lets us judge at last."""
+    waiting = _neighbours(ctx, room, fresh)
     wanted_keys: list[EpochId] = []
-    arrived: set[bytes] = set()
-    for read in fresh:
-        machine = machines[read.header.device]
-        if machine is None:
-            continue
-        known_auth = all(a in arrived or _is_control_here(ctx, room, EventId(a)) for a in read.header.auth)
-        if not rooms.may_send(room, machine, read.header.kind):
-            continue
-        if read.id not in counted and not quota.takes(ctx, ctx.cache.owner[machine.id], log.size(read.event)):
-            continue
-        if not authentic[read.id] or not known_auth:
-            _park(ctx, read)
-            continue
-        arrived.add(read.id)
-        if ctx.cache.parked.get((room.row.id, DeviceId(read.header.device))):
-            ctx.ledger.events.unpark(read.id)
-        _take(ctx, room, read, wanted_keys)
+    pooled = {read.id for read in waiting}
+    work = [*waiting, *fresh]
+    while work and _judge(ctx, room, work, good, pooled, wanted_keys):
+        work = _awakened(ctx, room)
+        pooled = {read.id for read in work}
     if wanted_keys:
         keys.ask(ctx, link, room, wanted_keys)
 
 
-def _is_control_here(ctx: Context, room: RoomCache, event: EventId) -> bool:
-    """Whether this is a control event of this room, which is all that `auth` may name."""
-    if event in room.control_heads:
-        return True
-    known = ctx.ledger.events.get(event)
-    return known is not None and known.room == room.row.id and wire.is_control(known.kind)
+def _judge(
+    ctx: Context,
+    room: RoomCache,
+    reads: list[Read],
+    good: set[EventId],
+    pooled: set[EventId],
+    wanted_keys: list[EpochId],
+) -> bool:
+    """Take what is authentic and allowed, keep what cannot be judged yet; whether an act was taken."""
+    # An author whose statement we lack cannot be judged; repair brings the event again.
+    machines = {
+        one: rooms.machine(ctx, DeviceId(one)) for one in {read.header.device: None for read in reads}
+    }
+    reads = [read for read in reads if machines[read.header.device] is not None]
+    before = _covers(ctx, room, reads)
+    here = {read.id for read in before}
+
+    def holds(read: Read) -> bool:
+        if read.id in here or read.id in good:
+            return True
+        machine = machines.get(read.header.device)
+        return machine is not None and log.signature_holds(read, machine.signing)
+
+    def named(read: Read) -> bool:
+        return room.graph.cut_names(read.id, ctx.cache.owner[DeviceId(read.header.device)])
+
+    authentic = log.covered([*reads, *before], holds, named)
+    took_act = False
+    for read in reads:
+        machine = machines[read.header.device]
+        if machine is None:
+            continue
+        device, owner = machine.id, ctx.cache.owner[machine.id]
+        if machine.revoked and device not in room.graph.revoked:
+            continue  # until members have said how much of its chain stands
+        auth = tuple(EventId(one) for one in read.header.auth)
+        judgeable = authentic[read.id] and all(room.graph.knows(one) for one in auth)
+        if judgeable and not _stands(room, read, device, owner, auth):
+            continue
+        if read.id not in pooled and not quota.takes(ctx, owner, log.size(read.event)):
+            continue
+        if not judgeable:
+            _park(ctx, room, read)
+            continue
+        if read.id in pooled:
+            ctx.ledger.events.unpark(read.id)
+        took_act |= _take(ctx, room, read, auth, wanted_keys)
+    return took_act
 
 
-def _parked(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
-    """Parked events of the same chains: this frame may bring what they wait for."""
+def _stands(
+    room: RoomCache, read: Read, device: DeviceId, owner: AccountId, auth: tuple[EventId, ...]
+) -> bool:
+    """Whether an event is kept at all: allowed, or void by something that may fall."""
+    kind = read.header.kind
+    if kind == wire.CREATE:
+        return room.row.kind == ROOM and not room.graph.heads
+    return room.graph.judge(device, owner, read.header.seq, read.id, auth, kind).standing != "never"
+
+
+def _neighbours(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
+    """Parked events of the same chains and near: this frame may bring the cover they wait for."""
     new = {read.id for read in fresh}
+    spans: dict[DeviceId, tuple[int, int]] = {}
+    for read in fresh:
+        device, seq = DeviceId(read.header.device), read.header.seq
+        low, high = spans.get(device, (seq, seq))
+        spans[device] = (min(low, seq), max(high, seq))
     found = []
-    for device in dict.fromkeys(DeviceId(read.header.device) for read in fresh):
+    for device, (low, high) in spans.items():
         place = (room.row.id, device)
         if ctx.cache.parked.get(place) is False:
             continue  # looked up before: nothing waits
-        waiting = ctx.ledger.events.parked(*place)
-        ctx.cache.parked[place] = bool(waiting)
-        for stored in waiting:
-            if stored.id not in new:
-                found.append(log.read_event(Event(stored.header, stored.signature, stored.body)))
+        near = ctx.ledger.events.parked(*place, low - MAX_UNSIGNED_RUN, high + MAX_UNSIGNED_RUN)
+        if place not in ctx.cache.parked:
+            ctx.cache.parked[place] = bool(near or ctx.ledger.events.parked(*place, 0, MAX_SEQ))
+        found += [_read_again(stored) for stored in near if stored.id not in new]
     return found
+
+
+def _awakened(ctx: Context, room: RoomCache) -> list[Read]:
+    """Parked events of a room whose acts are all known by now."""
+    if not any(waits and place[0] == room.row.id for place, waits in ctx.cache.parked.items()):
+        return []
+    reads = [_read_again(stored) for stored in ctx.ledger.events.parked_in(room.row.id)]
+    return [r for r in reads if r.header.auth and all(room.graph.knows(EventId(a)) for a in r.header.auth)]
+
+
+def _read_again(stored: StoredEvent) -> Read:
+    """Of an event that had due form when it was stored."""
+    return Read(stored.id, decode(Header, stored.header), Event(stored.header, stored.signature, stored.body))
 
 
 def _covers(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
@@ -153,51 +197,84 @@ def _covers(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
             for later in ctx.ledger.events.run(
                 room.row.id, device, seq + 1, seq + MAX_UNSIGNED_RUN, 2 * MAX_UNSIGNED_RUN
             ):
-                found.append(log.read_event(Event(later.header, later.signature, later.body)))
+                found.append(_read_again(later))
     return found
 
 
-def _park(ctx: Context, read: Read) -> None:
+def _park(ctx: Context, room: RoomCache, read: Read) -> None:
     """Keep what cannot be judged yet, within the device's share of the pool."""
     stored = log.stored_event(read, ctx.now.wall_ms)
     if ctx.ledger.events.park(stored, MAX_PENDING):
-        ctx.cache.parked[stored.room, stored.device] = True
+        ctx.cache.parked[room.row.id, stored.device] = True
         ctx.batch.wrote = True
 
 
-def _take(ctx: Context, room: RoomCache, read: Read, wanted_keys: list[EpochId]) -> None:
-    """Write one authentic, allowed event and let it take effect."""
+def _take(
+    ctx: Context, room: RoomCache, read: Read, auth: tuple[EventId, ...], wanted_keys: list[EpochId]
+) -> bool:
+    """Write one authentic event and let it take effect; whether it was an act."""
     header = read.header
     device = DeviceId(header.device)
-    flags = 0
-    head = room.heads.get(device)
-    if head is not None and header.seq <= head.seq:
-        twins = ctx.ledger.events.at(room.row.id, device, header.seq)
-        if twins:
-            flags |= StoredEvent.FORKED
-            for twin in twins:
-                ctx.ledger.events.put_body(twin.id, twin.body, twin.flags | StoredEvent.FORKED)
-            _warn_fork(ctx, device)
+    control = wire.is_control(header.kind)
+    act = None
+    if control and read.event.body is not None and header.kind in wire.BODIES:
+        body = decode(wire.BODIES[header.kind], read.event.body)
+        check_body(header.kind, body)
+        owner = ctx.cache.owner[device]
+        act = Act(read.id, device, owner, header.seq, header.hlc, auth, header.kind, body)
+    flags = _twins(ctx, room, read)
     stored = log.stored_event(read, ctx.now.wall_ms, flags)
     plain = None
-    if stored.body is not None and not wire.is_control(stored.kind):
-        plain = keys.open_plain(room, stored, header)
-        if plain is None:
-            stored = log.stored_event(read, ctx.now.wall_ms, flags | StoredEvent.KEYLESS)
-            wanted_keys.append(stored.epoch)
+    if not control:
+        owner = ctx.cache.owner[device]
+        verdict = room.graph.judge(device, owner, header.seq, read.id, auth, header.kind)
+        if verdict.standing != "allowed":
+            flags |= StoredEvent.VOID
+        if stored.body is not None:
+            plain = keys.open_plain(room, stored, header)
+            if plain is None:
+                flags |= StoredEvent.KEYLESS
+                wanted_keys.append(stored.epoch)
+        if flags != stored.flags:
+            stored = log.stored_event(read, ctx.now.wall_ms, flags)
+    if header.kind == wire.CREATE and room.row.id not in ctx.cache.known_rooms:
+        rooms.know(ctx, room.row)
     log.record(ctx, room, stored)
+    if flags & StoredEvent.VOID:
+        log.recount(ctx, room, stored, counts=False)
     if device == ctx.me.device:
         _warn_clone(ctx)
-    _take_effect(ctx, room, stored, header, plain)
+    if act is not None:
+        views.note_have(ctx, room, stored)
+        membership.took(ctx, room, stored, act)
+        _keys_of(ctx, room, stored, act)
+    else:
+        _take_effect(ctx, room, stored, header, plain)
+    return act is not None
+
+
+def _twins(ctx: Context, room: RoomCache, read: Read) -> int:
+    """FORKED if something else stands in this place of the chain already; both are marked."""
+    device, seq = DeviceId(read.header.device), read.header.seq
+    head = room.heads.get(device)
+    if head is None or seq > head.seq:
+        return 0
+    twins = ctx.ledger.events.at(room.row.id, device, seq)
+    if not twins:
+        return 0
+    for twin in twins:
+        if not twin.flags & StoredEvent.FORKED:
+            ctx.ledger.events.put_flags(twin.id, twin.flags | StoredEvent.FORKED)
+    if seq < room.forks.get(device, seq + 1):
+        room.forks[device] = seq
+        room.graph.reconsider()
+    _warn_fork(ctx, device)
+    return StoredEvent.FORKED
 
 
 def _take_effect(
     ctx: Context, room: RoomCache, event: StoredEvent, header: Header, plain: bytes | None = None
 ) -> None:
-    if wire.is_control(event.kind):
-        views.note_have(ctx, room, event)
-        _control(ctx, room, event)
-        return
     if event.body is None:
         if views.lawfully_absent(ctx, event):
             views.note_have(ctx, room, event)
@@ -212,15 +289,14 @@ def _take_effect(
     views.apply(ctx, room, views.Said(event, ctx.cache.owner[event.device], body))
 
 
-def _control(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
-    kind = wire.BODIES.get(event.kind)
-    if kind is None or event.body is None:
+def _keys_of(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
+    """Acts that bring keys."""
+    if act.id in room.graph.void:
         return
-    body = decode(kind, event.body)
-    if isinstance(body, wire.Epoch):
-        keys.heard_epoch(ctx, room, event, body)
-    elif isinstance(body, wire.Seal):
-        epoch = keys.heard_seal(ctx, room, body)
+    if isinstance(act.body, wire.Epoch):
+        keys.heard_epoch(ctx, room, event, act.body)
+    elif isinstance(act.body, wire.Seal):
+        epoch = keys.heard_seal(ctx, room, act.body)
         if epoch is not None:
             opened(ctx, room, [epoch])
 

@@ -1,8 +1,8 @@
-"""Rooms: who is in one, and what is known of it.
+"""Rooms: which there are, and what a peer may have of one.
 
-Decides: the id and members of a direct chat, which links a room's events go to, and
-how a room's cache is filled from the ledger (docs/protocol.md, "Rooms"). Does not
-know: chains, keys, or what anybody says there.
+Decides: the ids of direct chats and of the lobby, what the machine at the other end of a link
+may be given and may tell, and how a room's cache is filled from the ledger (docs/protocol.md,
+"Rooms"). Does not know: who may what (control_graph), chains, keys, or what anybody says there.
 """
 
 from __future__ import annotations
@@ -10,19 +10,28 @@ from __future__ import annotations
 from typing import Final
 
 from p2pchat.crypto.primitives import hash_tagged
+from p2pchat.engine import acts
 from p2pchat.engine.accounts import Device
 from p2pchat.engine.context import Context, Link, RoomCache
 from p2pchat.engine.ranges import Ranges
-from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
-from p2pchat.model import DIRECT, RoomRow
-from p2pchat.wire.codec import decode
-from p2pchat.wire.limits import MAX_AUTH
-from p2pchat.wire.messages.events import EPOCH, REVOKE, SEAL, SETTINGS, Header, is_control
+from p2pchat.ids import ID_BYTES, AccountId, DeviceId, RoomId
+from p2pchat.model import DIRECT, LOBBY, ROOM, RoomRow
 from p2pchat.wire.messages.registers import HAVE
+from p2pchat.wire.messages.rooms import JOINED, OFFICE
 
 DIRECT_TAG: Final = "p2pchat/direct/1"
-DIRECT_CONTROL: Final = (SETTINGS, REVOKE, EPOCH, SEAL)
-"""The control events a direct chat knows: its membership is fixed."""
+LOBBY_TAG: Final = "p2pchat/lobby/1"
+LOBBY_NAME: Final = "lobby"
+
+ALL: Final = "all"
+CONTROL: Final = "control"
+PAST: Final = "past"
+NOTHING: Final = ""
+"""What a peer may have of a room: all of it · the acts of a room open to the office · the acts up to
+his own end in it · nothing."""
+
+MAX_HEARD_OF: Final = 64
+"""Rooms of which peers have spoken and whose `create` is not here: memory they can take."""
 
 
 def direct_id(one: AccountId, other: AccountId) -> RoomId:
@@ -30,83 +39,127 @@ def direct_id(one: AccountId, other: AccountId) -> RoomId:
     return RoomId(hash_tagged(DIRECT_TAG, min(one, other), max(one, other)))
 
 
+def lobby_id(office_key: bytes) -> RoomId:
+    """BLAKE2b-256(tag ‖ key of the open office)."""
+    return RoomId(hash_tagged(LOBBY_TAG, office_key))
+
+
 def direct(ctx: Context, peer: AccountId) -> RoomCache:
     """The direct chat with `peer`; it needs no creation, so it is always there."""
     room_id = direct_id(ctx.me.account, peer)
     if room_id not in ctx.cache.known_rooms:
-        row = RoomRow(room_id, DIRECT, "", peer)
-        ctx.ledger.rooms.put_room(row)
-        ctx.cache.known_rooms[room_id] = row
-        ctx.cache.meant.clear()  # an id may now mean two
-        ctx.batch.wrote = True
+        know(ctx, RoomRow(room_id, DIRECT, "", peer))
     return room(ctx, room_id)
 
 
+def know(ctx: Context, row: RoomRow) -> None:
+    """This room is known from now on."""
+    ctx.ledger.rooms.put_room(row)
+    ctx.cache.known_rooms[row.id] = row
+    ctx.cache.heard_of.pop(row.id, None)
+    ctx.cache.meant.clear()  # an id or a name may now mean two
+    ctx.batch.wrote = True
+
+
 def room(ctx: Context, room_id: RoomId) -> RoomCache:
-    """A known room, read from the ledger once."""
+    """A known room, or one that was heard of; read from the ledger once."""
     cached = ctx.cache.rooms.get(room_id)
     if cached is None:
-        cached = ctx.cache.rooms[room_id] = _load(ctx, ctx.cache.known_rooms[room_id])
+        row = ctx.cache.known_rooms.get(room_id) or ctx.cache.heard_of[room_id]
+        cached = ctx.cache.rooms[room_id] = _load(ctx, row)
     return cached
 
 
-def room_with(ctx: Context, link: Link, room_id: bytes) -> RoomCache | None:
-    """The room of that id if the peer of `link` is in it, else None."""
-    if link.account == ctx.me.account:
-        known = ctx.cache.known_rooms.get(RoomId(room_id))
-        return room(ctx, known.id) if known else None
-    if room_id == direct_id(ctx.me.account, link.account):
+def access(ctx: Context, link: Link, cached: RoomCache) -> str:
+    """What the machine at the other end may have: ALL, CONTROL, PAST or NOTHING."""
+    graph = cached.graph
+    if link.account == ctx.me.account or link.account in graph.members:
+        return ALL
+    if cached.row.kind == DIRECT:
+        return NOTHING
+    if link.account in graph.former:
+        return PAST
+    if cached.row.id in ctx.cache.heard_of or graph.settings.admission == OFFICE:
+        return CONTROL  # of a room only heard of there is nothing here to give
+    return NOTHING
+
+
+def room_with(ctx: Context, link: Link, room_id: bytes, *, hear: bool = False) -> RoomCache | None:
+    """The room of that id if the peer of `link` has any business with it, else None.
+
+    `hear`: take note of a room nobody here knows yet.
+    """
+    if room_id == direct_id(ctx.me.account, link.account) and link.account != ctx.me.account:
         return direct(ctx, link.account)
+    identity = RoomId(room_id)
+    if identity in ctx.cache.known_rooms or identity in ctx.cache.heard_of:
+        cached = room(ctx, identity)
+        return cached if access(ctx, link, cached) != NOTHING else None
+    if hear and len(room_id) == ID_BYTES and len(ctx.cache.heard_of) < MAX_HEARD_OF:
+        ctx.cache.heard_of[identity] = RoomRow(identity, ROOM, "", None)
+        return room(ctx, identity)
     return None
 
 
 def common(ctx: Context, link: Link) -> list[RoomCache]:
-    """Rooms in which the peer of `link` is too."""
-    if link.account == ctx.me.account:
-        return [room(ctx, room_id) for room_id in sorted(ctx.cache.known_rooms)]
-    return [direct(ctx, link.account)]
+    """Rooms of which the peer of `link` may have something, and the direct chat with him."""
+    found = [] if link.account == ctx.me.account else [direct(ctx, link.account)]
+    for room_id, row in sorted(ctx.cache.known_rooms.items()):
+        if row.kind != DIRECT or link.account == ctx.me.account:
+            cached = room(ctx, room_id)
+            if access(ctx, link, cached) != NOTHING:
+                found.append(cached)
+    return found
 
 
 def links_of(ctx: Context, cached: RoomCache) -> list[Link]:
     """Live links to machines of this room's members, one for each machine."""
+    members = cached.graph.members
     links = (ctx.live.links[number] for number in ctx.live.by_device.values())
-    return [link for link in links if link.account in cached.accounts]
+    return [link for link in links if link.account in members]
 
 
-def member_device(ctx: Context, cached: RoomCache, device: DeviceId) -> Device | None:
-    """The machine if it is a member's, revoked or not."""
+def machine(ctx: Context, device: DeviceId) -> Device | None:
+    """A machine of anybody known, revoked or not."""
     owner = ctx.cache.owner.get(device)
-    if owner is None or owner not in cached.accounts:
-        return None
-    return ctx.cache.accounts[owner].devices.get(device)
+    return None if owner is None else ctx.cache.accounts[owner].devices.get(device)
 
 
 def devices(ctx: Context, cached: RoomCache) -> list[DeviceId]:
     """Every unrevoked machine of the members, ordered by account, then add."""
+    revoked = cached.graph.revoked
     return [
         device.id
         for account in cached.accounts
         if account in ctx.cache.accounts
         for device in ctx.cache.accounts[account].active()
+        if device.id not in revoked
     ]
 
 
-def may_send(cached: RoomCache, device: Device, kind: int) -> bool:
-    """Whether a new event of this kind from this machine is allowed now."""
-    if device.revoked:
-        return False
-    return not is_control(kind) or kind in DIRECT_CONTROL
+def readable_from(ctx: Context, cached: RoomCache, account: AccountId) -> int:
+    """The hlc from which on `account` may have content: 0, or that of his latest add in a room whose
+    newcomers do not see what was before."""
+    if cached.graph.settings.history != JOINED:
+        return 0
+    member = cached.graph.members.get(account)
+    if member is None or member.added_by is None:
+        return 0
+    event = ctx.ledger.events.get(member.added_by)
+    return event.hlc if event is not None else 0
+
+
+def name(ctx: Context, row: RoomRow) -> str:
+    """What a room is called, without #; "" for a direct chat or while nobody told."""
+    if row.kind == LOBBY:
+        return LOBBY_NAME
+    text = ctx.cache.texts.get((row.id, "name"))
+    if text is not None:
+        return text.value
+    return row.name if row.kind == DIRECT else room(ctx, row.id).graph.settings.title
 
 
 def _load(ctx: Context, row: RoomRow) -> RoomCache:
-    accounts: tuple[AccountId, ...] = (ctx.me.account,)
-    if row.peer is not None:
-        accounts = tuple(sorted({ctx.me.account, row.peer}))
-    heads: dict[EventId, None] = {}
-    for event in ctx.ledger.events.control(row.id):
-        for parent in decode(Header, event.header).auth:
-            heads.pop(EventId(parent), None)
-        heads[event.id] = None
     have: dict[DeviceId, Ranges] = {}
     read: dict[DeviceId, Ranges] = {}
     their_have: dict[tuple[DeviceId, DeviceId], Ranges] = {}
@@ -116,14 +169,20 @@ def _load(ctx: Context, row: RoomRow) -> RoomCache:
             (have if kind == HAVE else read)[author] = ranges
         else:
             (their_have if kind == HAVE else their_read)[device, author] = ranges
-    return RoomCache(
+    forks = ctx.ledger.events.forks(row.id)
+    awaited = ctx.ledger.rooms.awaited(row.id)
+    cached = RoomCache(
         row=row,
-        accounts=accounts,
+        graph=acts.graph_of(ctx, row, forks),
+        accounts=(),
         heads=ctx.ledger.events.heads(row.id),
         epochs={epoch.epoch: epoch for epoch in ctx.ledger.rooms.epochs(row.id)},
-        control_heads=tuple(sorted(heads))[:MAX_AUTH],
         have=have,
         read=read,
         their_have=their_have,
         their_read=their_read,
+        awaited={account: seq for account, seq in awaited.items() if seq},
+        forks=forks,
     )
+    acts.load(ctx, cached, ctx.ledger.events.control(row.id))
+    return cached

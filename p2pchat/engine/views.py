@@ -15,12 +15,30 @@ from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.ranges import Ranges
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EventId
-from p2pchat.model import CANCELLED, DELIVERED, QUEUED, READ, RECEIVED, MessageView, StoredEvent, Touch
+from p2pchat.model import (
+    CANCELLED,
+    DELIVERED,
+    DIRECT,
+    QUEUED,
+    READ,
+    RECEIVED,
+    MessageView,
+    RoomText,
+    StoredEvent,
+    Touch,
+)
 from p2pchat.wire.codec import Record, decode
-from p2pchat.wire.limits import MAX_EMOJI, MAX_MENTIONS, MAX_TEXT
+from p2pchat.wire.limits import MAX_EMOJI, MAX_MENTIONS, MAX_NAME, MAX_TEXT, MAX_TOPIC
 from p2pchat.wire.messages import events as wire
+from p2pchat.wire.messages import registers, rooms
 
-FEED_TYPES = {wire.EDIT: "edit", wire.DELETE: "delete", wire.REACTION: "reaction", wire.PIN: "pin"}
+FEED_TYPES = {
+    wire.EDIT: "edit",
+    wire.DELETE: "delete",
+    wire.REACTION: "reaction",
+    wire.PIN: "pin",
+    wire.ACK: "receipt",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +65,20 @@ def read_body(kind: int, plain: bytes) -> Record | None:
         case wire.Message():
             fine = _text(body.text) and len(body.reply_to) in (0, ID_BYTES)
             fine = fine and len(body.thread) in (0, ID_BYTES) and _ids(body.mentions)
+            fine = fine and 0 <= body.ack < 2**53
         case wire.Edit():
             fine = _text(body.text) and len(body.target) == ID_BYTES and _ids(body.mentions)
             fine = fine and all(len(i) in (0, ID_BYTES) for i in (body.reply_to, body.thread))
+            fine = fine and 0 <= body.ack < 2**53
         case wire.Reaction():
             fine = 0 < len(body.emoji.encode()) <= MAX_EMOJI and len(body.target) == ID_BYTES
-        case wire.Delete() | wire.Pin():
+        case wire.Delete() | wire.Pin() | rooms.Ack() | rooms.RulesAccepted():
             fine = len(body.target) == ID_BYTES
+        case rooms.Name():
+            most = MAX_TEXT if body.field == "rules" else MAX_TOPIC if body.field == "topic" else MAX_NAME
+            fine = (
+                body.field in rooms.NAME_FIELDS and len(body.value.encode("utf-8", "surrogatepass")) <= most
+            )
         case _:
             fine = True
     if not fine:
@@ -91,8 +116,11 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
         if view is not None and not view.hidden:
             ctx.feed("message", event.id, detail)
         return
+    if isinstance(body, rooms.Name):
+        _named(ctx, room, what, body)
+        return
     touch = _touch(what, body)
-    if touch is None:
+    if touch is None or event.flags & StoredEvent.VOID:
         return
     if touch.kind == wire.EDIT and _taken_back(what.account, ctx.ledger.views.touches(event.id)):
         erase(ctx, event, shown=False)  # the author took this edit back before it came
@@ -140,7 +168,10 @@ def _touch(what: Said, body: Record | None) -> Touch | None:
                 EventId(body.reply_to) if body.reply_to else None,
                 EventId(body.thread) if body.thread else None,
                 body.urgent,
+                body.ack,
             )
+        case rooms.Ack():
+            return Touch(EventId(body.target), event.id, who, event.hlc, event.kind, "", False)
         case wire.Delete():
             return Touch(EventId(body.target), event.id, who, event.hlc, event.kind, "", False)
         case wire.Reaction():
@@ -162,6 +193,52 @@ def lawfully_absent(ctx: Context, event: StoredEvent) -> bool:
     """Whether the author himself took back or replaced the body that is missing."""
     author = ctx.cache.owner.get(event.device)
     return any(_counts_as_absent(touch, author) for touch in ctx.ledger.views.touches(event.id))
+
+
+def _named(ctx: Context, room: RoomCache, what: Said, body: rooms.Name) -> None:
+    """A room is called otherwise, or says otherwise of itself: the newest counts."""
+    event, place = what.event, (room.row.id, body.field)
+    known = ctx.cache.texts.get(place)
+    if event.flags & StoredEvent.VOID or (known and (known.hlc, known.event) > (event.hlc, event.id)):
+        return
+    text = RoomText(room.row.id, body.field, body.value, event.id, event.hlc)
+    ctx.cache.texts[place] = text
+    ctx.ledger.rooms.put_text(text)
+    ctx.cache.meant.clear()
+    by = ("by", what.account.hex())
+    ctx.feed("room", room.row.id, (("change", body.field), by, ("event", event.id.hex())))
+
+
+def _named_anew(ctx: Context, room: RoomCache) -> None:
+    """What the room is called, from the log."""
+    for field in rooms.NAME_FIELDS:
+        ctx.cache.texts.pop((room.row.id, field), None)
+    ctx.ledger.rooms.drop_texts(room.row.id)
+    for event in ctx.ledger.events.of_kind(room.row.id, wire.NAME):
+        what = said(ctx, room, event)
+        if isinstance(what.body, rooms.Name):
+            _named(ctx, room, what, what.body)
+
+
+def standing_moved(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
+    """A content event counts no more, or counts again: what people see follows."""
+    what = said(ctx, room, event)
+    if event.kind == wire.MESSAGE:
+        refresh(ctx, room, what)
+        return
+    if event.kind == wire.NAME:
+        _named_anew(ctx, room)
+        return
+    touch = _touch(what, what.body)
+    if touch is None:
+        return
+    if not event.flags & StoredEvent.VOID:
+        apply(ctx, room, what)
+        return
+    ctx.ledger.views.drop_touch(event.id)
+    target = ctx.ledger.events.get(touch.target)
+    if target is not None and target.room == event.room and target.kind == wire.MESSAGE:
+        refresh(ctx, room, said(ctx, room, target))
 
 
 def note_have(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
@@ -240,14 +317,29 @@ def compute(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> 
         edited=bool(edits) and (was_here or not all(edit.remove for edit in edits)),
         deleted=deleted,
         pinned=bool(pins) and not pins[-1].remove and not deleted,
-        hidden=deleted and not was_here,
+        hidden=(deleted and not was_here) or bool(event.flags & StoredEvent.VOID),
         mine=mine,
-        mentions=() if deleted else mentions,
-        mentions_me=not deleted and ctx.me.account in mentions,
+        mentions=() if deleted else _people(room, mentions),
+        mentions_me=not deleted and calls_me(ctx, room, mentions),
         reactions=() if deleted else _reactions(touches),
         state=state,
         flags=_flags(event),
+        ack_by_ms=asked_until(edits[-1].ack if edits else base.ack if base else 0),
     )
+
+
+def calls_me(ctx: Context, room: RoomCache, mentions: tuple[AccountId, ...]) -> bool:
+    """Whether these mentions are of me, by name or with everybody in the room."""
+    return ctx.me.account in mentions or room.row.id in mentions
+
+
+def _people(room: RoomCache, mentions: tuple[AccountId, ...]) -> tuple[AccountId, ...]:
+    return tuple(one for one in mentions if one != room.row.id)
+
+
+def asked_until(ack: int) -> int | None:
+    """Of a message's `ack`: None not asked, 0 some time, else until when in ms."""
+    return None if ack == 0 else 0 if ack == 1 else ack
 
 
 def _untouched(ctx: Context, room: RoomCache, what: Said, base: wire.Message) -> MessageView:
@@ -259,10 +351,10 @@ def _untouched(ctx: Context, room: RoomCache, what: Said, base: wire.Message) ->
         event.hlc >> log.HLC_SHIFT, event.received_ms, base.text,
         EventId(base.reply_to) if base.reply_to else None,
         EventId(base.thread) if base.thread else None,
-        base.urgent, False, False, False, False, what.account == me.account, mentions,
-        me.account in mentions, (),
+        base.urgent, False, False, False, bool(event.flags & StoredEvent.VOID), what.account == me.account,
+        _people(room, mentions) if mentions else (), bool(mentions) and calls_me(ctx, room, mentions), (),
         own_state(ctx, room, event.seq) if event.device == me.device else RECEIVED,
-        _flags(event) if event.flags else (),
+        _flags(event) if event.flags else (), asked_until(base.ack),
     )  # fmt: skip
 
 
@@ -279,15 +371,46 @@ def _reactions(touches: list[Touch]) -> tuple[tuple[str, tuple[AccountId, ...]],
 
 
 def _flags(event: StoredEvent) -> tuple[str, ...]:
-    named = ((StoredEvent.FORKED, "forked"), (StoredEvent.FUTURE, "future"))
+    named = (
+        (StoredEvent.FORKED, "forked"),
+        (StoredEvent.FUTURE, "future"),
+        (StoredEvent.VOID, "void"),
+    )
     return tuple(word for bit, word in named if event.flags & bit)
 
 
 def own_state(ctx: Context, room: RoomCache, seq: int) -> str:
     """How far an own message has come, by what other people's machines have said."""
+    if room.row.kind != DIRECT:
+        if ranges.contains(reached_by_all(ctx, room, registers.READ), seq):
+            return READ
+        return DELIVERED if ranges.contains(reached_by_all(ctx, room, registers.HAVE), seq) else QUEUED
     if _any_other(ctx, seq, room.their_read):
         return READ
     return DELIVERED if _any_other(ctx, seq, room.their_have) else QUEUED
+
+
+def reached_by_all(ctx: Context, room: RoomCache, kind: int) -> Ranges:
+    """Own numbers that everybody they are for has (HAVE) or has read (READ) on some machine."""
+    known = room.reached.get(kind)
+    if known is None:
+        known = ((1, ranges.MAX_SEQ - 1),)
+        for account, first in room.awaited.items():
+            held = by_person(ctx, room, kind).get(account, ())
+            known = ranges.both(known, ranges.union(held, ((1, first - 1),)) if first > 1 else held)
+        room.reached[kind] = known
+    return known
+
+
+def by_person(ctx: Context, room: RoomCache, kind: int) -> dict[AccountId, Ranges]:
+    """What each person's machines together have, or have read, of own events."""
+    found: dict[AccountId, Ranges] = {}
+    told = room.their_have if kind == registers.HAVE else room.their_read
+    for (who, author), held in told.items():
+        owner = ctx.cache.owner.get(who)
+        if author == ctx.me.device and owner is not None:
+            found[owner] = ranges.union(found[owner], held) if owner in found else held
+    return found
 
 
 def _any_other(ctx: Context, seq: int, told: dict[tuple[DeviceId, DeviceId], Ranges]) -> bool:

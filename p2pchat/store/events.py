@@ -31,6 +31,7 @@ _GET: Final = _SELECT + "WHERE id = ?"
 _AT: Final = _SELECT + "WHERE room = ? AND device = ? AND seq = ? ORDER BY id"
 _RUN: Final = _SELECT + "WHERE room = ? AND device = ? AND seq BETWEEN ? AND ? ORDER BY seq, id LIMIT ?"
 _CONTROL: Final = _SELECT + "WHERE room = ? AND item IN (1, 3) ORDER BY hlc, id"
+_OF_KIND: Final = _SELECT + "WHERE room = ? AND kind = ? AND kind = 37 ORDER BY hlc, id"
 _KEYLESS: Final = _SELECT + "WHERE room = ? AND epoch = ? AND (flags & 4) != 0"
 _PARKED: Final = (
     f"SELECT {EVENT_COLUMNS} FROM parked"  # noqa: S608 - constants
@@ -148,6 +149,22 @@ class Events:
         self._core.erased = True
         if waiting is None:  # what nobody has yet is in no index: see fulltext
             self._core.mark_words()
+
+    def put_flags(self, event: EventId, flags: int) -> None:
+        """Replace the flags."""
+        self._conn.execute("UPDATE event SET flags = ? WHERE id = ?", (flags, event))
+
+    def forks(self, room: RoomId) -> dict[DeviceId, int]:
+        """The lowest number of each chain at which there are two events."""
+        rows = self._conn.execute(
+            "SELECT device, min(seq) FROM event WHERE room = ? AND (flags & 1) != 0 GROUP BY device",
+            (self._core.names.known(room),),
+        ).fetchall()
+        return {DeviceId(self._core.names.id(device)): seq for device, seq in rows}
+
+    def of_kind(self, room: RoomId, kind: int) -> list[StoredEvent]:
+        """All events of a rare kind, in (hlc, id) order: NAME."""
+        return self._select(_OF_KIND, room, kind)
 
     def keyless(self, room: RoomId, epoch: EpochId) -> list[StoredEvent]:
         """Events that wait for this epoch's key, in (device, seq) order."""

@@ -352,6 +352,8 @@ def _rooms(db: Database) -> None:
         "ALTER TABLE draft ADD COLUMN ack INTEGER NOT NULL DEFAULT 0",
         "CREATE INDEX message_ack ON message (room, place) WHERE ack > 0 AND hidden = 0 AND deleted = 0",
         "CREATE INDEX parked_room ON parked (room)",
+        "CREATE INDEX event_forked ON event (room, device, seq) WHERE (flags & 1) != 0",
+        "CREATE INDEX event_named ON event (room, kind, hlc) WHERE kind = 37",
         "PRAGMA user_version = 4",
     ):
         db.execute(statement)

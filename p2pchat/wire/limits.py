@@ -67,6 +67,8 @@ MAX_TEXT: Final = 16 * KIB
 """A message's text in UTF-8: what a screen, a search index and a reader can take."""
 MAX_NAME: Final = 64
 """Code points of a person's or room's name: one line of a terminal."""
+MAX_TOPIC: Final = 1024
+"""A room's topic in UTF-8: a few lines above a conversation."""
 MAX_EMOJI: Final = 64
 """A reaction in UTF-8: the longest joined sequences stay below 50, a sentence does not fit."""
 MAX_MENTIONS: Final = 256

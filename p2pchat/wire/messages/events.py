@@ -38,6 +38,8 @@ RULES: Final = 40
 
 TAG_EVENT: Final = "p2pchat/event/1"
 """Signature over tag ‖ header; id = BLAKE2b-256(tag ‖ header ‖ signature)."""
+SIGNED: Final = TAG_EVENT.encode("ascii")
+"""What stands before a header where it is signed."""
 TAG_BODY: Final = "p2pchat/body/1"
 """`body_hash` = BLAKE2b-256(tag ‖ stored body, nonce included)."""
 

@@ -1,0 +1,156 @@
+"""Control events take effect: what follows when an act comes.
+
+Decides: which stored events change their standing (void ones leave the sets and the view, and
+return), whom own messages are for, and who is told (docs/protocol.md, "Rooms"). Does not know:
+who may what (control_graph), or commands (room_commands).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from p2pchat.engine import log, outbox, views
+from p2pchat.engine.context import Context, RoomCache
+from p2pchat.engine.control_graph import Act
+from p2pchat.ids import AccountId, DeviceId, EventId
+from p2pchat.model import StoredEvent
+from p2pchat.wire.codec import Record, decode
+from p2pchat.wire.messages import events as ev
+from p2pchat.wire.messages.events import Header
+
+_JUDGES_OTHERS: Final = (ev.REMOVE, ev.ROLE, ev.REVOKE)
+"""Kinds that may change the standing of events that are here already."""
+RUN: Final = 256
+CHANGES: Final = {
+    ev.CREATE: "created",
+    ev.ADD: "added",
+    ev.REMOVE: "removed",
+    ev.JOIN: "joined",
+    ev.LEAVE: "left",
+    ev.ROLE: "role",
+    ev.SETTINGS: "settings",
+    ev.REVOKE: "revoked",
+}
+"""What the feed and the notices call an act."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What stood before an act that may judge others."""
+
+    void: dict[EventId, EventId]
+    cuts: dict[DeviceId, object]
+    people: dict[AccountId, object]
+
+
+def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
+    """An authentic act has been recorded: what it changes takes effect."""
+    graph = room.graph
+    judges = event.kind in _JUDGES_OTHERS
+    before = None
+    if judges:
+        before = _Before(dict(graph.void), dict(graph.cuts), dict(graph.cut_accounts))
+    me_before = ctx.me.account in graph.members
+    graph.add(act)
+    if event.id in graph.void:
+        set_void(ctx, room, event, act.body, void=True)
+    if before is not None:
+        _judge_again(ctx, room, before)
+    room.accounts = tuple(sorted(graph.members))
+    room.sending = None
+    _await_new(ctx, room)
+    change = CHANGES.get(event.kind)
+    if change is not None and event.id not in graph.void:
+        who = getattr(act.body, "account", b"")
+        detail = [("change", change), ("by", act.account.hex()), ("event", event.id.hex())]
+        ctx.feed("room", room.row.id, tuple(detail + ([("who", who.hex())] if who else [])))
+    if not me_before and ctx.me.account in graph.members:
+        ctx.batch.entered[room.row.id] = None
+    if event.kind in (ev.ADD, ev.JOIN, ev.CREATE, ev.REMOVE):
+        ctx.batch.moved[room.row.id] = None
+
+
+def _await_new(ctx: Context, room: RoomCache) -> None:
+    """Own messages from now on are for whoever is in now: they link to the acts known here."""
+    head = room.heads.get(ctx.me.device)
+    first = head.seq + 1 if head else 1
+    for account in room.accounts:
+        if account not in room.awaited and account != ctx.me.account:
+            room.awaited[account] = first
+            room.reached.clear()
+            ctx.ledger.rooms.put_awaited(room.row.id, account, first)
+    gone = [account for account in room.awaited if account not in room.graph.members]
+    for account in gone:
+        del room.awaited[account]  # who comes back is waited for from then on
+        ctx.ledger.rooms.put_awaited(room.row.id, account, 0)
+    if gone:
+        outbox.settle(ctx, room)
+
+
+def _judge_again(ctx: Context, room: RoomCache, before: _Before) -> None:
+    """Stored events whose standing a removal, or the fall of one, changes."""
+    graph = room.graph
+    for act in {**before.void, **graph.void}:
+        if (act in before.void) != (act in graph.void):
+            stored = ctx.ledger.events.get(act)
+            if stored is not None:
+                _acts_moved(ctx, room, stored, void=act in graph.void)
+    cuts, people = graph.cuts, graph.cut_accounts
+    devices = {d for d in {**before.cuts, **cuts} if before.cuts.get(d) != cuts.get(d)}
+    moved = {a for a in {**before.people, **people} if before.people.get(a) != people.get(a)}
+    moved |= {
+        owner
+        for act in {**before.void, **graph.void}
+        if (act in before.void) != (act in graph.void)
+        for owner in _concerned(ctx, act)
+    }
+    for account in sorted(moved):
+        known = ctx.cache.accounts.get(account)
+        devices |= set(known.devices) if known else set()
+    for device in sorted(devices & set(room.heads)):
+        _judge_chain(ctx, room, device)
+
+
+def _concerned(ctx: Context, act: EventId) -> list[AccountId]:
+    stored = ctx.ledger.events.get(act)
+    if stored is None or stored.body is None:
+        return []
+    body = decode(ev.BODIES[stored.kind], stored.body)
+    who = getattr(body, "account", None)
+    return [ctx.cache.owner[stored.device]] + ([AccountId(who)] if who else [])
+
+
+def _acts_moved(ctx: Context, room: RoomCache, event: StoredEvent, *, void: bool) -> None:
+    body = decode(ev.BODIES[event.kind], event.body or b"")
+    set_void(ctx, room, event, body, void=void)
+
+
+def _judge_chain(ctx: Context, room: RoomCache, device: DeviceId) -> None:
+    owner, low = ctx.cache.owner[device], 1
+    while True:
+        run = ctx.ledger.events.run(room.row.id, device, low, room.heads[device].seq, RUN)
+        for event in run:
+            if ev.is_control(event.kind):
+                continue
+            auth = tuple(EventId(one) for one in decode(Header, event.header).auth)
+            verdict = room.graph.judge(device, owner, event.seq, event.id, auth, event.kind)
+            void = verdict.standing != "allowed"
+            if void != bool(event.flags & StoredEvent.VOID):
+                set_void(ctx, room, event, None, void=void)
+        if len(run) < RUN:
+            return
+        low = run[-1].seq + 1
+
+
+def set_void(ctx: Context, room: RoomCache, event: StoredEvent, body: Record | None, *, void: bool) -> None:
+    """An event stops counting, or counts again: in the sets, and in what people see."""
+    flags = event.flags | StoredEvent.VOID if void else event.flags & ~StoredEvent.VOID
+    ctx.ledger.events.put_flags(event.id, flags)
+    ctx.batch.wrote = True
+    control = ev.is_control(event.kind)
+    log.recount(ctx, room, event, counts=not void)
+    current = ctx.ledger.events.get(event.id)
+    if control or current is None:
+        return
+    views.standing_moved(ctx, room, current)
