@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from p2pchat.daemon import runner as loop
 from p2pchat.daemon.runner import BULK_EVENTS, BULK_RUN, LIVE_BATCH, Stop
+from p2pchat.engine.context import Sight
 from p2pchat.engine.inputs import FromPeer, LinkDown, LinkUp, Send, SetTimer
 from p2pchat.errors import ArchiveError, CommandError
 from p2pchat.ids import AccountId, DeviceId
@@ -247,13 +248,14 @@ async def test_an_unexpected_exception_discards_node_and_handle() -> None:
     stage.node.live.port = 26703
     stage.node.live.addresses = ("10.0.0.1",)
     stage.node.live.counter = 55
+    stage.node.live.sights["s"] = Sight("s", ("10.0.0.9",), 26700, 0.0)
     await stage.play("write a", "bug", "write b")
     assert len(stage.nodes) == 2
     assert stage.ledgers[0].closed
     assert stage.disk == [], "the batch is gone as a whole"
     assert stage.closed() == [(7, "restart")]
     begun = [what for word, what in stage.story if word == "begins"]
-    assert begun == ["Started", "NetworkChanged"], "addresses are dialled anew"
+    assert begun == ["Started", "NetworkChanged", "s at 10.0.0.9:26700"], "addresses are dialled anew"
     assert stage.node.live.counter == 55, "dials under way keep numbers of their own"
     stage.clock_s += 61
     await stage.play("write c")
@@ -339,6 +341,24 @@ async def test_who_waits_is_told_and_who_still_lies_in_the_inbox_is_served() -> 
     assert "kept" in waited[0].message
     assert later == [{"said": "write later"}] or later[0].kind == "internal"
     assert ("later" in stage.disk) == (later == [{"said": "write later"}]), "what is denied is not done"
+
+
+async def test_of_those_in_one_inbox_the_batch_of_the_failure_is_denied_and_the_rest_done() -> None:
+    stage = Stage()
+    answers: list[Any] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, stage, "bug", answers)
+        await wait_all_tasks_blocked()
+        for number in range(LIVE_BATCH + 9):
+            nursery.start_soon(ask, stage, f"write {number}", answers)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(stage.runner.run)
+        await stage.runner.idle.wait()
+        stage.runner.stop()
+    done = [one["said"] for one in answers if isinstance(one, dict)]
+    assert len(answers) == LIVE_BATCH + 10
+    assert len(done) == 10
+    assert sorted(done) == sorted(f"write {said}" for said in stage.disk), "what is denied is not done"
 
 
 # -- asking --
