@@ -13,11 +13,7 @@ from typing import Final
 from p2pchat.crypto.noise import MAX_MESSAGE, MAX_PLAINTEXT, CipherState
 from p2pchat.crypto.primitives import TAG_BYTES
 from p2pchat.errors import LocalProtocolError, RemoteProtocolError
-
-REKEY_BYTES: Final = 2**30
-"""1 GiB of plaintext under one key, far below every bound of ChaCha20-Poly1305."""
-REKEY_SECONDS: Final = 3600.0
-"""1 h under one key: what a key stolen from memory can open of the past."""
+from p2pchat.wire.limits import REKEY_BYTES, REKEY_S
 
 PADDED_LENGTHS: Final[tuple[int, ...]] = (
     *range(64, 1024 + 1, 64),
@@ -103,7 +99,7 @@ class Session:
 
     def needs_rekey(self, now: float) -> bool:
         """Has our direction used its key for 1 GiB or 1 h? Then send REKEY and rekey."""
-        return self._sealed_bytes >= REKEY_BYTES or now - self._sending_since >= REKEY_SECONDS
+        return self._sealed_bytes >= REKEY_BYTES or now - self._sending_since >= REKEY_S
 
     def rekey_sending(self, now: float) -> None:
         """Our REKEY record was sealed: everything after it goes under the next key."""

@@ -11,9 +11,7 @@ from typing import Final, NamedTuple
 
 from p2pchat.control.operations.fields import Json
 from p2pchat.store.space import FLOOR_FILES, FLOOR_MESSAGES
-
-CLOCK_OFF_MS: Final = 5 * 60 * 1000
-"""Beyond this our clock is corrected by others' (docs/protocol.md, "Order"), and the user is told."""
+from p2pchat.wire.limits import FUTURE_MS
 
 SETTLE_S: Final = 3.0
 """So long after the start it is no trouble that no address is known yet."""
@@ -143,7 +141,7 @@ def _check(name: str, ok: bool, detail: str, cause: str, fix: str) -> Json:
 
 
 def _clock_off(facts: Facts) -> bool:
-    return facts.clock_offset_ms is not None and abs(facts.clock_offset_ms) > CLOCK_OFF_MS
+    return facts.clock_offset_ms is not None and abs(facts.clock_offset_ms) > FUTURE_MS
 
 
 def _minutes(facts: Facts) -> int:

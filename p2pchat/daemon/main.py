@@ -28,6 +28,7 @@ from p2pchat.control.operations.settings_file import Effective
 from p2pchat.daemon.core import Daemon, Parts
 from p2pchat.daemon.host import DaemonHost
 from p2pchat.daemon.identity import load_or_make
+from p2pchat.daemon.logbook import Discreet, keep_uncaught, plain
 from p2pchat.daemon.queries import Queries
 from p2pchat.daemon.room import Room
 from p2pchat.daemon.runner import Stop
@@ -95,7 +96,7 @@ def _told(error: P2pchatError) -> int:
         case ArchiveError():
             return _give_up(str(error), error.hint, EXIT_CODES["archive"])
         case _:
-            return _give_up(str(error), "see `p2pchat logs`", EXIT_CODES["internal"])
+            return _give_up(plain(error), "see `p2pchat logs`", EXIT_CODES["internal"])
 
 
 def _give_up(message: str, hint: str, code: int) -> int:
@@ -127,6 +128,7 @@ def _main(args: argparse.Namespace) -> int:
     lock = Lock.acquire(where.lock)
     try:
         start_log(where.log, also_stderr=args.foreground)
+        keep_uncaught()
         for what in refused:
             log.warning("this system refuses: %s", what)
         return trio.run(_serve, where, effective, args)
@@ -156,7 +158,7 @@ def start_log(path: Path, *, also_stderr: bool) -> None:
     if also_stderr:
         handlers.append(logging.StreamHandler(sys.stderr))
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        handler.setFormatter(Discreet())
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     for handler in handlers:

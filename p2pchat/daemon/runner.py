@@ -13,21 +13,21 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import trio
 
-from p2pchat.daemon.refusals import full_disk, internal, interrupted, is_full
+from p2pchat.daemon.answers import Answers
+from p2pchat.daemon.logbook import plain
+from p2pchat.daemon.pace import Pace
+from p2pchat.daemon.refusals import full_disk, internal, is_full
 from p2pchat.daemon.room import Room
 from p2pchat.engine.inputs import (
     Change,
     CloseLink,
-    Command,
     DialFailed,
     Effect,
     FeedGrew,
-    Forgotten,
     FromPeer,
     Input,
     LinkDown,
@@ -61,13 +61,6 @@ BULK_EVENTS: Final = 1024
 BULK_SLICE_S: Final = 0.005
 BULK_RUN: Final = 16
 """A frame with more events than this is backfill, not chat."""
-QUICK_COMMIT_S: Final = 0.002
-SLOW_OF_LAST: Final = 4
-"""So many of the last commits must be slow before a thread is worth its 0.3 ms for each: single
-slow ones come with every disk (docs/decisions/0005)."""
-ONE_COMMIT_S: Final = 0.025
-"""One this slow is enough: twice of it and the loop has stood still for 50 ms."""
-COMMITS_REMEMBERED: Final = 32
 INDEX_SLICE: Final = 250
 CHORES_AFTER_S: Final = 0.25
 """So long nothing must have come before chores are done: chat first."""
@@ -96,15 +89,6 @@ class Source(Protocol):
     """Makes node and ledger, at the start and again after a failure."""
 
     def __call__(self) -> tuple[Node, Ledger]: ...
-
-
-@dataclass
-class _Waiting:
-    """Somebody waits for the answer to a command."""
-
-    done: trio.Event
-    result: object = None
-    error: CommandError | None = None
 
 
 class Runner:
@@ -137,9 +121,9 @@ class Runner:
         self._bulk: deque[FromPeer] = deque()
         self._bulk_of: dict[int, int] = {}
         self._wake = trio.Event()
-        self._waiting: dict[int, _Waiting] = {}
-        self._requests = 0
-        self._commits: deque[float] = deque(maxlen=COMMITS_REMEMBERED)
+        self._answers = Answers(self.post)
+        self.ask = self._answers.ask
+        self.pace = Pace()
         self._failed_at: float | None = None
         self._stopping = False
         self._rested = False
@@ -168,25 +152,6 @@ class Runner:
         if isinstance(event.message, Events):
             return len(event.message.events) > BULK_RUN or event.link in self._bulk_of
         return isinstance(event.message, Given) and event.link in self._bulk_of
-
-    async def ask(self, make: Callable[[int], Command]) -> Any:
-        """Post a command and wait for its answer; CommandError if it is refused.
-
-        A refusal that comes with a result (a timed-out wait) carries it as `result`.
-        """
-        self._requests += 1
-        request = self._requests
-        waiting = self._waiting[request] = _Waiting(trio.Event())
-        self.post(make(request))
-        try:
-            await waiting.done.wait()
-        finally:
-            del self._waiting[request]
-            if not waiting.done.is_set():
-                self.post(Forgotten(request))
-        if waiting.error is not None:
-            raise waiting.error
-        return waiting.result
 
     def stop(self) -> None:
         """Handle what lies in the inbox, then return from `run`."""
@@ -430,19 +395,12 @@ class Runner:
             return
         self._rested = False
         started = self._stopwatch()
-        if self._in_thread is not None and self._slow():
+        if self._in_thread is not None and self.pace.slow:
             with trio.CancelScope(shield=True):
                 await self._in_thread(self.ledger.commit)
         else:
             self.ledger.commit()
-        self._commits.append(self._stopwatch() - started)
-
-    def _slow(self) -> bool:
-        """Whether commits have lately taken so long that the loop should not stand still for one."""
-        if len(self._commits) < COMMITS_REMEMBERED:
-            return False
-        ranked = sorted(self._commits)
-        return ranked[-SLOW_OF_LAST] >= QUICK_COMMIT_S or ranked[-1] >= ONE_COMMIT_S
+        self.pace.seconds.append(self._stopwatch() - started)
 
     def _undo(self, before: object) -> None:
         self.ledger.rollback()
@@ -479,7 +437,7 @@ class Runner:
         elif any(isinstance(event, FromPeer | LinkUp) for event in batch or ()):
             pass  # somebody else's doing: it costs the links, and may not cost the daemon
         elif self._failed_at is not None and now - self._failed_at < REBUILD_WINDOW_S:
-            raise Stop(f"the archive failed twice within a minute: {error}")
+            raise Stop(f"the archive failed twice within a minute: {plain(error)}")
         else:
             self._failed_at = now
         links = list(self.node.live.links)
@@ -489,7 +447,7 @@ class Runner:
             self.ledger.close()
             self.node, self.ledger = self._source()
         except ArchiveError as again:
-            raise Stop(f"the archive cannot be opened again: {again}") from again
+            raise Stop(f"the archive cannot be opened again: {plain(again)}") from again
         self.node.live.counter = counter  # dials under way keep numbers of their own
         self._turned_away.clear()
         for link in links:
@@ -498,7 +456,7 @@ class Runner:
         self.post(NetworkChanged(addresses))
         for sight in sights:  # who announced himself once will not do so again for us
             self.post(Sighted(sight.label, sight.addresses, sight.port, ()))
-        self._give_up_waiting(batch or (), error)
+        self._answers.give_up(batch or (), tuple(self._live), error)
         self._taken(batch or (), bulk=bulk)
         for event in batch or ():
             if isinstance(event, LinkUp):
@@ -506,34 +464,14 @@ class Runner:
             elif isinstance(event, LinkDown):
                 self.post(event)
 
-    def _give_up_waiting(self, batch: Sequence[Input], error: BaseException) -> None:
-        """Answer whoever the failure concerns; what still lies in the inbox is done in its turn."""
-        failed = {event.request for event in batch if hasattr(event, "request")}
-        to_come = {event.request for event in self._live if hasattr(event, "request")}
-        for request, waiting in self._waiting.items():
-            if request in failed:
-                waiting.error = full_disk() if is_full(error) else internal()
-            elif request not in to_come:
-                waiting.error = interrupted()
-            else:
-                continue
-            waiting.done.set()
-
     # -- effects ----------------------------------------------------------------------------------
 
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Reply(request, result):
-                waiting = self._waiting.get(request)
-                if waiting is not None:
-                    waiting.result = result
-                    waiting.done.set()
+                self._answers.reply(request, result)
             case Refuse(request, error, result):
-                waiting = self._waiting.get(request)
-                if waiting is not None:
-                    error.result = result if result is not None else error.result
-                    waiting.error = error
-                    waiting.done.set()
+                self._answers.refuse(request, error, result)
             case FeedGrew():
                 self.feed_changed.set()
                 self.feed_changed = trio.Event()

@@ -23,12 +23,12 @@ from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat.ids import ID_BYTES
 from p2pchat.model import WeekRow
 from p2pchat.wire.limits import MAX_WEEK_CACHE
+from p2pchat.wire.limits import WEEK_MS as WEEK_MS
 from p2pchat.wire.negentropy import INFINITY, Bound
 
 Item = tuple[int, bytes]
 """Time in ms since 1970 (hlc >> 16) and event id."""
 
-WEEK_MS: Final = 7 * 86_400 * 1000
 ITEM_BYTES: Final = 8 + ID_BYTES
 _MS_BYTES: Final = 8
 _SUM_MASK: Final = 2**256 - 1

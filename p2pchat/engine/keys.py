@@ -16,19 +16,17 @@ from p2pchat.crypto.primitives import x25519_public
 from p2pchat.engine import acts, log, people, rooms
 from p2pchat.engine.context import Context, Link, RoomCache
 from p2pchat.engine.inputs import Send
-from p2pchat.engine.items import WEEK_MS
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import EPOCH_ID_BYTES, AccountId, EpochId, EventId
 from p2pchat.model import EpochRow, PrekeyRow, StoredEvent
 from p2pchat.wire.codec import decode, encode
-from p2pchat.wire.limits import MAX_SEALS
+from p2pchat.wire.limits import KEEP_PREKEY_MS, MAX_SEALS, WEEK_MS
 from p2pchat.wire.messages import events as wire
 from p2pchat.wire.messages import registers
 from p2pchat.wire.messages.link import KeyRequest, Keys
 from p2pchat.wire.messages.registers import Prekey
 from p2pchat.wire.messages.rooms import ALL
 
-KEEP_PREKEY_MS: Final = 21 * 24 * 3600 * 1000
 ROTATE_SPREAD_S: Final = 60.0
 ANSWER_S: Final = 2.0
 """A machine asked for keys has this long before the next one is asked."""

@@ -17,13 +17,12 @@ from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.ids import EPOCH_ID_BYTES, ID_BYTES, NO_EPOCH, ZERO_ID, DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import EpochRow, Head, StoredEvent
 from p2pchat.wire.codec import decode, encode
+from p2pchat.wire.limits import FUTURE_MS as FUTURE_MS
 from p2pchat.wire.limits import MAX_AUTH, MAX_DEPS, MAX_EVENT, MAX_UNSIGNED_RUN
 from p2pchat.wire.messages import events as wire
 from p2pchat.wire.messages.events import Event, Header
 
 HLC_SHIFT = 16
-FUTURE_MS = 5 * 60 * 1000
-"""An event further ahead than this enters neither our deps nor our clock."""
 MAX_RUN_BYTES = 48 * 1024
 """An unsigned run and its cover should fit one frame, so nothing has to be parked."""
 SIGNATURE = 64
@@ -31,7 +30,7 @@ SEAL_OVERHEAD = 40
 """Nonce and tag of a sealed body."""
 MAX_HEADER = 1024
 """A header with 8 deps and 8 auth links, and its signature, is smaller than this."""
-TOO_LONG_HINT = "send it as a file: `p2pchat file send`"
+TOO_LONG_HINT = "send it in parts, or put it where the others can read it and send the path"
 
 _EVENT_TAG = wire.SIGNED
 

@@ -112,6 +112,7 @@ class Node:
             self.loaded = True
             people.load(ctx)
             _know_ourselves(ctx, self.me.statements)
+            self._look_at_clocks(now)
         return ctx
 
     def look(self, now: Now) -> Context:

@@ -381,7 +381,7 @@ def _message(ctx: Context, ref: str, target: str) -> MessageView:
         raise CommandError(
             "no_such_target",
             f"no message {ref!r} is known here",
-            "ids are in `p2pchat history TARGET --json`",
+            "ids are in `p2pchat history TARGET`",
         )
     return view
 

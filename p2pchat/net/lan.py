@@ -18,11 +18,9 @@ from typing import Final, NoReturn, Protocol
 import trio
 
 from p2pchat.errors import SettingsError
+from p2pchat.wire.limits import FIRST_PORT, LAST_PORT
 
-DEFAULT_PORT: Final = 26700
-"""First TCP port tried (docs/protocol.md, "Finding each other")."""
-
-PORTS: Final = range(DEFAULT_PORT, DEFAULT_PORT + 10)
+PORTS: Final = range(FIRST_PORT, LAST_PORT + 1)
 """Every port a daemon takes by itself; a HOST without a port tries these in order."""
 
 DIAL_TIMEOUT_S: Final = 5.0

@@ -42,7 +42,8 @@ from p2pchat.net.lan import (
     NoticeBox,
 )
 from p2pchat.net.reader import MAX_NAMES, Reader
-from p2pchat.net.sightings import MAX_ADDRESSES, SERVICE, Facts, Word, label_of
+from p2pchat.net.sightings import SERVICE, Facts, Word, label_of
+from p2pchat.wire.limits import MAX_ADDRESSES
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,9 @@ from typing import Final, Literal
 
 from p2pchat.net.interfaces import LocalAddress, on_link
 from p2pchat.net.lan import Sighting
+from p2pchat.wire.limits import MAX_ADDRESSES
 
 SERVICE: Final = "_p2pchat._tcp.local."
-
-MAX_ADDRESSES: Final = 8
-"""Addresses announced, and taken from one sighting: more than one machine has on one LAN."""
 
 MAX_TAGS: Final = 8
 TAG_BYTES: Final = 8

@@ -14,8 +14,8 @@ from p2pchat.ids import EventId, RoomId
 from p2pchat.model import WeekRow
 from p2pchat.store.core import Core
 from p2pchat.store.schema import HLC_OFFSET
+from p2pchat.wire.limits import WEEK_MS
 
-WEEK_MS: Final = 604_800_000
 _MODULUS: Final = 1 << 256
 MAX_WEEKS_KNOWN: Final = 4096
 """Weeks whose count is remembered: those that are written to, mostly one for each room."""

@@ -4,6 +4,10 @@ Decides: the encoding of every record on the wire and in the archive: MessagePac
 arrays written by msgspec from frozen typed records, and the rule that only bytes
 which re-encode to themselves are accepted (one encoding per value, so a record has
 one hash). Does not know: which records exist or what they mean.
+
+What decoding costs is bounded by the bytes it is given, and those by a frame: no record
+is declared inside itself, so nothing nests deeper than its types say, and an element of a
+list takes at least a byte. A length that promises more than is there ends the decoding.
 """
 
 from __future__ import annotations

@@ -50,17 +50,9 @@ DEAD_AFTER_S: Final = 14.0
 """Silence after which a peer is gone: the office sees the truth within 15 s."""
 CROSSING_PING_S: Final = 2.0
 """How long the older of two crossing links may take to show it lives."""
-MAX_BULK_LINKS: Final = 4
-"""Sockets and buffers that files of one peer can take."""
-OFFICE_KEY_DAYS: Final = 180
-"""How long a rotated office key still opens the door; bounds the keys tried per handshake."""
 
 # Records: what one value may cost to read, keep and check.
 
-MAX_NESTING: Final = 16
-"""Depth of arrays in a record: the decoder's stack."""
-MAX_ITEMS: Final = 4096
-"""Elements of one list in a record: time and memory of one decode."""
 MAX_EVENT: Final = 32 * KIB
 """Header, signature and body of one event: a place in the archive for ever, and it fits one frame."""
 MAX_TEXT: Final = 16 * KIB
@@ -86,22 +78,21 @@ MAX_PENDING: Final = 1000
 MAX_HAVE_RANGES: Final = 16
 """Ranges in a `have` or `read`: size of a register, and of the row it becomes."""
 FUTURE_MS: Final = 5 * 60 * 1000
-"""How far ahead of us an event may be dated before it stops moving our clock."""
+"""How far ahead of us an event may be dated before it stops moving our clock; how wrong ours may be."""
+WEEK_MS: Final = 7 * 24 * 3600 * 1000
+"""Events are compared week by week; at this age a room's key and a prekey are replaced: how much one
+leaked key opens."""
 
 # Rooms: keys, seals, repair.
 
 MAX_SEALS: Final = 256
 """Sealed keys in one `seal` event: 256 × (32 + 80) bytes and lengths stay below MAX_EVENT."""
-EPOCH_DAYS: Final = 7
-"""Age at which a room key is replaced: how much one leaked room key opens."""
-PREKEY_KEEP_DAYS: Final = 21
+KEEP_PREKEY_MS: Final = 21 * 24 * 3600 * 1000
 """How long an old prekey's secret is kept: what a stolen machine opens of keys it no longer stores."""
 MAX_LINKS: Final = 500
 """Full mesh: links one daemon keeps, 7.7 KiB each."""
 MAX_STRANGER_LINKS_PER_ADDRESS: Final = 32
 """Of one address, to people not known yet: a host that many share, not one that makes up people."""
-MAX_EAGER: Final = 100
-"""Live devices of a room up to which every event is pushed to all: airtime of the network."""
 MAX_RECONCILE_FRAME: Final = 60_000
 """One negentropy message: with its record's other fields it fits into one frame."""
 MAX_RECONCILE_RANGES: Final = 8192

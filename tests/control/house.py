@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from p2pchat.control.server import serve_control
 from p2pchat.errors import CommandError
 
 VERSION = "9.9"
+HELLO = {"p2pchat": 1, "pid": os.getpid(), "version": VERSION}
 
 
 class House:
@@ -154,3 +156,10 @@ async def serving(listener: ControlListener, house: House) -> AsyncIterator[trio
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+async def greeted(listener: MemoryListener) -> Line:
+    """A client that has heard the server's first line."""
+    line = Line(listener.dial())
+    assert await line.read() == HELLO
+    return line

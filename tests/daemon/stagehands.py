@@ -24,6 +24,7 @@ from p2pchat.engine.inputs import (
     Refuse,
     Reply,
     Send,
+    Sighted,
     Started,
     TimerFired,
 )
@@ -134,6 +135,9 @@ class FakeNode:
                 return []
             case Started() | NetworkChanged():
                 self.stage.story.append(("begins", type(event).__name__))
+                return []
+            case Sighted(label, addresses, port):
+                self.stage.story.append(("begins", f"{label} at {addresses[0]}:{port}"))
                 return []
             case _:
                 self.seen.append(type(event).__name__)

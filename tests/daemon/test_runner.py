@@ -10,8 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from p2pchat.daemon import pace
 from p2pchat.daemon import runner as loop
 from p2pchat.daemon.runner import BULK_EVENTS, BULK_RUN, LINGER_S, LIVE_BATCH, Stop
+from p2pchat.engine.context import Sight
 from p2pchat.engine.inputs import FromPeer, LinkDown, LinkUp, Send, SetTimer
 from p2pchat.errors import ArchiveError, CommandError
 from p2pchat.ids import AccountId, DeviceId
@@ -65,7 +67,7 @@ async def test_a_batch_that_wrote_nothing_touches_no_disk() -> None:
     stage.ledger.commit_fails = AssertionError("asked to write")  # the fake asks only if `wrote`
     await stage.play("read a", "read b")
     assert stage.committed() == [False]
-    assert not stage.runner._commits
+    assert not stage.runner.pace.seconds
 
 
 async def test_receipts_share_the_commit_of_what_comes_next(mock_clock: MockClock) -> None:
@@ -186,7 +188,7 @@ async def test_a_quick_disk_is_committed_to_at_once_a_slow_one_in_a_thread() -> 
         await stage.runner._batch(stage.runner._take_live())
     assert went == []
     takes[0] = 0.003
-    for n in range(loop.SLOW_OF_LAST):
+    for n in range(pace.SLOW_OF_LAST):
         stage.tell(f"write {n}")
         await stage.runner._batch(stage.runner._take_live())
     assert went == [], "a few slow commits come with every disk"
@@ -194,7 +196,7 @@ async def test_a_quick_disk_is_committed_to_at_once_a_slow_one_in_a_thread() -> 
     await stage.runner._batch(stage.runner._take_live())
     assert went == ["thread"], "four of the last 32 are no accident"
     takes[0] = 0.0001
-    for n in range(loop.COMMITS_REMEMBERED + 5):
+    for n in range(pace.COMMITS_REMEMBERED + 5):
         stage.tell(f"write {n}")
         await stage.runner._batch(stage.runner._take_live())
     before = len(went)
@@ -204,7 +206,7 @@ async def test_a_quick_disk_is_committed_to_at_once_a_slow_one_in_a_thread() -> 
         await stage.runner._batch(stage.runner._take_live())
     assert len(went) == before + 1, "one that nearly stops the loop is enough"
     takes[0] = 0.0001
-    for n in range(loop.COMMITS_REMEMBERED + 5):
+    for n in range(pace.COMMITS_REMEMBERED + 5):
         stage.tell(f"write {n}")
         await stage.runner._batch(stage.runner._take_live())
     before = len(went)
@@ -219,7 +221,7 @@ async def test_a_commit_in_a_thread_is_waited_for_even_when_cancelled(autojump_c
         work()
 
     stage = Stage(in_thread)
-    stage.runner._commits.extend([0.1] * loop.COMMITS_REMEMBERED)
+    stage.runner.pace.seconds.extend([0.1] * pace.COMMITS_REMEMBERED)
     stage.tell("write a")
     with trio.move_on_after(0.5):
         await stage.runner.run()
@@ -233,7 +235,7 @@ async def test_a_commit_that_fails_in_a_thread_is_noticed() -> None:
         work()
 
     stage = Stage(in_thread)
-    stage.runner._commits.extend([0.1] * loop.COMMITS_REMEMBERED)
+    stage.runner.pace.seconds.extend([0.1] * pace.COMMITS_REMEMBERED)
     stage.ledger.commit_fails = ArchiveError("no")
     await stage.play("write a")
     assert len(stage.nodes) == 2
@@ -310,13 +312,14 @@ async def test_an_unexpected_exception_discards_node_and_handle() -> None:
     stage.node.live.port = 26703
     stage.node.live.addresses = ("10.0.0.1",)
     stage.node.live.counter = 55
+    stage.node.live.sights["s"] = Sight("s", ("10.0.0.9",), 26700, 0.0)
     await stage.play("write a", "bug", "write b")
     assert len(stage.nodes) == 2
     assert stage.ledgers[0].closed
     assert stage.disk == [], "the batch is gone as a whole"
     assert stage.closed() == [(7, "restart")]
     begun = [what for word, what in stage.story if word == "begins"]
-    assert begun == ["Started", "NetworkChanged"], "addresses are dialled anew"
+    assert begun == ["Started", "NetworkChanged", "s at 10.0.0.9:26700"], "addresses are dialled anew"
     assert stage.node.live.counter == 55, "dials under way keep numbers of their own"
     stage.clock_s += 61
     await stage.play("write c")
@@ -404,6 +407,24 @@ async def test_who_waits_is_told_and_who_still_lies_in_the_inbox_is_served() -> 
     assert ("later" in stage.disk) == (later == [{"said": "write later"}]), "what is denied is not done"
 
 
+async def test_of_those_in_one_inbox_the_batch_of_the_failure_is_denied_and_the_rest_done() -> None:
+    stage = Stage()
+    answers: list[Any] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, stage, "bug", answers)
+        await wait_all_tasks_blocked()
+        for number in range(LIVE_BATCH + 9):
+            nursery.start_soon(ask, stage, f"write {number}", answers)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(stage.runner.run)
+        await stage.runner.idle.wait()
+        stage.runner.stop()
+    done = [one["said"] for one in answers if isinstance(one, dict)]
+    assert len(answers) == LIVE_BATCH + 10
+    assert len(done) == 10
+    assert sorted(done) == sorted(f"write {said}" for said in stage.disk), "what is denied is not done"
+
+
 # -- asking --
 
 
@@ -421,7 +442,7 @@ async def test_whoever_gives_up_asking_is_forgotten() -> None:
             asking.cancel_scope.cancel()
         await wait_all_tasks_blocked()
         assert stage.node.seen == ["read it", "wait for ever", "Forgotten"]
-        assert stage.runner._waiting == {}
+        assert not stage.runner._answers
         nursery.cancel_scope.cancel()
     assert answers == [{"said": "read it"}, "cancelled"]
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from p2pchat.net import sightings
 from p2pchat.net.interfaces import LocalAddress
 from p2pchat.net.lan import Sighting
-from p2pchat.net.sightings import MAX_ADDRESSES, MAX_TAGS, SERVICE, Facts, label_of
+from p2pchat.net.sightings import MAX_TAGS, SERVICE, Facts, label_of
+from p2pchat.wire.limits import MAX_ADDRESSES
 
 LOCAL = (LocalAddress("eth0", 2, "192.168.1.2", 24), LocalAddress("eth0", 2, "fe80::2", 64))
 TEXT: dict[bytes, bytes | None] = {b"v": b"1", b"o": b"0011223344556677"}

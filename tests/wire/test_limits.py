@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-import msgspec
+import re
+import tracemalloc
+from pathlib import Path
 
-from p2pchat.wire.codec import encode
+import msgspec
+import pytest
+
+from p2pchat.crypto import noise, primitives
+from p2pchat.engine import keys, log
+from p2pchat.errors import RemoteProtocolError
+from p2pchat.store import items
+from p2pchat.wire import limits
+from p2pchat.wire.codec import decode, encode
 from p2pchat.wire.limits import (
     MAX_AUTH,
     MAX_DEPS,
@@ -12,7 +22,6 @@ from p2pchat.wire.limits import (
     MAX_FRAME,
     MAX_HELLO,
     MAX_MENTIONS,
-    MAX_NESTING,
     MAX_PLAINTEXT,
     MAX_PREAUTH_FRAME,
     MAX_RECONCILE_FRAME,
@@ -21,9 +30,10 @@ from p2pchat.wire.limits import (
     TAG_BYTES,
 )
 from p2pchat.wire.messages.events import SEAL, Event, Header, Message, Seal, SealedKey
-from p2pchat.wire.messages.link import Events, encode_frame
+from p2pchat.wire.messages.link import Events, Want, encode_frame
 from tests.kit.records import record_types
 
+ROOT = Path(__file__).resolve().parents[2]
 ID = b"\xff" * 32
 WIDEST = 2**64 - 1
 
@@ -58,8 +68,37 @@ def test_the_largest_event_and_reconciliation_fit_one_frame() -> None:
     assert MAX_HELLO + 1024 < MAX_PREAUTH_FRAME
 
 
-def test_no_record_nests_deeper_than_allowed() -> None:
-    assert max(depth(msgspec.inspect.type_info(kind)) for kind in record_types()) <= MAX_NESTING
+def test_no_record_nests_without_end() -> None:
+    """Types bound the decoder's stack: a record inside itself would end this test's own."""
+    assert max(depth(msgspec.inspect.type_info(kind)) for kind in record_types()) <= 8
+
+
+@pytest.mark.parametrize("head", [b"\xdd\xff\xff\xff\xff", b"\xdc\xff\xff"])
+def test_a_list_that_promises_more_than_is_there_costs_nothing(head: bytes) -> None:
+    frame = b"\x95\xc4\x20" + ID + b"\xc2" + head + b"\xc4\x01x" * 100  # a Want with many ids
+    tracemalloc.start()
+    with pytest.raises(RemoteProtocolError, match="malformed Want"):
+        decode(Want, frame)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+def test_the_longest_list_of_one_frame_is_read() -> None:
+    raw = encode(Want(ID, False, (b"",) * (MAX_PLAINTEXT // 2 - 30), b"", 0))
+    assert MAX_PLAINTEXT - 100 < len(raw) <= MAX_PLAINTEXT
+    assert len(decode(Want, raw).ids) > 32_000
+
+
+def test_every_ceiling_is_held_somewhere() -> None:
+    names = {name for name in vars(limits) if name.isupper()} - {"KIB", "MIB", "GIB"}
+    sources = "".join(
+        path.read_text() for path in (ROOT / "p2pchat").rglob("*.py") if path.name != "limits.py"
+    )
+    assert {name for name in names if not re.search(rf"\b{name}\b", sources)} == set()
+    assert limits.KEEP_PREKEY_MS == keys.KEEP_PREKEY_MS
+    assert (noise.MAX_MESSAGE, noise.MAX_PLAINTEXT) == (MAX_FRAME, MAX_PLAINTEXT)
+    assert primitives.TAG_BYTES == TAG_BYTES
+    assert (log.FUTURE_MS, items.WEEK_MS) == (limits.FUTURE_MS, limits.WEEK_MS)
 
 
 def depth(declared: msgspec.inspect.Type) -> int:

@@ -1,0 +1,33 @@
+"""How quick commits have lately been, and so where the next one runs.
+
+Decides: when commits are too slow for the loop to stand still (docs/decisions/0005). Does not
+know: what is committed, or threads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+QUICK_COMMIT_S: Final = 0.002
+SLOW_OF_LAST: Final = 4
+"""So many of the last commits must be slow before a thread is worth its 0.3 ms for each: single
+slow ones come with every disk."""
+ONE_COMMIT_S: Final = 0.025
+"""One this slow is enough: twice of it and the loop has stood still for 50 ms."""
+COMMITS_REMEMBERED: Final = 32
+
+
+class Pace:
+    """The last commits."""
+
+    def __init__(self) -> None:
+        self.seconds: deque[float] = deque(maxlen=COMMITS_REMEMBERED)
+
+    @property
+    def slow(self) -> bool:
+        """Whether they have taken so long that the loop should not stand still for one."""
+        if len(self.seconds) < COMMITS_REMEMBERED:
+            return False
+        ranked = sorted(self.seconds)
+        return ranked[-SLOW_OF_LAST] >= QUICK_COMMIT_S or ranked[-1] >= ONE_COMMIT_S
