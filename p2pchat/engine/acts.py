@@ -80,13 +80,16 @@ def act_of(ctx: Context, event: StoredEvent, header: Header) -> Act | None:
     return Act(event.id, event.device, owner, event.seq, event.hlc, auth, event.kind, body)
 
 
-def add(ctx: Context, room: RoomCache, event: StoredEvent, body: Record) -> Act:
-    """An act of ours, recorded just now, stands in the graph."""
+def act(ctx: Context, event: StoredEvent, body: Record) -> Act:
+    """An act of ours, recorded just now, as the graph sees it."""
     auth = tuple(EventId(one) for one in decode(Header, event.header).auth)
     owner = ctx.cache.owner[event.device]
-    act = Act(event.id, event.device, owner, event.seq, event.hlc, auth, event.kind, body)
-    room.graph.add(act)
-    return act
+    return Act(event.id, event.device, owner, event.seq, event.hlc, auth, event.kind, body)
+
+
+def add(ctx: Context, room: RoomCache, event: StoredEvent, body: Record) -> None:
+    """Nothing but keys follows from this act of ours: it stands in the graph."""
+    room.graph.add(act(ctx, event, body))
 
 
 # -- machines that are revoked everywhere -----------------------------------------------------

@@ -141,6 +141,7 @@ class Live:
     stopping: bool = False
     counter: int = 0
     strangers_dialled: int = 0
+    taken_in: dict[RoomId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) of rooms
     taken: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) of strangers
     addresses: tuple[str, ...] = ()
     links: dict[int, Link] = field(default_factory=dict)
@@ -155,6 +156,7 @@ class Live:
     recons: dict[int, Recon] = field(default_factory=dict)
     asked_keys: dict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=dict)
     repaired: dict[RoomId, int] = field(default_factory=dict)  # when a repair was last completed, ms
+    repairing: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # since a change of members
     told: dict[tuple[int, AccountId], int] = field(
         default_factory=dict
     )  # statements given on a link, so many

@@ -277,6 +277,25 @@ class Graph:
         targets = self._named.get(event, set())
         return bool(targets if account is None else targets & {None, account})
 
+    def named_in(self, event: EventId) -> tuple[AccountId, ...]:
+        """Whom a known act is by or about."""
+        if event not in self._races.index:
+            return ()
+        act = self._races.file.nodes[self._races.index[event]].act
+        about = getattr(act.body, "account", b"")
+        return (act.account, AccountId(about)) if about else (act.account,)
+
+    def past(self, account: AccountId) -> frozenset[EventId]:
+        """The acts somebody who is out may know: those up to his own ends in the room."""
+        nodes, mask = self._races.file.nodes, 0
+        for node in nodes:
+            body = node.act.body
+            leaves = isinstance(body, wire.Leave) and node.act.account == account
+            if leaves or (isinstance(body, wire.Remove) and body.account == account):
+                if node.act.id not in self.void:
+                    mask |= node.reach.mask() | 1 << node.index
+        return frozenset(node.act.id for node in nodes if mask >> node.index & 1)
+
     # -- at some point of the history -----------------------------------------
 
     def role_at(self, auth: tuple[EventId, ...], account: AccountId) -> str | None:

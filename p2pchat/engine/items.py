@@ -299,6 +299,33 @@ class WeekItems:
         return week
 
 
+class ItemsFrom:
+    """Another set without what lies before a time: all that a newcomer may have."""
+
+    def __init__(self, items: Items, since_ms: int) -> None:
+        self._items = items
+        self._first = items.lower_bound(Bound(since_ms, b""))
+
+    @property
+    def work(self) -> int:
+        return self._items.work
+
+    def __len__(self) -> int:
+        return len(self._items) - self._first
+
+    def sum(self, start: int, end: int) -> int:
+        return self._items.sum(self._first + start, self._first + end)
+
+    def item(self, index: int) -> Item:
+        return self._items.item(self._first + index)
+
+    def ids(self, start: int, end: int) -> Iterator[bytes]:
+        return self._items.ids(self._first + start, self._first + end)
+
+    def lower_bound(self, bound: Bound) -> int:
+        return max(0, self._items.lower_bound(bound) - self._first)
+
+
 def salted(items: Iterable[Item], salt: bytes) -> tuple[VectorItems, dict[bytes, bytes]]:
     """Items under ids hashed with `salt`, and the way back to the real ids.
 

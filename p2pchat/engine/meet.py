@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import crowd, keys, outbox, peers, people, quota, rooms, sync
+from p2pchat.engine import crowd, keys, outbox, peers, people, quota, revocations, rooms, sync
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.inputs import CloseLink, LinkUp, Send, Tell
 from p2pchat.ids import DeviceId
@@ -39,7 +39,8 @@ def link_up(ctx: Context, up: LinkUp) -> None:
             return
         link_down(ctx, crowded)  # its place is free at once; what still comes on it is not heard
     known = ctx.cache.trust.get(up.account)
-    people.learn_statements(ctx, up.statements, (up.account,))
+    if people.learn_statements(ctx, up.statements, (up.account,)):
+        revocations.plan(ctx, up.account)
     account = ctx.cache.accounts[up.account]
     blocked = known is not None and known.blocked
     if blocked or account.devices[up.device].revoked:
@@ -121,8 +122,11 @@ def link_down(ctx: Context, number: int) -> None:
 
 
 def statements(ctx: Context, link: Link, signed: tuple[SignedStatement, ...]) -> None:
-    """Statements came: close links to machines that they revoke."""
-    for account in people.learn_statements(ctx, signed, (link.account, ctx.me.account)):
+    """Statements came, of the peer or of whom he shares a room with: close links to machines that
+    they revoke, and revoke these in rooms."""
+    allowed = None if rooms.shares_a_room(ctx, link) else (link.account, ctx.me.account)
+    for account in people.learn_statements(ctx, signed, allowed):
+        revocations.plan(ctx, account)
         for device in ctx.cache.accounts[account].devices.values():
             number = ctx.live.by_device.get(device.id)
             if device.revoked and number is not None:

@@ -22,6 +22,8 @@ from p2pchat.engine import (
     people,
     quota,
     receive,
+    revocations,
+    room_commands,
     rooms,
     sas,
     sync,
@@ -60,10 +62,18 @@ class Node:
     """One machine of one person, as a function of its inputs."""
 
     def __init__(
-        self, me: Me, ledger: Ledger, entropy: Entropy, *, name: str, label: str = "", keep_name: bool = False
+        self,
+        me: Me,
+        ledger: Ledger,
+        entropy: Entropy,
+        *,
+        name: str,
+        label: str = "",
+        keep_name: bool = False,
+        office_key: bytes | None = None,
     ) -> None:
         """`name` is published at the start, with `keep_name` only if none has been; `label` is
-        our own mDNS label."""
+        our own mDNS label; `office_key` that of the open office, whose lobby we come into."""
         self.me = me
         self.ledger = ledger
         self.entropy = entropy
@@ -73,6 +83,7 @@ class Node:
         self.batch = Batch()
         self.loaded = False
         self.keep_name = keep_name
+        self.office_key = office_key
 
     # -- the runner's side ---------------------------------------------------------------
 
@@ -146,6 +157,7 @@ class Node:
             log.settle(ctx, rooms.room(ctx, room_id), may_stay_unsigned=False)
         answers, ctx.out = ctx.out, []
         sync.push_fresh(ctx)
+        sync.moved(ctx)
         ctx.out.extend(answers)
         for (room, control), items in batch.items.items():
             ctx.ledger.items.add(room, control, items)
@@ -197,6 +209,12 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
             ctx.live.waiters.pop(event.request, None)
         case happened.Change():
             talk.change(ctx, event)
+        case happened.CreateRoom():
+            room_commands.create(ctx, event)
+        case happened.RoomAct():
+            room_commands.act(ctx, event)
+        case happened.Mute():
+            room_commands.mute(ctx, event)
         case happened.CancelQueued():
             talk.cancel(ctx, event)
         case happened.ConfirmShown():
@@ -225,6 +243,8 @@ def _started(node: Node, ctx: Context, port: int) -> None:
     if not (node.keep_name and ctx.me.account in ctx.cache.profiles):
         trust.publish_name(ctx, node.name)
     _tend_prekeys(ctx)
+    if node.office_key is not None:
+        room_commands.enter_lobby(ctx, node.office_key)
     ctx.ledger.outbox.prune_feed(ctx.now.wall_ms - FEED_KEPT_MS)
     talk.plan_drafts(ctx)
     ctx.timer("repair", ctx.now.mono + sync.REPAIR_S)
@@ -262,6 +282,8 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             talk.drafts_due(ctx)
         case "prekeys":
             _tend_prekeys(ctx)
+        case "revoke":
+            revocations.due(ctx, rest)
         case "rotate" | "keys":
             room = ctx.cache.known_rooms.get(RoomId(bytes.fromhex(rest)))
             if room is not None:

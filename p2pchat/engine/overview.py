@@ -6,15 +6,37 @@ know: JSON, or who asks. Everything here reads the node's memory between two bat
 
 from __future__ import annotations
 
+import json
+from collections.abc import Container
 from dataclasses import dataclass
+from typing import Final
 
 from p2pchat.crypto.identity import in_groups, safety_number
-from p2pchat.engine import names, people, rooms
-from p2pchat.engine.context import Context
+from p2pchat.engine import keys, names, people, ranges, rooms, targets, views
+from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.names import Person
-from p2pchat.ids import AccountId, DeviceId, RoomId, fingerprint
-from p2pchat.model import PeerView
+from p2pchat.errors import CommandError
+from p2pchat.ids import AccountId, DeviceId, EventId, RoomId, fingerprint
+from p2pchat.model import (
+    DIRECT,
+    JOINED,
+    LOBBY,
+    OPEN,
+    Acks,
+    MessageView,
+    PeerView,
+    Progress,
+    RoomMember,
+    RoomView,
+)
+from p2pchat.wire.codec import decode
+from p2pchat.wire.messages import registers
+from p2pchat.wire.messages.events import Header
 from p2pchat.wire.messages.link import Hello
+from p2pchat.wire.messages.rooms import ALL, CLOSED, OWNER, RANK
+
+MUTED: Final = "muted:"
+"""In `value`, with the room's id: until when, and whether mentions come through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +58,136 @@ class Conversation:
 
     room: RoomId
     kind: str
-    account: AccountId
+    account: AccountId | None  # the other one of a direct chat
     name: str
     warning: str
 
 
 def conversation(ctx: Context, target: str) -> Conversation:
-    """The direct chat a TARGET means; CommandError 4 if there is none."""
-    person: Person = names.resolve(ctx, target)
-    room = rooms.direct_id(ctx.me.account, person.account)
-    return Conversation(room, "direct", person.account, names.shown(ctx, person.account), person.warning)
+    """The conversation a TARGET means; CommandError 4 if there is none."""
+    if not target.startswith("#"):
+        try:
+            person: Person = names.resolve(ctx, target)
+        except CommandError as error:
+            if error.kind != "no_such_target" or target.startswith("@"):
+                raise
+            room = targets.room_named(ctx, target).row
+        else:
+            targets.nobody_else(ctx, target)
+            known = rooms.direct_id(ctx.me.account, person.account)
+            shown = names.shown(ctx, person.account)
+            return Conversation(known, DIRECT, person.account, shown, person.warning)
+    else:
+        room = targets.room_named(ctx, target).row
+    return Conversation(room.id, room.kind, None, rooms.name(ctx, room), "")
+
+
+# -- rooms -------------------------------------------------------------------------------
+
+
+def room_view(ctx: Context, target: str) -> RoomView:
+    """One room or direct chat; CommandError 4 if there is none."""
+    said = conversation(ctx, target)
+    if said.room in ctx.cache.known_rooms:
+        return room_view_of(ctx, rooms.room(ctx, said.room))
+    return RoomView(
+        said.room, DIRECT, said.name, "", "", said.account, JOINED, 2, OWNER, CLOSED, False, ALL, 0, None
+    )
+
+
+def room_views(ctx: Context, everything: bool, member: AccountId | None) -> list[RoomView]:
+    """Rooms and direct chats we are in, by kind and name; `everything`: open, left and removed too."""
+    found = []
+    for room_id in ctx.cache.known_rooms:
+        room = rooms.room(ctx, room_id)
+        view = room_view_of(ctx, room)
+        if (everything or view.membership == JOINED) and (member is None or member in room.graph.members):
+            found.append(view)
+    return sorted(found, key=lambda view: (view.kind != LOBBY, view.kind == DIRECT, view.name, view.id))
+
+
+def room_view_of(ctx: Context, room: RoomCache) -> RoomView:
+    """How a room is shown."""
+    row, graph, me = room.row, room.graph, ctx.me.account
+    texts, settings = ctx.cache.texts, graph.settings
+    topic, rules = (texts.get((row.id, field)) for field in ("topic", "rules"))
+    mine = graph.members.get(me)
+    until, mentions_only = muting(ctx, room.row.id)
+    wanted = keys.member_hash(room)
+    fitting = [e for e in room.epochs.values() if e.key is not None and e.member_hash == wanted]
+    return RoomView(
+        id=row.id,
+        kind=row.kind,
+        name=names.shown(ctx, row.peer) if row.peer is not None else rooms.name(ctx, row),
+        topic=topic.value if topic else "",
+        rules=rules.value if rules else "",
+        peer=row.peer,
+        membership=JOINED if mine else graph.former.get(me, OPEN),
+        members=len(graph.members),
+        role=mine.role if mine else "",
+        admission=settings.admission,
+        announce=settings.announce,
+        history=settings.history,
+        retention_days=settings.retention_days,
+        epoch=min(fitting, key=lambda e: (-e.gen, e.epoch)).epoch if fitting else None,
+        muted_until_ms=until,
+        mentions_only=mentions_only,
+    )
+
+
+def muting(ctx: Context, room: RoomId) -> tuple[int | None, bool]:
+    """Until when a conversation raises no notice (None: it does, -1: for good), and whether mentions do."""
+    kept = ctx.ledger.people.value(MUTED + room.hex())
+    if not kept:
+        return None, False
+    until, mentions_only = json.loads(kept)
+    if until is not None and 0 <= until <= ctx.now.wall_ms:
+        return None, False
+    return until, bool(mentions_only)
+
+
+def room_members(ctx: Context, target: str) -> list[RoomMember]:
+    """Who is in a room, owners first."""
+    said = conversation(ctx, target)
+    room = rooms.room(ctx, said.room) if said.room in ctx.cache.known_rooms else None
+    if room is None:
+        pair = [one for one in (ctx.me.account, said.account) if one is not None]
+        return [RoomMember(one, OWNER, _machines(ctx, one, {})) for one in pair]
+    members = room.graph.members
+    ranked = sorted(members, key=lambda a: (-RANK[members[a].role], names.fold(people.name(ctx, a)), a))
+    return [RoomMember(a, members[a].role, _machines(ctx, a, room.graph.revoked)) for a in ranked]
+
+
+def _machines(ctx: Context, account: AccountId, revoked: Container[DeviceId]) -> tuple[DeviceId, ...]:
+    known = ctx.cache.accounts.get(account)
+    return tuple(d.id for d in known.active() if d.id not in revoked) if known else ()
+
+
+def progress(ctx: Context, view: MessageView) -> Progress | None:
+    """How far an own message has come, in people; None for others' messages."""
+    if not view.mine or view.room not in ctx.cache.known_rooms:
+        return None
+    room = rooms.room(ctx, view.room)
+    if view.device != ctx.me.device:
+        return None
+    first = room.awaited if room.row.kind != DIRECT else {a: 1 for a in room.accounts if a != ctx.me.account}
+    meant = [account for account, seq in first.items() if seq <= view.seq]
+    have, read = (views.by_person(ctx, room, kind) for kind in (registers.HAVE, registers.READ))
+    got = tuple(a for a in meant if ranges.contains(ranges.union(have.get(a, ()), read.get(a, ())), view.seq))
+    seen = tuple(a for a in meant if ranges.contains(read.get(a, ()), view.seq))
+    return Progress(got, seen, len(meant))
+
+
+def acks(ctx: Context, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
+    """Who has taken note of a message that asks for it; None if it asks nobody."""
+    if view.ack_by_ms is None or view.room not in ctx.cache.known_rooms:
+        return None
+    event = ctx.ledger.events.get(view.id)
+    room = rooms.room(ctx, view.room)
+    auth = tuple(EventId(one) for one in decode(Header, event.header).auth) if event is not None else ()
+    asked = [a for a in room.graph.members_at(auth) if a in room.graph.members and a != view.account]
+    done = tuple(account for account in acked if account in asked)
+    return Acks(view.ack_by_ms or None, done, tuple(sorted(a for a in asked if a not in done)))
 
 
 def person_names(ctx: Context) -> dict[AccountId, str]:

@@ -52,6 +52,7 @@ def load(ctx: Context) -> None:
     ctx.cache.addresses = {(row.host, row.port): row for row in ctx.ledger.people.addresses()}
     ctx.cache.own_prekeys = {row.n: row for row in ctx.ledger.rooms.prekeys()}
     ctx.cache.known_rooms = {row.id: row for row in ctx.ledger.rooms.rooms()}
+    ctx.cache.texts = {(text.room, text.field): text for text in ctx.ledger.rooms.texts()}
     quota.load(ctx)
     ctx.cache.read_receipts = ctx.ledger.people.value("read_receipts") == b"1"
 
@@ -64,17 +65,18 @@ def _install(ctx: Context, account: accounts.Account) -> None:
 
 
 def learn_statements(
-    ctx: Context, signed: Iterable[SignedStatement], allowed: Iterable[AccountId]
+    ctx: Context, signed: Iterable[SignedStatement], allowed: Iterable[AccountId] | None
 ) -> list[AccountId]:
-    """Take in statements about `allowed` accounts; returns those that changed.
+    """Take in statements about `allowed` accounts, None: about anybody; returns those that changed.
 
-    Statements about others are ignored: nobody introduces strangers to us.
+    Who is in a room with us introduces the others there; how many strangers are kept is
+    bounded elsewhere (quota).
     """
-    permitted = dict.fromkeys(allowed)
+    permitted = None if allowed is None else dict.fromkeys(allowed)
     grouped: dict[AccountId, list[accounts.Act]] = {}
     for one in signed:
         act = accounts.read_statement(one)
-        if act.account in permitted:
+        if permitted is None or act.account in permitted:
             grouped.setdefault(act.account, []).append(act)
     changed = []
     for account, acts in grouped.items():
@@ -209,6 +211,12 @@ def check_names(names: tuple[RegisterName, ...]) -> None:
             or not sizes <= {0, 32}
         ):
             raise RemoteProtocolError("register named out of range")
+
+
+def public_registers(ctx: Context, account: AccountId) -> list[RegisterRow]:
+    """The newest prekeys and the profile of a person, as anybody in a common room may have them."""
+    found = [ctx.cache.prekeys.get(device.id) for device in ctx.cache.accounts[account].active()]
+    return [row for row in (*found, ctx.cache.profiles.get(account)) if row is not None]
 
 
 def name_of(row: RegisterRow) -> RegisterName:

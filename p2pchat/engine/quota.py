@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from p2pchat.engine import peers, rooms
-from p2pchat.engine.context import Context, Quota
+from p2pchat.engine.context import Context, Quota, RoomCache
 from p2pchat.engine.inputs import Tell
+from p2pchat.engine.ranges import MAX_SEQ
 from p2pchat.ids import AccountId
-from p2pchat.wire.limits import MAX_STRANGERS, MAX_UNVERIFIED, MAX_UNVERIFIED_PER_DAY
+from p2pchat.model import DIRECT
+from p2pchat.wire.limits import MAX_ROOM_PER_DAY, MAX_STRANGERS, MAX_UNVERIFIED, MAX_UNVERIFIED_PER_DAY
 
 SHARES = 4
 """One stranger gets a quarter of the day's room, so that another one is still heard."""
@@ -54,6 +56,20 @@ def takes(ctx: Context, account: AccountId, size: int) -> bool:
     return fits
 
 
+def takes_in(ctx: Context, room: RoomCache, account: AccountId, size: int) -> bool:
+    """The same for an event of a room we are in: its members have the room's share of a day, or
+    nobody could come into a long room; in a direct chat each has his own."""
+    if room.row.kind == DIRECT or ctx.me.account not in room.graph.members:
+        return takes(ctx, account, size)
+    quota = _current(ctx)
+    day, before = ctx.live.taken_in.get(room.row.id, (quota.day, 0))
+    today = before + size if day == quota.day else size
+    if today > MAX_ROOM_PER_DAY:
+        return False
+    ctx.live.taken_in[room.row.id] = (quota.day, today)
+    return True
+
+
 def _one_too_many(ctx: Context, account: AccountId) -> bool:
     """Whether this would be the first word of somebody new, where too many are known already."""
     if len(ctx.cache.trust) <= 2 * MAX_STRANGERS or account in ctx.live.taken:
@@ -84,18 +100,27 @@ def sort_out(ctx: Context, newest: AccountId) -> None:
         account
         for row in ctx.cache.known_rooms.values()
         if row.peer is None
-        for account in rooms.room(ctx, row.id).accounts
+        for account in _of_room(ctx, rooms.room(ctx, row.id))
     }
     wanted = {row.device for row in ctx.cache.addresses.values() if row.static}
     gone: list[AccountId] = []
     for account in idle[:spare]:
         room = rooms.direct_id(ctx.me.account, account)
         machines = ctx.cache.accounts[account].devices if account in ctx.cache.accounts else {}
-        waits = any(device in wanted or ctx.ledger.events.parked(room, device) for device in machines)
+        waits = any(
+            device in wanted or ctx.ledger.events.parked(room, device, 0, MAX_SEQ) for device in machines
+        )
         if account not in here and account not in members and room not in drafts and not waits:
             gone.append(account)
     if gone:
         _forget(ctx, gone)
+
+
+def _of_room(ctx: Context, room: RoomCache) -> Iterable[AccountId]:
+    """Who is in a room, or wrote in it: his statements are needed as long as his words."""
+    yield from room.accounts
+    yield from room.graph.former
+    yield from (ctx.cache.owner[device] for device in room.heads)
 
 
 def _weight(ctx: Context, accounts: Iterable[AccountId]) -> int:

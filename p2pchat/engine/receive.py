@@ -131,7 +131,7 @@ def _judge(
         judgeable = authentic[read.id] and all(room.graph.knows(one) for one in auth)
         if judgeable and not _stands(room, read, device, owner, auth):
             continue
-        if read.id not in pooled and not quota.takes(ctx, owner, log.size(read.event)):
+        if read.id not in pooled and not quota.takes_in(ctx, room, owner, log.size(read.event)):
             continue
         if not judgeable:
             _park(ctx, room, read)

@@ -112,6 +112,12 @@ def common(ctx: Context, link: Link) -> list[RoomCache]:
     return found
 
 
+def shares_a_room(ctx: Context, link: Link) -> bool:
+    """Whether the peer may introduce others: whoever shares a room with us, or tells us of one."""
+    ids = [row.id for row in ctx.cache.known_rooms.values() if row.kind != DIRECT]
+    return any(access(ctx, link, room(ctx, one)) != NOTHING for one in (*ctx.cache.heard_of, *ids))
+
+
 def links_of(ctx: Context, cached: RoomCache) -> list[Link]:
     """Live links to machines of this room's members, one for each machine."""
     members = cached.graph.members

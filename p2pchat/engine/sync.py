@@ -16,17 +16,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import keys, rooms
+from p2pchat.engine import keys, log, people, rooms
 from p2pchat.engine.context import Context, Link, Recon, RoomCache
 from p2pchat.engine.inputs import Send
-from p2pchat.engine.items import WEEK_MS, Items, WeekItems, salted, unpack
+from p2pchat.engine.items import WEEK_MS, Items, ItemsFrom, VectorItems, WeekItems, salted, unpack
 from p2pchat.engine.reconcile import Reconciler
+from p2pchat.engine.rooms import readable_from
 from p2pchat.errors import RemoteProtocolError
-from p2pchat.ids import EventId, RoomId
-from p2pchat.model import StoredEvent
+from p2pchat.ids import AccountId, EventId
+from p2pchat.model import DIRECT, StoredEvent
+from p2pchat.wire.codec import portions
 from p2pchat.wire.limits import MAX_PLAINTEXT, MAX_RECONCILE_FRAME, MAX_UNSIGNED_RUN
-from p2pchat.wire.messages.events import Event
-from p2pchat.wire.messages.link import Events, Given, Pull, Reconcile, Want
+from p2pchat.wire.messages.events import Event, is_control
+from p2pchat.wire.messages.link import Events, Given, Pull, Reconcile, Registers, Statements, Want
 
 PUSH: Final = 256
 """Pushed at most, unasked, after a reconciliation; more is pulled by the other side."""
@@ -108,23 +110,37 @@ def periodic(ctx: Context) -> None:
     link = ctx.live.links[numbers[int(ctx.entropy.random() * len(numbers))]]
     turn = ctx.number()
     for room in rooms.common(ctx, link):
-        if turn % SALT_EVERY == 0:
+        if turn % SALT_EVERY == 0 and rooms.access(ctx, link, room) == rooms.ALL:
             _ask_salted(ctx, link, room)
         else:
             _ask(ctx, link, room, control=True)
 
 
-def _items(ctx: Context, room: RoomCache, control: bool, salt: bytes, week: int) -> _Sets:
-    """The set a message is about: the whole one, or one week of it under a salt."""
+def _items(ctx: Context, link: Link, room: RoomCache, control: bool, salt: bytes, week: int) -> _Sets:
+    """The set a message is about: the whole one, or one week of it under a salt; of it what the
+    two may have."""
     room_id, store = room.row.id, ctx.ledger.items
-    fresh = ctx.batch.items.pop((room_id, control), None)
-    if fresh is not None:  # of this very batch: in the log already, and not yet counted
-        store.add(room_id, control, fresh)
+    log.flush_items(ctx, room_id, control)
+    access = rooms.access(ctx, link, room)
+    if access != rooms.ALL and not control:
+        return WeekItems((), _nothing, ctx.cache.weeks, ()), {}
+    if access == rooms.PAST:
+        acts = [ctx.ledger.events.get(one) for one in room.graph.past(link.account)]
+        items = sorted((act.hlc >> log.HLC_SHIFT, bytes(act.id)) for act in acts if act is not None)
+        return VectorItems(items), {}
+    since = max(readable_from(ctx, room, link.account), readable_from(ctx, room, ctx.me.account))
+    since_ms = 0 if control else -(-since >> log.HLC_SHIFT)
     if salt:
-        return salted(unpack(store.packed(room_id, control, week)), salt)
+        found = unpack(store.packed(room_id, control, week))
+        return salted([item for item in found if item[0] >= since_ms], salt)
     rows = store.weeks(room_id, control)
     load = functools.partial(store.packed, room_id, control)
-    return WeekItems(rows, load, ctx.cache.weeks, (room_id, control)), {}
+    whole = WeekItems(rows, load, ctx.cache.weeks, (room_id, control))
+    return (ItemsFrom(whole, since_ms) if since_ms else whole), {}
+
+
+def _nothing(week: int) -> bytes:
+    return b""
 
 
 def _ask(ctx: Context, link: Link, room: RoomCache, *, control: bool) -> None:
@@ -144,7 +160,7 @@ def _open(ctx: Context, link: Link, room: RoomCache, recon: Recon) -> None:
             del ctx.live.recons[number]  # the newer question replaces the one under way
     session = ctx.number()
     ctx.live.recons[session] = recon
-    items, _ = _items(ctx, room, recon.control, recon.salt, recon.week)
+    items, _ = _items(ctx, link, room, recon.control, recon.salt, recon.week)
     first = Reconciler(items, MAX_RECONCILE_FRAME, initiator=True).initiate()
     _say(ctx, recon, session, first)
 
@@ -156,7 +172,7 @@ def _say(ctx: Context, recon: Recon, session: int, message: bytes) -> None:
 
 def heard(ctx: Context, link: Link, message: Reconcile) -> None:
     """A negentropy message: a question to answer, or an answer to ours."""
-    room = rooms.room_with(ctx, link, message.room)
+    room = rooms.room_with(ctx, link, message.room, hear=message.control)
     if room is None:
         return
     if not 0 <= message.week <= MAX_WEEK or len(message.salt) > 64:
@@ -167,7 +183,7 @@ def heard(ctx: Context, link: Link, message: Reconcile) -> None:
     recon = ctx.live.recons.get(message.session)
     if recon is None or recon.link != link.link or recon.room != message.room:
         return
-    items, real = _items(ctx, room, recon.control, recon.salt, recon.week)
+    items, real = _items(ctx, link, room, recon.control, recon.salt, recon.week)
     step = Reconciler(items, MAX_RECONCILE_FRAME, initiator=True).reconcile(message.message)
     give = [EventId(real.get(one, one)) for one in dict.fromkeys(step.have)]
     need = dict.fromkeys((*recon.need, *step.need))
@@ -177,7 +193,7 @@ def heard(ctx: Context, link: Link, message: Reconcile) -> None:
         need = dict.fromkeys(ctx.ledger.events.missing([EventId(one) for one in need]))
     recon = replace(recon, need=tuple(need), lacking=recon.lacking + len(give), rounds=recon.rounds + 1)
     if give and recon.lacking <= PUSH:
-        hand_over(ctx, link, give)
+        hand_over(ctx, link, room, give)
     ctx.live.recons[message.session] = recon
     enough = len(need) >= MAX_NEED or recon.rounds >= MAX_ROUNDS  # the next run finds the rest
     if step.reply is not None and not enough:
@@ -189,7 +205,7 @@ def heard(ctx: Context, link: Link, message: Reconcile) -> None:
 
 
 def _answer(ctx: Context, link: Link, room: RoomCache, message: Reconcile) -> None:
-    items, _ = _items(ctx, room, message.control, message.salt, message.week)
+    items, _ = _items(ctx, link, room, message.control, message.salt, message.week)
     reply = Reconciler(items, MAX_RECONCILE_FRAME, initiator=False).respond(message.message)
     answer = Reconcile(
         message.room, message.control, message.session, False, message.salt, message.week, reply
@@ -218,7 +234,7 @@ def given(ctx: Context, link: Link, message: Given) -> None:
 def _finished(ctx: Context, link: Link, session: int) -> None:
     recon = ctx.live.recons.pop(session)
     room = rooms.room(ctx, recon.room)
-    if recon.control:
+    if recon.control and rooms.access(ctx, link, room) == rooms.ALL and ctx.me.account in room.graph.members:
         _ask(ctx, link, room, control=False)
         return
     ctx.live.repaired[recon.room] = ctx.now.wall_ms
@@ -234,17 +250,64 @@ def wanted(ctx: Context, link: Link, message: Want) -> None:
     if not 0 <= message.week <= MAX_WEEK or len(message.salt) > 64:
         raise RemoteProtocolError("want out of range")
     if message.salt:
-        _, real = _items(ctx, room, message.control, message.salt, message.week)
+        _, real = _items(ctx, link, room, message.control, message.salt, message.week)
         ids = [real[one] for one in ids if one in real]
-    hand_over(ctx, link, [EventId(one) for one in ids], only=room.row.id)
+    hand_over(ctx, link, room, [EventId(one) for one in ids])
     ctx.out.append(Send(link.link, Given(message.room, message.control)))
 
 
-def hand_over(ctx: Context, link: Link, ids: Sequence[EventId], only: RoomId | None = None) -> None:
-    """Send these events of ours, each with what it takes to judge it."""
+def hand_over(ctx: Context, link: Link, room: RoomCache, ids: Sequence[EventId]) -> None:
+    """Send these events of a room, as far as the peer may have them, each with what it takes to
+    judge it: the statements of people, then acts, each behind those it names, then content."""
     found = [event for event in map(ctx.ledger.events.get, ids) if event is not None]
-    found = [event for event in found if only is None or event.room == only]
+    found = [event for event in found if event.room == room.row.id]
+    access = rooms.access(ctx, link, room)
+    if access == rooms.PAST:
+        past = room.graph.past(link.account)
+        found = [event for event in found if event.id in past]
+    elif access != rooms.ALL:
+        found = [event for event in found if is_control(event.kind)]
+    since = rooms.readable_from(ctx, room, link.account)
+    found = [event for event in found if event.hlc >= since or is_control(event.kind)]
+    introduce(ctx, link, room, found)
     ctx.out.extend(Send(link.link, frame) for frame in in_frames(with_covers(ctx, found)))
+
+
+def introduce(ctx: Context, link: Link, room: RoomCache, events: Sequence[StoredEvent]) -> None:
+    """Before events whoever they are by, or about: statements and newest registers the peer may lack."""
+    accounts: dict[AccountId, None] = {}
+    for event in events:
+        accounts[ctx.cache.owner[event.device]] = None
+        if is_control(event.kind):
+            accounts.update(dict.fromkeys(room.graph.named_in(event.id)))
+    fresh = [
+        account
+        for account in accounts
+        if account not in (ctx.me.account, link.account)
+        and account in ctx.cache.accounts
+        and ctx.live.told.get((link.link, account)) != len(ctx.cache.accounts[account].signed)
+    ]
+    signed = [one for account in fresh for one in ctx.cache.accounts[account].signed]
+    ctx.out.extend(Send(link.link, Statements(run)) for run in portions(signed, FRAME_BYTES))
+    rows = [row for account in fresh for row in people.public_registers(ctx, account)]
+    told = [people.signed_register(row) for row in rows]
+    ctx.out.extend(Send(link.link, Registers(run)) for run in portions(told, FRAME_BYTES))
+    for account in fresh:
+        ctx.live.told[link.link, account] = len(ctx.cache.accounts[account].signed)
+
+
+def moved(ctx: Context) -> None:
+    """At the end of a batch: rooms whose members changed are repaired with whom that concerns."""
+    for room_id in (*ctx.batch.entered, *ctx.batch.moved):
+        room = rooms.room(ctx, room_id)
+        for number in list(ctx.live.by_device.values()):
+            link = ctx.live.links[number]
+            if link.account == ctx.me.account or rooms.access(ctx, link, room) in (rooms.NOTHING,):
+                continue
+            fresh = room_id in ctx.batch.entered or (link.link, room_id) not in ctx.live.repairing
+            if fresh and room.row.kind != DIRECT:
+                ctx.live.repairing[link.link, room_id] = None
+                _ask(ctx, link, room, control=True)
 
 
 def pull(ctx: Context, link: Link, message: Pull) -> None:
@@ -270,6 +333,9 @@ def link_gone(ctx: Context, number: int) -> None:
     for session, recon in list(ctx.live.recons.items()):
         if recon.link == number:
             del ctx.live.recons[session]
-    for key in list(ctx.live.asked_keys):
-        if key[0] == number:
-            del ctx.live.asked_keys[key]
+    for asked in [key for key in ctx.live.asked_keys if key[0] == number]:
+        del ctx.live.asked_keys[asked]
+    for repaired in [key for key in ctx.live.repairing if key[0] == number]:
+        del ctx.live.repairing[repaired]
+    for told in [key for key in ctx.live.told if key[0] == number]:
+        del ctx.live.told[told]

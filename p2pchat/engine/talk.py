@@ -9,19 +9,36 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from p2pchat.engine import keys, log, names, outbox, people, ranges, rooms, views
+from p2pchat.engine import (
+    keys,
+    log,
+    names,
+    outbox,
+    people,
+    ranges,
+    room_commands,
+    rooms,
+    targets,
+    views,
+)
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.inputs import CancelQueued, Change, ConfirmShown, Post, Reply
-from p2pchat.engine.names import Person
 from p2pchat.errors import CommandError
 from p2pchat.ids import AccountId, EventId, hex_prefix
-from p2pchat.model import CANCELLED, HELD, QUEUED, SCHEDULED, Draft, MessageView, StoredEvent
+from p2pchat.model import CANCELLED, DIRECT, HELD, QUEUED, SCHEDULED, Draft, MessageView, StoredEvent
 from p2pchat.wire.codec import Record, encode
-from p2pchat.wire.limits import MAX_EMOJI, MAX_TEXT
+from p2pchat.wire.limits import MAX_EMOJI, MAX_MENTIONS, MAX_TEXT
 from p2pchat.wire.messages import events as wire
+from p2pchat.wire.messages import rooms as rooms_wire
 
 DRAFT = "draft-"
-_KINDS = {"edit": wire.EDIT, "delete": wire.DELETE, "react": wire.REACTION, "pin": wire.PIN}
+_KINDS = {
+    "edit": wire.EDIT,
+    "delete": wire.DELETE,
+    "react": wire.REACTION,
+    "pin": wire.PIN,
+    "ack": wire.ACK,
+}
 
 
 # -- sending ----------------------------------------------------------------------------
@@ -31,8 +48,9 @@ def post(ctx: Context, command: Post) -> None:
     """Say something, now or later."""
     if command.key and _repeated(ctx, command):
         return
-    person = names.addressee(ctx, command.target)
-    room = rooms.direct(ctx, person.account)
+    place = targets.writable(ctx, command.target)
+    room = place.room
+    room_commands.need_to_write(ctx, room, wire.MESSAGE)
     check_text(command.text)
     reply_to = _referred(ctx, command.reply_to, room) if command.reply_to else b""
     thread = _referred(ctx, command.thread, room) if command.thread else b""
@@ -40,10 +58,10 @@ def post(ctx: Context, command: Post) -> None:
         _schedule(ctx, command, room, EventId(reply_to), EventId(thread))
         return
     mentions = mentioned(ctx, room, command.text)
-    body = wire.Message(1, command.text, reply_to, thread, mentions, command.urgent)
+    body = wire.Message(1, command.text, reply_to, thread, mentions, command.urgent, _ack(command))
     if command.key:
         ctx.batch.keyed[command.key] = ctx.batch.keyed.get(command.key, ())
-    _say(ctx, room, body, lambda ctx, event: _posted(ctx, event, command, person))
+    _say(ctx, room, body, lambda ctx, event: _posted(ctx, event, command, place.warning))
 
 
 def _say(ctx: Context, room: RoomCache, body: wire.Message, told: log.Finish, draft: str = "") -> None:
@@ -55,7 +73,12 @@ def _say(ctx: Context, room: RoomCache, body: wire.Message, told: log.Finish, dr
     log.append(ctx, room, wire.MESSAGE, encode(body), keys.current(ctx, room), finish)
 
 
-def _posted(ctx: Context, event: StoredEvent, command: Post, person: Person) -> None:
+def _ack(command: Post) -> int:
+    """A message's `ack`."""
+    return max(1, command.ack_by_ms or 1) if command.ack else 0
+
+
+def _posted(ctx: Context, event: StoredEvent, command: Post, warning: str) -> None:
     commands = [command]
     if command.key:
         ctx.ledger.outbox.put_key(command.key, event.id)
@@ -68,7 +91,7 @@ def _posted(ctx: Context, event: StoredEvent, command: Post, person: Person) -> 
                 "id": event.id.hex(),
                 "room": event.room.hex(),
                 "state": QUEUED,
-                "warning": person.warning,
+                "warning": warning,
             }
             ctx.out.append(Reply(one.request, result))
 
@@ -119,17 +142,21 @@ def mentioned(ctx: Context, room: RoomCache, text: str) -> tuple[bytes, ...]:
     if "@" not in text and "\uff20" not in text and "\ufe6b" not in text:  # both fold to one
         return ()
     folded = names.fold(text)
-    found = []
-    for account in room.accounts:
-        wanted = "@" + names.fold(people.name(ctx, account))
-        place = folded.find(wanted)
-        while place >= 0:
-            after = folded[place + len(wanted) : place + len(wanted) + 1]
-            if not (after.isalnum() or after == "_"):
-                found.append(bytes(account))
-                break
-            place = folded.find(wanted, place + 1)
-    return tuple(found)
+    found = [bytes(account) for account in room.accounts if _calls(folded, people.name(ctx, account))]
+    if room.row.kind != DIRECT and _calls(folded, "room"):
+        found.append(bytes(room.row.id))  # everybody
+    return tuple(found[-MAX_MENTIONS:])
+
+
+def _calls(folded: str, name: str) -> bool:
+    wanted = "@" + names.fold(name)
+    place = folded.find(wanted)
+    while place >= 0:
+        after = folded[place + len(wanted) : place + len(wanted) + 1]
+        if not (after.isalnum() or after == "_"):
+            return True
+        place = folded.find(wanted, place + 1)
+    return False
 
 
 # -- drafts -----------------------------------------------------------------------------
@@ -146,6 +173,7 @@ def _schedule(ctx: Context, command: Post, room: RoomCache, reply_to: EventId, t
         at_ms=command.at_ms or 0,
         key=command.key,
         made_ms=ctx.now.wall_ms,
+        ack=_ack(command),
     )
     ctx.ledger.outbox.put_draft(draft)
     ctx.batch.wrote = True
@@ -183,6 +211,7 @@ def _send_draft(ctx: Context, draft: Draft) -> None:
         draft.thread or b"",
         mentioned(ctx, room, draft.text),
         draft.urgent,
+        draft.ack,
     )
     # Marked in the same transaction: a crash between the two would send it twice.
     marked = replace(draft, cancelled=True)
@@ -215,6 +244,7 @@ def change(ctx: Context, command: Change) -> None:
         raise CommandError("no_such_target", f"{command.ref!r} has been deleted", "")
     target = bytes(view.id)
     body: Record
+    room_commands.need_to_write(ctx, room, _KINDS[command.verb])
     match command.verb:
         case "edit":
             check_text(command.value)
@@ -227,6 +257,10 @@ def change(ctx: Context, command: Change) -> None:
             for touch in ctx.ledger.views.touches(view.id):
                 if touch.kind == wire.EDIT and touch.account == ctx.me.account:
                     _take_back(ctx, room, touch.id)  # its text goes everywhere with the message
+        case "ack":
+            if view.ack_by_ms is None or view.mine:
+                raise CommandError("usage", f"{command.ref!r} asks nobody here to take note", "")
+            body = rooms_wire.Ack(1, target)
         case "react":
             size = len(command.value.encode("utf-8", "replace"))
             if not 0 < size <= MAX_EMOJI or not command.value.isprintable():
@@ -237,8 +271,9 @@ def change(ctx: Context, command: Change) -> None:
     _append_change(ctx, room, view, command, body)
 
 
-def _bearing(view: MessageView) -> tuple[bytes, bytes, bool]:
-    return view.reply_to or b"", view.thread or b"", view.urgent
+def _bearing(view: MessageView) -> tuple[bytes, bytes, bool, int]:
+    ack = 0 if view.ack_by_ms is None else max(1, view.ack_by_ms)
+    return view.reply_to or b"", view.thread or b"", view.urgent, ack
 
 
 def _append_change(ctx: Context, room: RoomCache, view: MessageView, command: Change, body: Record) -> None:
@@ -343,7 +378,7 @@ def confirm_shown(ctx: Context, command: ConfirmShown) -> None:
 
 def room_of(ctx: Context, target: str) -> RoomCache:
     """The conversation a TARGET means; it need not be writable."""
-    return rooms.direct(ctx, names.resolve(ctx, target).account)
+    return targets.conversation(ctx, target).room
 
 
 def _draft(ctx: Context, ref: str) -> Draft | None:

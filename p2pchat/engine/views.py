@@ -330,11 +330,12 @@ def compute(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> 
 
 def calls_me(ctx: Context, room: RoomCache, mentions: tuple[AccountId, ...]) -> bool:
     """Whether these mentions are of me, by name or with everybody in the room."""
-    return ctx.me.account in mentions or room.row.id in mentions
+    return any(one in (ctx.me.account, room.row.id) for one in mentions)
 
 
 def _people(room: RoomCache, mentions: tuple[AccountId, ...]) -> tuple[AccountId, ...]:
-    return tuple(one for one in mentions if one != room.row.id)
+    everybody: bytes = room.row.id
+    return tuple(one for one in mentions if bytes(one) != everybody)
 
 
 def asked_until(ack: int) -> int | None:

@@ -59,6 +59,8 @@ MAX_TEXT: Final = 16 * KIB
 """A message's text in UTF-8: what a screen, a search index and a reader can take."""
 MAX_NAME: Final = 64
 """Code points of a person's or room's name: one line of a terminal."""
+MAX_MEMBERS: Final = 500
+"""People in one room: links of a full mesh, and seals of one key."""
 MAX_TOPIC: Final = 1024
 """A room's topic in UTF-8: a few lines above a conversation."""
 MAX_EMOJI: Final = 64
@@ -122,6 +124,8 @@ MAX_DIALS_AT_ONCE: Final = 32
 
 MAX_UNVERIFIED_PER_DAY: Final = 64 * MIB
 """Taken from people who are neither verified nor on a roster, all of them together."""
+MAX_ROOM_PER_DAY: Final = GIB
+"""Taken in one room in one day: its whole history when one comes in, and no more than a disk bears."""
 MAX_UNVERIFIED: Final = GIB
 """The same, ever: strangers cannot fill a disk by coming back tomorrow."""
 MAX_STRANGERS: Final = 2000

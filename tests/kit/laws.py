@@ -217,7 +217,7 @@ def _memory_is_a_cache(site: Site, ctx: Context, now: Now) -> None:
     fresh = Node(site.node.me, site.ledger, site.node.entropy, name=site.node.name).look(now)
     for room_id in sorted(ctx.cache.rooms):
         kept, read = ctx.cache.rooms[room_id], rooms.room(fresh, room_id)
-        for part in ("row", "accounts", "heads", "epochs", "control_heads", "have", "read"):
+        for part in ("row", "accounts", "heads", "epochs", "have", "read"):
             law(
                 getattr(kept, part) == getattr(read, part),
                 f"{site.name} remembers other {part} of a room than its archive has",

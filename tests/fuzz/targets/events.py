@@ -148,7 +148,7 @@ def _event(kind: int, plain: bytes, chain: list[Event]) -> Event:
     used = NO_EPOCH if control else epoch.epoch
     size = len(plain) + (0 if control else log.SEAL_OVERHEAD)
     hlc = log.stamp(ctx.now.wall_ms) + seq
-    auth = tuple(room.control_heads)
+    auth = tuple(room.graph.heads)
     return _sealed(
         Header(1, _ROOM, _MALLORY.device, seq, prev, (), auth, hlc, kind, used, ZERO_ID, size), plain
     )
