@@ -290,7 +290,7 @@ class Notice:
     id: EventId
     type: str
     at_ms: int
-    by: AccountId
+    device: DeviceId  # the machine that wrote it
     who: AccountId | None = None
     detail: str = ""  # the new role; the settings that changed
 

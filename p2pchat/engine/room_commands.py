@@ -129,6 +129,11 @@ def _invite(ctx: Context, room: RoomCache, command: RoomAct) -> None:
         raise CommandError("no_right", f"nobody gets into {_shown(ctx, room)!r} any more", _ask(ctx, room))
     for account in fresh:
         _act(ctx, room, ev.ADD, wire.Add(1, account))
+    if fresh and room.graph.settings.history == wire.JOINED:
+        for field in wire.NAME_FIELDS:  # they read nothing older: what the room is called is said again
+            text = ctx.cache.texts.get((room.row.id, field))
+            if text is not None and text.value:
+                _name(ctx, room, field, text.value)
 
 
 def _remove(ctx: Context, room: RoomCache, command: RoomAct) -> None:

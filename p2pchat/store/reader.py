@@ -20,14 +20,16 @@ from typing import Final
 
 from p2pchat.errors import ArchiveError, CommandError
 from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EventId, RoomId
-from p2pchat.model import SCHEDULED, FeedRow, Gap, MessageView, Page, QueueRow
+from p2pchat.model import SCHEDULED, FeedRow, Gap, MessageView, Notice, Page, QueueRow
 from p2pchat.store.check import problems
 from p2pchat.store.core import Names
 from p2pchat.store.ledger import BUSY_MS, Ledger
+from p2pchat.store.notices import notices
 from p2pchat.store.outbox import DRAFT_COLUMNS, draft_of
 from p2pchat.store.rows import FEED_COLUMNS, MAX_PLACE, VIEW_COLUMNS, feed_of, place_of_ms, view_of
 from p2pchat.store.schema import STATES
 from p2pchat.store.search import Searcher, SearchPage
+from p2pchat.wire.messages.events import ACK
 
 PREVIEW: Final = 80
 """Characters of a waiting message that `queue` shows."""
@@ -57,6 +59,8 @@ _PINNED: Final = "AND m.pinned = 1 "
 _NEWEST_FIRST: Final = "ORDER BY m.place DESC, e.id DESC LIMIT :limit"
 _OLDEST_FIRST: Final = "ORDER BY m.place, e.id LIMIT :limit"
 
+MAX_NOTICES: Final = 200
+"""Of one page: more is no history but a fight."""
 _COUNTED: Final = ("event", "parked", "message", "gap", "feed", "room", "register", "statement", "draft")
 
 
@@ -130,7 +134,9 @@ class Reader:
             found = [view_of(row, self._names) for row in rows[:tail]]
             if not forward:
                 found.reverse()
-            return Page(tuple(found), more, self._last_cursor(), tuple(self._gaps(room)))
+            first = found[0].hlc if found and more else max(low, 0)
+            told = notices(self._conn, self._names, self._names.known(room), first, high, MAX_NOTICES)
+            return Page(tuple(found), more, self._last_cursor(), tuple(self._gaps(room)), tuple(told))
 
     def messages(self, ids: Sequence[EventId]) -> list[MessageView]:
         """These messages in the given order; unknown and hidden ones are left out."""
@@ -191,6 +197,24 @@ class Reader:
         """Messages with all words of `query`, newest first; see search.Searcher."""
         with self._snapshot():
             return self._searcher.search(query, room, account, after_ms, before_ms, limit, offset)
+
+    def notices(self, room: RoomId, after: int | None, before: int | None, limit: int) -> list[Notice]:
+        """What happened to a room between two places (hlc), oldest first, the newest `limit`."""
+        with self._snapshot():
+            low, high = after or 0, MAX_PLACE if before is None else before
+            return notices(self._conn, self._names, self._names.known(room), low, high, limit)
+
+    def acked(self, message: EventId) -> tuple[AccountId, ...]:
+        """Who has taken note of a message, in the order in which they said so."""
+        with self._snapshot():
+            rows = self._conn.execute(
+                "SELECT account FROM touch WHERE target = ? AND kind = ? ORDER BY hlc, id", (message, ACK)
+            ).fetchall()
+            return tuple(dict.fromkeys(AccountId(self._names.id(row[0])) for row in rows))
+
+    def unread_counts(self) -> dict[RoomId, int]:
+        """Unread messages of each room that has any."""
+        return {room: count for room, count, _ in self.inbox_counts()}
 
     def gaps(self, room: RoomId) -> list[Gap]:
         """Numbers below a device's head that are not here, by device and number."""

@@ -17,6 +17,7 @@ from p2pchat.engine import overview
 from p2pchat.engine.accounts import device_id, make_genesis, read_statement
 from p2pchat.engine.context import Me
 from p2pchat.engine.inputs import CloseLink, Dial, Effect, Refuse, Reply, Send, SetTimer, Tell
+from p2pchat.engine.links import OPEN_OFFICE_KEY
 from p2pchat.engine.node import Node
 from p2pchat.errors import CommandError, P2pchatError, RemoteProtocolError
 from p2pchat.ids import AccountId, DeviceId
@@ -48,7 +49,9 @@ class Dice:
 class Actor:
     """One person with one machine."""
 
-    def __init__(self, stage: Stage, name: str, open_ledger: Callable[[], Ledger]) -> None:
+    def __init__(
+        self, stage: Stage, name: str, open_ledger: Callable[[], Ledger], *, lobby: bool = False
+    ) -> None:
         dice = Dice(name)
         signing, noise, recovery = dice.bytes(32), dice.bytes(32), dice.bytes(32)
         public, key = ed25519_keypair(signing)
@@ -57,7 +60,8 @@ class Actor:
         self.me = Me(account, device_id(account, public), signing, key, x25519_public(noise), (genesis,))
         self.stage, self.name, self.recovery = stage, name, recovery
         self.ledger = open_ledger()
-        self.node = Node(self.me, self.ledger, dice, name=name, label=name)
+        office = OPEN_OFFICE_KEY if lobby else None
+        self.node = Node(self.me, self.ledger, dice, name=name, label=name, office_key=office)
         self.answers: dict[int, object] = {}
         self.told: list[Tell] = []
         self.timers: dict[str, float] = {}
@@ -181,8 +185,8 @@ class Stage:
         self.dials: list[tuple[Actor, Dial]] = []
         self.dropped = 0
 
-    def actor(self, name: str) -> Actor:
-        return Actor(self, name, self._open)
+    def actor(self, name: str, *, lobby: bool = False) -> Actor:
+        return Actor(self, name, self._open, lobby=lobby)
 
     def join(self, one: Actor, other: Actor, dial: int | None = None) -> None:
         """A handshake between two machines, dialled by `one`."""

@@ -1,0 +1,67 @@
+"""What happened to a room, for those who read its history.
+
+Decides: which acts of the log are notices, and what each says. Does not know: whether an act
+counts (void ones are outside their set), or what people are called.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from p2pchat.ids import AccountId, DeviceId, EventId
+from p2pchat.model import Notice
+from p2pchat.store.core import Names
+from p2pchat.store.schema import HLC_OFFSET
+from p2pchat.wire.codec import decode
+from p2pchat.wire.messages import events as ev
+from p2pchat.wire.messages import rooms as wire
+
+TYPES: Final = {
+    ev.CREATE: "created",
+    ev.ADD: "added",
+    ev.REMOVE: "removed",
+    ev.JOIN: "joined",
+    ev.LEAVE: "left",
+    ev.ROLE: "role",
+    ev.SETTINGS: "settings",
+    ev.REVOKE: "revoked",
+}
+_COUNTED: Final = (
+    "SELECT id, kind, hlc, device, body, item FROM event WHERE room = ? AND item IN (1, 3)"
+    " AND hlc BETWEEN ? AND ? AND kind IN (1, 2, 3, 4, 5, 6, 7, 8) ORDER BY hlc DESC, id DESC LIMIT ?"
+)
+
+
+def notices(
+    conn: sqlite3.Connection, names: Names, room: int | None, low: int, high: int, limit: int
+) -> list[Notice]:
+    """Acts of a room whose hlc lies in [low, high], oldest first, the newest `limit` of them.
+
+    One that does not count is a notice too: `voided`.
+    """
+    top = (1 << 63) - 1
+    rows = conn.execute(
+        _COUNTED, (room, max(low - HLC_OFFSET, -top - 1), min(high - HLC_OFFSET, top), limit)
+    ).fetchall()
+    return [_notice(names, *row) for row in reversed(rows)]
+
+
+def _notice(
+    names: Names, identity: bytes, kind: int, hlc: int, device: int, body: bytes | None, item: int
+) -> Notice:
+    read = decode(ev.BODIES[kind], body) if body is not None else None
+    who = getattr(read, "account", None)
+    detail = ""
+    if isinstance(read, wire.Role):
+        detail = read.role
+    elif isinstance(read, wire.Settings):
+        detail = " ".join(f"{change.key}={change.value}" for change in read.changes if change.value)
+    return Notice(
+        EventId(identity),
+        TYPES[kind] if item == 1 else "voided",
+        (hlc + HLC_OFFSET) >> 16,
+        DeviceId(names.id(device)),
+        AccountId(who) if who else None,
+        detail,
+    )
