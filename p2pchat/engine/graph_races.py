@@ -80,7 +80,8 @@ class Races:
         self._describe(node, bench)
         file.index(node)
         newest = reach.base == node.index  # it knows all that we know, so nothing is concurrent
-        reaches_out = not newest and self._concurrent(node)
+        later_revoke = self._pairs and node.sort == "revoke"  # it may spare what an earlier one voids
+        reaches_out = self._concurrent(node) if later_revoke or not newest else False
         if node.sort:
             self._removals |= 1 << node.index
             self._weigh(node, newest, reaches_out)
@@ -182,7 +183,7 @@ class Races:
         if self._stale:
             return
         nodes, now, verdict = self.file.nodes, self._now, OK
-        if not newest:
+        if not newest:  # else its own ancestors are all there is
             earlier = Bench(self.file, now.suspect)
             for i, known in now.force.items():
                 if nodes[i].rank < node.rank:
