@@ -233,13 +233,8 @@ class Races:
         by = bench.hit(node.index)
         if by is not None:
             return by
-        reach, hits = node.reach, self.file.hits
-        if not reach.common(bench.suspect):
-            return OK
-        fallen = sum(1 << i for i in node.fallen)
-        if reach.common(bench.fell) == fallen & (bench.stood | bench.fell) and not any(
-            bench.stood >> r & 1 and not reach.has(r) and reach.common(acts) for r, acts in hits.items()
-        ):
+        reach = node.reach
+        if not reach.common(bench.suspect) or not self._shaken(bench, node):
             return OK  # its own ancestors say so, and what they say of each other has not changed
         view = Bench(self.file, bench.suspect, dict(bench.force))
         for i in self.file.removals:
@@ -247,3 +242,24 @@ class Races:
                 spoilt = bench.hit(i)
                 view.force[i] = node.fallen.get(i, OK) if spoilt is None else spoilt
         return view.ask(lambda: court.ruling(view, node, reach))
+
+    def _shaken(self, bench: Bench, node: Node) -> bool:
+        """Whether a removal in force beyond a removal's ancestors may void one of them, or spare
+        what they void among themselves."""
+        file, reach = self.file, node.reach
+        for r, acts in file.hits.items():
+            if not reach.common(acts):
+                continue
+            if not reach.has(r):
+                if bench.stood >> r & 1:
+                    return True
+                continue
+            body = file.nodes[r].act.body
+            group = (
+                file.revokes[DeviceId(body.device)]
+                if isinstance(body, Revoke)
+                else file.removals_of[AccountId(cast(wire.Remove | wire.Role, body).account)]
+            )
+            if any(bench.stood >> s & 1 and not reach.has(s) for s in group):
+                return True
+        return False
