@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2pchat.engine.control_graph import Act, Graph, RoomSettings, Root, check_body
-from p2pchat.engine.graph_cuts import Reach, joined
+from p2pchat.engine.graph_cuts import Place, Reach, effective, joined
 from p2pchat.engine.graph_rights import RIGHTS
 from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat.ids import EventId, RoomId
@@ -351,6 +351,18 @@ def test_void_is_what_was_authorised_through_a_void_act_not_what_links_to_it() -
     assert graph.ever(account("eve"))
 
 
+def test_a_removal_by_whom_only_a_void_act_let_in_is_void_too() -> None:
+    play = owners("bob", "cid")
+    heads = play.heads()
+    play.add("bob", "eve", heads)
+    play.role("bob", "eve", "owner", ("add eve",))
+    play.remove("eve", "cid", ("eve owner",))
+    play.remove("ann", "bob", heads)
+    graph = play.graph()
+    assert play.names(graph) == {name: "remove bob" for name in ("add eve", "eve owner", "remove cid")}
+    assert play.roles(graph) == {"ann": "owner", "cid": "owner"}
+
+
 def test_somebody_let_in_twice_is_in_while_one_of_the_two_counts() -> None:
     play = owners("bob", "cid")
     heads = play.heads()
@@ -440,8 +452,8 @@ def test_a_revoke_counts_before_what_the_same_person_does_with_the_stolen_machin
     play = owners("bob")
     heads = play.heads()
     play.remove("ann", "bob", heads, name="the thief")
-    play.revoke("ann/2", "ann", heads, play.cut(("ann", 3)), name="ann")
-    assert play.names(play.graph()) == {"the thief": "ann"}
+    play.revoke("ann/2", "ann", heads, play.cut(("ann", 3)), name="zero trust")
+    assert play.names(play.graph()) == {"the thief": "zero trust"}
     assert play.roles(play.graph()) == {"ann": "owner", "bob": "owner"}
 
 
@@ -496,6 +508,19 @@ def test_who_left_and_was_removed_then_stays_out_until_he_is_added() -> None:
     assert play.names(graph) == {"old branch": "remove bob", "new": "remove bob"}
     assert graph.former == {account("bob"): "removed"}
     play.add("ann", "bob")
+    assert "bob" in play.roles(play.graph())
+
+
+def test_who_left_while_he_was_removed_and_let_in_again_has_left() -> None:
+    play = owners("bob")
+    heads = play.heads()
+    play.leave("bob", heads)
+    play.remove("ann", "bob", heads, play.cut(("bob", 1)))  # spares that he left
+    play.add("ann", "bob", ("remove bob",), name="unaware")
+    graph = play.graph()
+    assert play.names(graph) == {}
+    assert graph.former == {account("bob"): "left"}
+    play.join("bob")
     assert "bob" in play.roles(play.graph())
 
 
@@ -688,6 +713,15 @@ def test_ancestors_of_a_line_are_one_number_and_concurrent_ones_are_bits() -> No
     assert [fork.has(number) for number in (2, 3, 8, 9)] == [True, False, False, True]
     assert fork.common(0b1100000111) == 0b1000000111
     assert joined([(fork, 10), (Reach(8, 0), 8)]).mask() == 0b11111111111
+
+
+def test_of_a_fork_among_the_removers_links_the_longer_branch_then_the_smaller_id_counts() -> None:
+    machine = device("bob")
+    low, a, b = (Place(seq, EventId(name * 32)) for seq, name in ((3, b"z"), (4, b"a"), (4, b"b")))
+    for known in ([low, a, b], [b, a, low]):
+        assert effective((), [(machine, place) for place in known]) == {machine: Cut(machine, 4, a.id)}
+    named = Cut(machine, 4, b.id)
+    assert effective([named], [(machine, a), (machine, b)]) == {machine: named}
 
 
 # -- bodies --------------------------------------------------------------------
