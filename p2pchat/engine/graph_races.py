@@ -80,7 +80,8 @@ class Races:
         self._describe(node, bench)
         file.index(node)
         newest = reach.base == node.index  # it knows all that we know, so nothing is concurrent
-        reaches_out = not newest and self._concurrent(node)
+        later_revoke = self._pairs and node.sort == "revoke"  # it may spare what an earlier one voids
+        reaches_out = self._concurrent(node) if later_revoke or not newest else False
         if node.sort:
             self._removals |= 1 << node.index
             self._weigh(node, newest, reaches_out)
@@ -182,7 +183,7 @@ class Races:
         if self._stale:
             return
         nodes, now, verdict = self.file.nodes, self._now, OK
-        if not newest:
+        if not newest:  # else its own ancestors are all there is
             earlier = Bench(self.file, now.suspect)
             for i, known in now.force.items():
                 if nodes[i].rank < node.rank:
@@ -232,13 +233,8 @@ class Races:
         by = bench.hit(node.index)
         if by is not None:
             return by
-        reach, hits = node.reach, self.file.hits
-        if not reach.common(bench.suspect):
-            return OK
-        fallen = sum(1 << i for i in node.fallen)
-        if reach.common(bench.fell) == fallen & (bench.stood | bench.fell) and not any(
-            bench.stood >> r & 1 and not reach.has(r) and reach.common(acts) for r, acts in hits.items()
-        ):
+        reach = node.reach
+        if not reach.common(bench.suspect) or not self._shaken(bench, node):
             return OK  # its own ancestors say so, and what they say of each other has not changed
         view = Bench(self.file, bench.suspect, dict(bench.force))
         for i in self.file.removals:
@@ -246,3 +242,24 @@ class Races:
                 spoilt = bench.hit(i)
                 view.force[i] = node.fallen.get(i, OK) if spoilt is None else spoilt
         return view.ask(lambda: court.ruling(view, node, reach))
+
+    def _shaken(self, bench: Bench, node: Node) -> bool:
+        """Whether a removal in force beyond a removal's ancestors may void one of them, or spare
+        what they void among themselves."""
+        file, reach = self.file, node.reach
+        for r, acts in file.hits.items():
+            if not reach.common(acts):
+                continue
+            if not reach.has(r):
+                if bench.stood >> r & 1:
+                    return True
+                continue
+            body = file.nodes[r].act.body
+            group = (
+                file.revokes[DeviceId(body.device)]
+                if isinstance(body, Revoke)
+                else file.removals_of[AccountId(cast(wire.Remove | wire.Role, body).account)]
+            )
+            if any(bench.stood >> s & 1 and not reach.has(s) for s in group):
+                return True
+        return False

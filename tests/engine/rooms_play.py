@@ -226,12 +226,12 @@ CHANGES = (
 )
 
 Step = tuple[int, int, int, int, int, tuple[int, ...], int, int]
-"""machine, kind, whom, value, view, places of the view, cut, clock and fork."""
+"""machine, kind, whom, value, view, its places, cut, clock (and whether the chain forks)."""
 
 
 def step(play: Play, numbers: Step) -> Act:
-    """An act of somebody. `view` 0–2: on all that is written; 3: on all but the newest; else on
-    the acts at `places`, as somebody who missed the rest or says he did."""
+    """An act of somebody. `view` 0–2: on all that is written; 3: on all but the newest; 4: on the
+    acts at `places`, as somebody who missed the rest or says he did; else on acts of late."""
     machine, kind, whom, value, view, places, cutting, clock = numbers
     author = MACHINES[machine % len(MACHINES)]
     target = PEOPLE[whom % len(PEOPLE)]
@@ -242,7 +242,8 @@ def step(play: Play, numbers: Step) -> Act:
         rest = {parent for name in names[:-1] for parent in play.acts[name].auth}
         auth = tuple(name for name in names[:-1] if name != gone and play.acts[name].id not in rest)
     elif view > 3 and names:
-        auth = tuple(dict.fromkeys(names[place % len(names)] for place in places))
+        near = [place % len(names) if view == 4 else -1 - place % min(len(names), 6) for place in places]
+        auth = tuple(dict.fromkeys(names[place] for place in near))
     if auth is None:
         auth = play.heads()
     what = KINDS[kind % len(KINDS)]

@@ -1,0 +1,790 @@
+"""Who may what in a room: every cell of the table, and each rule of a race as a small play."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pchat.engine.control_graph import Act, Graph, RoomSettings, Root, check_body
+from p2pchat.engine.graph_cuts import Place, Reach, effective, joined
+from p2pchat.engine.graph_rights import RIGHTS
+from p2pchat.errors import LocalProtocolError, RemoteProtocolError
+from p2pchat.ids import EventId, RoomId
+from p2pchat.wire.codec import Record
+from p2pchat.wire.messages import events as ev
+from p2pchat.wire.messages import rooms as wire
+from p2pchat.wire.messages.rooms import Cut
+from tests.engine.rooms_play import BAD_PROOF, GOOD_PROOF, ZERO, Play, account, device, proof_holds
+
+STAFF = {"owner", "moderator"}
+EVERYONE = {"owner", "moderator", "member"}
+SORTS = ("room", "announcement", "open", "closed", "direct", "lobby")
+CONTENT = (
+    ev.MESSAGE,
+    ev.EDIT,
+    ev.DELETE,
+    ev.REACTION,
+    ev.PIN,
+    ev.NAME,
+    ev.ACK,
+    ev.FILE_ROOT,
+    ev.RULES,
+    99,
+)
+NAMES = {value: name for name, value in vars(ev).items() if isinstance(value, int) and name.isupper()}
+
+# kind → sort of room → roles that may; "stranger" and "left" are nobody yet and gone by himself.
+EXPECTED: dict[int, dict[str, set[str]]] = {
+    ev.CREATE: {key: set() for key in SORTS},
+    ev.ADD: {
+        "room": STAFF,
+        "announcement": STAFF,
+        "open": STAFF,
+        "closed": set(),
+        "direct": set(),
+        "lobby": set(),
+    },
+    ev.REMOVE: {
+        "room": STAFF,
+        "announcement": STAFF,
+        "open": STAFF,
+        "closed": STAFF,
+        "direct": set(),
+        "lobby": set(),
+    },
+    ev.JOIN: {
+        "room": {"left"},
+        "announcement": {"left"},
+        "open": {"left", "stranger"},
+        "closed": set(),
+        "direct": set(),
+        "lobby": {"left", "stranger"},
+    },
+    ev.LEAVE: {**dict.fromkeys(SORTS, EVERYONE), "direct": set()},
+    ev.ROLE: {**{key: {"owner"} for key in SORTS}, "direct": set(), "lobby": set()},
+    ev.SETTINGS: {**{key: {"owner"} for key in SORTS}, "lobby": set()},
+    ev.REVOKE: dict.fromkeys(SORTS, EVERYONE),
+    ev.EPOCH: dict.fromkeys(SORTS, EVERYONE),
+    ev.SEAL: dict.fromkeys(SORTS, EVERYONE),
+    ev.MESSAGE: {**dict.fromkeys(SORTS, EVERYONE), "announcement": STAFF},
+    ev.EDIT: dict.fromkeys(SORTS, EVERYONE),
+    ev.DELETE: dict.fromkeys(SORTS, EVERYONE),
+    ev.REACTION: dict.fromkeys(SORTS, EVERYONE),
+    ev.PIN: {**dict.fromkeys(SORTS, EVERYONE), "announcement": STAFF},
+    ev.NAME: {**dict.fromkeys(SORTS, STAFF), "lobby": set()},
+    ev.ACK: dict.fromkeys(SORTS, EVERYONE),
+    ev.FILE_ROOT: {**dict.fromkeys(SORTS, EVERYONE), "announcement": STAFF},
+    ev.RULES: dict.fromkeys(SORTS, EVERYONE),
+    99: dict.fromkeys(SORTS, EVERYONE),
+}
+HERE = {
+    "direct": {"owner": "ann", "stranger": "sam"},
+    "lobby": {"member": "ann", "left": "lea", "stranger": "sam"},
+}
+USUAL = {
+    "owner": "ann",
+    "moderator": "mod",
+    "member": "mem",
+    "left": "lea",
+    "removed": "rem",
+    "stranger": "sam",
+}
+
+
+def stage(sort: str) -> tuple[Play, dict[str, str]]:
+    """A room of that sort with somebody in each place there is, and who that is."""
+    if sort == "direct":
+        play = Play("direct", ("ann", "bob"))
+        play.epoch("bob", ())
+    elif sort == "lobby":
+        play = Play("lobby")
+        play.join("ann", ())
+        play.join("lea")
+        play.leave("lea")
+    else:
+        play = Play("room", ("ann",), announce=sort == "announcement")
+        for who in ("mod", "mem", "lea", "rem"):
+            play.add("ann", who)
+        play.role("ann", "mod", "moderator")
+        play.leave("lea")
+        play.remove("ann", "rem")
+        if sort in ("open", "closed"):
+            play.set("ann", admission={"open": "office", "closed": "closed"}[sort])
+    return play, HERE.get(sort, USUAL)
+
+
+def bodies() -> dict[int, Record]:
+    return {
+        ev.CREATE: wire.Create(1, bytes(16), "invite", False, "all", ""),
+        ev.ADD: wire.Add(1, account("new")),
+        ev.REMOVE: wire.Remove(1, account("mem"), ()),
+        ev.JOIN: wire.Join(1),
+        ev.LEAVE: wire.Leave(1),
+        ev.ROLE: wire.Role(1, account("mem"), "moderator", ()),
+        ev.SETTINGS: wire.Settings(1, (wire.Setting("history", "joined"),)),
+        ev.REVOKE: wire.Revoke(1, device("mem/2"), GOOD_PROOF, ()),
+        ev.EPOCH: ev.Epoch(1, bytes(16), 1, ZERO, True),
+        ev.SEAL: ev.Seal(1, bytes(16), (ev.SealedKey(device("mem"), 1, bytes(80)),)),
+    }
+
+
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("kind", EXPECTED, ids=lambda kind: NAMES.get(kind, "UNKNOWN"))
+def test_every_cell_of_the_table(kind: int, sort: str) -> None:
+    for place in ("owner", "moderator", "member", "left", "removed", "stranger"):
+        play, people = stage(sort)
+        if place not in people:
+            continue
+        expected = place in EXPECTED[kind][sort]
+        if kind in CONTENT:
+            said = play.says(play.graph(), people[place], play.heads(), kind=kind)
+            assert (said == "allowed") == expected, (place, said)
+        else:
+            act = play.write("tried", people[place], kind, bodies()[kind])
+            graph = play.graph()
+            assert ("tried" not in play.names(graph)) == expected, (place, play.names(graph))
+            verdict = graph.judge(act.device, act.account, act.seq, act.id, act.auth, kind)
+            assert (verdict.standing == "allowed") == expected
+            assert (verdict.standing == "never") == (place == "stranger" and not expected)
+
+
+def test_the_table_names_every_kind() -> None:
+    assert set(RIGHTS) == set(EXPECTED) - {99}
+
+
+def test_a_create_counts_only_as_the_root() -> None:
+    play = Play("room", ("ann",))
+    again = bodies()[ev.CREATE]
+    play.write("again", "bob", ev.CREATE, again, auth=())
+    play.write("linked", "ann", ev.CREATE, again)
+    play.write("without links", "ann", ev.EPOCH, bodies()[ev.EPOCH], auth=())
+    graph = play.graph()
+    assert play.names(graph) == {name: name for name in ("again", "linked", "without links")}
+    assert play.roles(graph) == {"ann": "owner"}
+
+
+def test_settings_of_each_sort_of_room() -> None:
+    assert Play("lobby").graph().settings == RoomSettings("office", False, "all", 30, "")
+    direct = Play("direct", ("ann", "bob"))
+    direct.set("bob", (), name="may", history="joined", retention="9")
+    direct.set("ann", name="may not", announce="1", history="all")
+    graph = direct.graph()
+    assert graph.settings == RoomSettings("closed", False, "joined", 9, "")
+    assert direct.names(graph) == {"may not": "may not"}
+    room = Play("room", ("ann",), admission="office", announce=True, history="joined")
+    assert room.graph().settings == RoomSettings("office", True, "joined", 0, "")
+    room.set("ann", admission="closed", announce="0", title="Lunch", retention="30", history="all")
+    graph = room.graph()
+    assert graph.settings == RoomSettings("closed", False, "all", 30, "Lunch")
+    assert graph.settings_at((room.acts["create"].id,)) == RoomSettings("office", True, "joined", 0, "")
+
+
+def test_of_concurrent_settings_the_later_stamp_counts_and_who_knew_both_beats_both() -> None:
+    play = Play("room", ("ann",))
+    play.set("ann", ("create",), name="early", hlc=90, title="early", retention="1")
+    play.set("ann", ("create",), name="late", hlc=91, title="late")
+    assert play.graph().settings.title == "late"
+    assert play.graph().settings.retention_days == 1
+    play.set("ann", ("early", "late"), name="both", hlc=5, title="both")
+    assert play.graph().settings.title == "both"
+
+
+# -- races -----------------------------------------------------------------
+
+
+def owners(*names: str) -> Play:
+    """A room of ann, who made it, with owners `names` in order of seniority."""
+    play = Play("room", ("ann",))
+    for name in names:
+        play.add("ann", name)
+        play.role("ann", name, "owner")
+    return play
+
+
+def test_of_two_owners_who_remove_each_other_the_creator_stays() -> None:
+    play = owners("bob")
+    heads = play.heads()
+    play.remove("bob", "ann", heads)
+    play.remove("ann", "bob", heads)
+    graph = play.graph()
+    assert play.names(graph) == {"remove ann": "remove bob"}
+    assert play.roles(graph) == {"ann": "owner"}
+    assert graph.former == {account("bob"): "removed"}
+    # who goes on as the winner is right by his own ancestors, and so is a later arrival of the race
+    play.add("ann", "cid")
+    assert play.roles(play.graph()) == {"ann": "owner", "cid": "member"}
+
+
+def test_of_two_owners_who_remove_each_other_the_senior_stays() -> None:
+    play = owners("zoe", "bob")  # zoe was added first, whatever the names say
+    heads = play.heads()
+    play.remove("bob", "zoe", heads)
+    play.remove("zoe", "bob", heads)
+    assert play.names(play.graph()) == {"remove zoe": "remove bob"}
+
+
+def test_the_creator_is_senior_even_where_he_was_let_in_again() -> None:
+    play = owners("bob", "cid")
+    play.remove("bob", "ann")
+    play.add("bob", "ann")
+    play.role("bob", "ann", "owner")
+    heads = play.heads()
+    play.remove("cid", "ann", heads, name="against ann")
+    play.remove("ann", "cid", heads, name="against cid")
+    assert play.names(play.graph()) == {"against ann": "against cid"}
+
+
+def test_a_moderator_never_removes_an_owner_and_loses_to_one() -> None:
+    play = owners("bob")
+    play.add("ann", "mod")
+    play.role("ann", "mod", "moderator")
+    play.add("ann", "mem")
+    heads = play.heads()
+    play.remove("mod", "bob", heads)
+    play.remove("mod", "mem", heads)
+    play.remove("bob", "mod", heads)
+    graph = play.graph()
+    assert play.names(graph) == {"remove bob": "remove bob", "remove mem": "remove mod"}
+    assert play.roles(graph) == {"ann": "owner", "bob": "owner", "mem": "member"}
+
+
+def test_what_a_removed_person_wrote_on_an_old_branch_is_void_above_the_cut() -> None:
+    play = owners("bob")
+    heads = play.heads()
+    play.content("bob", 3)
+    play.remove("ann", "bob", heads, play.cut(("bob", 2)))
+    play.add("bob", "eve", heads)  # his fourth
+    play.epoch("eve", ("add eve",), name="eve's epoch")
+    graph = play.graph()
+    assert play.names(graph) == {"add eve": "remove bob", "eve's epoch": "remove bob"}
+    assert [play.says(graph, "bob", heads, seq) for seq in (1, 2, 3)] == ["allowed", "allowed", "remove bob"]
+    assert play.says(graph, "bob/2", heads, 1) == "remove bob"  # a machine that is not named is cut at 0
+    assert play.says(graph, "bob", play.heads()) == "remove bob"  # and who links to the removal is out by it
+    assert play.says(graph, "eve", ("add eve",)) == "remove bob"
+    assert play.says(graph, "zed", heads) == "never"
+    assert graph.cut_names(EventId(play.cut(("bob", 2))[0].id))
+    assert graph.cut_names(EventId(play.cut(("bob", 2))[0].id), account("bob"))
+    assert not graph.cut_names(EventId(play.cut(("bob", 2))[0].id), account("eve"))
+    assert not graph.cut_names(EventId(play.cut(("bob", 3))[0].id))
+    (cut,) = graph.cuts[device("bob")]
+    assert (cut.act, cut.sort, cut.seq) == (play.acts["remove bob"].id, "remove", 2)
+    assert graph.cut_accounts == {account("bob"): (play.acts["remove bob"].id,)}
+
+
+def test_who_is_let_in_again_writes_again_but_not_on_the_old_branch() -> None:
+    play = owners("bob")
+    heads = play.heads()
+    play.content("bob", 3)
+    play.remove("ann", "bob", heads, play.cut(("bob", 2)))
+    play.add("ann", "bob", name="again")
+    play.epoch("bob", ("again",), name="new")
+    play.epoch("bob", heads, name="old")
+    graph = play.graph()
+    assert play.names(graph) == {"old": "remove bob"}
+    assert play.roles(graph) == {"ann": "owner", "bob": "member"}
+    assert graph.members[account("bob")].added_by == play.acts["again"].id
+    assert play.says(graph, "bob", ("again",)) == "allowed"
+    assert play.says(graph, "bob", heads, 2) == "allowed"
+    assert play.says(graph, "bob", heads, 3) == "remove bob"
+
+
+def test_an_add_that_did_not_know_the_removal_does_not_undo_it() -> None:
+    play = owners("bob", "cid")
+    heads = play.heads()
+    play.remove("ann", "bob", heads)
+    play.add("cid", "bob", heads, name="unaware", hlc=10_000)
+    graph = play.graph()
+    assert play.names(graph) == {}
+    assert account("bob") not in graph.members
+    assert play.says(graph, "bob", ("unaware",)) == "remove bob"
+
+
+def test_a_demotion_voids_later_control_events_of_the_demoted_and_nothing_he_says() -> None:
+    play = owners("bob")
+    heads = play.heads()
+    play.add("bob", "cid", heads, name="before")
+    play.role("ann", "bob", "member", heads, play.cut(("bob", 1)))
+    play.add("bob", "dot", ("before",), name="after")
+    play.add("cid", "eve", ("before",), name="by a member")
+    graph = play.graph()
+    assert play.names(graph) == {"after": "bob member", "by a member": "by a member"}
+    assert play.roles(graph) == {"ann": "owner", "bob": "member", "cid": "member"}
+    assert play.says(graph, "bob", heads, 9) == "allowed"
+    assert play.says(graph, "bob", heads, 9, ev.NAME) == "allowed"  # content; the role it had there counts
+    assert play.says(graph, "bob", play.heads(), 9, ev.NAME) == "itself"
+
+
+def test_who_knows_his_demotion_writes_what_his_new_role_may() -> None:
+    play = owners("bob")
+    play.role("ann", "bob", "moderator")
+    play.add("bob", "cid")
+    play.set("bob", title="mine")
+    assert play.names(play.graph()) == {"settings": "settings"}
+    assert "cid" in play.roles(play.graph())
+
+
+def test_a_promotion_that_did_not_know_the_demotion_does_not_undo_it() -> None:
+    play = owners("bob", "cid")
+    heads = play.heads()
+    play.role("ann", "cid", "member", heads, name="down")
+    play.role("bob", "cid", "moderator", heads, name="lower still", hlc=10_000)
+    play.role("bob", "cid", "owner", heads, name="up", hlc=20_000)
+    assert play.roles(play.graph())["cid"] == "member"
+    play.role("ann", "cid", "owner", name="knowing all")
+    play.set("cid", title="allowed again")
+    assert play.names(play.graph()) == {}
+    assert play.roles(play.graph())["cid"] == "owner"
+
+
+def test_void_is_what_was_authorised_through_a_void_act_not_what_links_to_it() -> None:
+    play = owners("bob", "cid")
+    heads = play.heads()
+    play.add("bob", "eve", heads)
+    play.role("bob", "eve", "moderator", ("add eve",))
+    play.add("eve", "fay", ("eve moderator",), name="through it")
+    play.add("cid", "gus", ("through it",), name="linked to it")
+    play.epoch("gus", ("linked to it",), name="of gus")
+    play.remove("ann", "bob", heads)
+    graph = play.graph()
+    assert play.names(graph) == {name: "remove bob" for name in ("add eve", "eve moderator", "through it")}
+    assert play.roles(graph) == {"ann": "owner", "cid": "owner", "gus": "member"}
+    assert account("eve") not in graph.former
+    assert graph.ever(account("eve"))
+
+
+def test_a_removal_by_whom_only_a_void_act_let_in_is_void_too() -> None:
+    play = owners("bob", "cid")
+    heads = play.heads()
+    play.add("bob", "eve", heads)
+    play.role("bob", "eve", "owner", ("add eve",))
+    play.remove("eve", "cid", ("eve owner",))
+    play.remove("ann", "bob", heads)
+    graph = play.graph()
+    assert play.names(graph) == {name: "remove bob" for name in ("add eve", "eve owner", "remove cid")}
+    assert play.roles(graph) == {"ann": "owner", "cid": "owner"}
+
+
+def test_somebody_let_in_twice_is_in_while_one_of_the_two_counts() -> None:
+    play = owners("bob", "cid")
+    heads = play.heads()
+    play.add("bob", "eve", heads, name="by bob")
+    play.add("cid", "eve", heads, name="by cid")
+    play.epoch("eve", ("by bob", "by cid"), name="eve's")
+    play.remove("ann", "bob", heads)
+    graph = play.graph()
+    assert play.names(graph) == {"by bob": "remove bob"}
+    assert graph.members[account("eve")].added_by == play.acts["by cid"].id
+
+
+def test_a_cut_below_what_the_remover_links_to_counts_as_that() -> None:
+    play = owners("bob")
+    play.content("bob", 4)
+    play.add("bob", "cid")  # his fifth
+    play.remove("ann", "bob", cut=play.cut(("bob", 2)))
+    graph = play.graph()
+    assert play.names(graph) == {}
+    assert "cid" in play.roles(graph)
+    assert play.says(graph, "bob", ("bob owner",), 5) == "allowed"
+    assert play.says(graph, "bob", ("bob owner",), 6) == "remove bob"
+    (cut,) = graph.cuts[device("bob")]
+    assert (cut.seq, cut.id) == (5, play.acts["add cid"].id)
+
+
+def test_of_concurrent_cuts_the_highest_holds_and_a_later_one_lifts_nothing() -> None:
+    play = owners("bob", "cid")
+    heads = play.heads()
+    play.remove("ann", "bob", heads, play.cut(("bob", 2)), name="low")
+    play.remove("cid", "bob", heads, play.cut(("bob", 4)), name="high")
+    play.remove("ann", "bob", ("low", "high"), play.cut(("bob", 9)), name="later")
+    play.add("bob", "eve", heads, name="fourth", seq=4)
+    play.add("bob", "fay", heads, name="fifth", seq=5)
+    graph = play.graph()
+    assert play.names(graph) == {"fifth": "low"}
+    assert [play.says(graph, "bob", heads, seq) for seq in (3, 4, 5)] == ["allowed", "allowed", "low"]
+
+
+def test_a_revoke_cannot_lift_the_cut_of_a_removal() -> None:
+    play = owners("bob")
+    play.add("ann", "mem")
+    heads = play.heads()
+    play.remove("ann", "bob", heads)
+    play.revoke("mem", "bob", heads, play.cut(("bob", 50)))
+    play.add("bob", "eve", heads, name="his")
+    graph = play.graph()
+    assert play.names(graph) == {"his": "remove bob"}
+    assert play.says(graph, "bob", heads, 40) == "remove bob"
+
+
+def test_a_later_revoke_lifts_a_cut_somebody_set_too_low() -> None:
+    play = owners("bob")
+    play.add("ann", "mem")
+    heads = play.heads()
+    play.add("bob", "cid", heads, name="his")
+    play.revoke("mem", "bob", heads, name="mean")
+    graph = play.graph()
+    assert play.names(graph) == {"his": "mean"}
+    play.revoke("ann", "bob", cut=play.cut(("bob", 1)), name="fair")
+    graph.add(play.acts["fair"])
+    assert play.names(graph) == {}
+    assert play.says(graph, "bob", heads, 1) == "allowed"
+    assert play.says(graph, "bob", heads, 2) == "fair"
+
+
+def test_a_revoke_needs_its_proof_and_no_rank_and_is_not_undone_by_an_add() -> None:
+    play = owners("bob")
+    play.add("ann", "mem")
+    heads = play.heads()
+    play.revoke("mem", "ann/2", proof=BAD_PROOF, name="unproved")
+    play.revoke("mem", "bob", cut=play.cut(("bob", 2)))
+    play.add("ann", "bob", name="again")
+    play.epoch("bob", name="his")
+    play.epoch("bob/2", name="his second")
+    graph = play.graph()
+    assert play.names(graph) == {"unproved": "unproved", "his": "revoke bob"}
+    assert graph.revoked == {device("bob"): play.acts["revoke bob"].id}
+    assert graph.revoked_at(tuple(play.acts[name].id for name in heads)) == {}
+    assert play.says(graph, "bob", heads, 2) == "allowed"
+    assert play.says(graph, "bob", heads, 3) == "revoke bob"
+    assert play.says(graph, "bob", play.heads(), 3) == "revoke bob"
+    assert play.says(graph, "bob/2", play.heads()) == "allowed"
+
+
+def test_a_revoke_counts_before_what_the_same_person_does_with_the_stolen_machine() -> None:
+    play = owners("bob")
+    heads = play.heads()
+    play.remove("ann", "bob", heads, name="the thief")
+    play.revoke("ann/2", "ann", heads, play.cut(("ann", 3)), name="zero trust")
+    assert play.names(play.graph()) == {"the thief": "zero trust"}
+    assert play.roles(play.graph()) == {"ann": "owner", "bob": "owner"}
+
+
+def test_a_forked_chain_stands_only_on_the_branch_the_cut_names() -> None:
+    play = owners("bob")
+    heads = play.heads()
+    play.add("bob", "cid", heads, name="one", seq=5, branch=1)
+    play.add("bob", "dot", heads, name="two", seq=5, branch=2)
+    cut = (Cut(device("bob"), 5, play.acts["two"].id),)
+    play.remove("ann", "bob", heads, cut)
+    graph = play.graph()
+    assert play.names(graph) == {"one": "remove bob"}
+    assert "dot" in play.roles(graph)
+
+
+def test_what_below_answers_later_is_heard_after_reconsider() -> None:
+    play = owners("bob")
+    heads = play.heads()
+    play.add("bob", "cid", heads, name="his", seq=5)
+    play.remove("ann", "bob", heads, play.cut(("bob", 5)))
+    graph = play.graph()
+    version = graph.version
+    assert play.names(graph) == {}
+    play.branches[play.acts["his"].id] = 1  # a fork was found: the cut names the other branch
+    graph.reconsider()
+    assert play.names(graph) == {"his": "remove bob"}
+    assert graph.version != version
+
+
+def test_who_left_comes_back_by_himself_and_an_add_is_idle() -> None:
+    play = owners("bob")
+    play.leave("bob")
+    play.add("ann", "bob", name="idle")
+    graph = play.graph()
+    assert play.names(graph) == {}
+    assert graph.former == {account("bob"): "left"}
+    assert play.says(graph, "bob", play.heads()) == "leave bob"
+    play.join("bob")
+    assert play.roles(play.graph()) == {"ann": "owner", "bob": "member"}
+    assert play.graph().former == {}
+
+
+def test_who_left_and_was_removed_then_stays_out_until_he_is_added() -> None:
+    play = Play("room", ("ann",), admission="office")
+    play.join("bob")
+    play.leave("bob")
+    heads = play.heads()
+    play.remove("ann", "bob", cut=play.cut(("bob", 2)))
+    play.join("bob", heads, name="old branch")
+    play.join("bob", name="new")
+    graph = play.graph()
+    assert play.names(graph) == {"old branch": "remove bob", "new": "remove bob"}
+    assert graph.former == {account("bob"): "removed"}
+    play.add("ann", "bob")
+    assert "bob" in play.roles(play.graph())
+
+
+def test_who_left_while_he_was_removed_and_let_in_again_has_left() -> None:
+    play = owners("bob")
+    heads = play.heads()
+    play.leave("bob", heads)
+    play.remove("ann", "bob", heads, play.cut(("bob", 1)))  # spares that he left
+    play.add("ann", "bob", ("remove bob",), name="unaware")
+    graph = play.graph()
+    assert play.names(graph) == {}
+    assert graph.former == {account("bob"): "left"}
+    play.join("bob")
+    assert "bob" in play.roles(play.graph())
+
+
+def test_nobody_can_lock_out_who_was_never_in() -> None:
+    play = owners()
+    play.remove("ann", "bob")
+    assert play.names(play.graph()) == {"remove bob": "remove bob"}
+
+
+def test_two_owners_who_leave_at_once_leave_a_room_without_one() -> None:
+    play = owners("bob")
+    play.add("ann", "mem")
+    heads = play.heads()
+    play.leave("ann", heads)
+    play.leave("bob", heads)
+    graph = play.graph()
+    assert play.names(graph) == {}
+    assert play.roles(graph) == {"mem": "member"}
+    assert graph.former == {account("ann"): "left", account("bob"): "left"}
+
+
+def test_a_removal_decided_is_not_reopened_by_one_that_ranks_after_it() -> None:
+    # zoe removes eve; bob, her junior, removes zoe and knows nothing of it
+    play = owners("zoe", "bob")
+    play.add("ann", "eve")
+    heads = play.heads()
+    play.remove("zoe", "eve", heads)
+    play.add("zoe", "fay", heads)
+    play.remove("bob", "zoe", heads)
+    graph = play.graph()
+    assert play.names(graph) == {"add fay": "remove zoe"}
+    assert play.roles(graph) == {"ann": "owner", "bob": "owner"}
+
+
+def test_what_is_void_lends_a_moderator_no_rank_over_an_owner() -> None:
+    # by what mod links to, the promotion of tom is void; ann's higher cut spares it
+    play = owners("pam", "bob")
+    for who in ("mod", "tom"):
+        play.add("ann", who)
+    play.role("ann", "mod", "moderator")
+    heads = play.heads()
+    play.role("pam", "tom", "owner", heads)
+    play.remove("bob", "pam", heads, name="low")
+    play.remove("mod", "tom", ("tom owner", "low"))
+    graph = play.graph()
+    assert play.names(graph) == {"tom owner": "low"}
+    play.remove("ann", "pam", heads, play.cut(("pam", 1)), name="high")
+    graph.add(play.acts["high"])
+    assert play.names(graph) == {"remove tom": "remove tom"}
+    assert play.roles(graph)["tom"] == "owner"
+
+
+def test_who_won_a_race_he_knows_of_keeps_his_right_when_another_race_is_added() -> None:
+    play = owners("amy", "dan", "bob", "eve")
+    heads = play.heads()
+    play.remove("bob", "amy", heads)  # void by dan's, as amy and dan see
+    play.remove("dan", "bob", heads)
+    play.add("eve", "fay", heads)
+    play.remove("amy", "dan", ("remove amy", "remove bob", "add fay"))
+    graph = play.graph()
+    assert play.names(graph) == {"remove amy": "remove bob"}
+    play.remove("ann", "eve", heads)
+    graph.add(play.acts["remove eve"])
+    assert play.names(graph) == {"remove amy": "remove bob", "add fay": "remove eve"}
+
+
+def test_heads_are_what_nobody_names_and_of_many_those_that_reach_most() -> None:
+    play = owners("bob")
+    (last,) = play.heads()
+    assert play.graph().heads == (play.acts[last].id,)
+    for number in range(12):
+        play.epoch("bob", ("create", "add bob"), name=f"flood {number}")
+    play.add("stranger", "eve", ("create",), name="void")
+    play.epoch("ann", (last,), name="main")
+    heads = play.graph().heads
+    assert len(heads) == 8
+    assert list(heads) == sorted(heads)
+    assert play.acts["main"].id in heads
+    assert play.acts["void"].id not in heads
+
+
+def test_a_known_act_changes_nothing_and_an_unknown_link_is_a_bug_of_the_caller() -> None:
+    play = owners("bob")
+    graph = play.graph()
+    version, work = graph.version, graph.evaluations
+    graph.add(play.acts["add bob"])
+    assert (graph.version, graph.evaluations) == (version, work)
+    assert graph.knows(play.acts["add bob"].id)
+    assert not graph.knows(EventId(ZERO))
+    with pytest.raises(LocalProtocolError):
+        graph.add(
+            Act(
+                EventId(b"x" * 32),
+                device("ann"),
+                account("ann"),
+                9,
+                9,
+                (EventId(ZERO),),
+                ev.LEAVE,
+                wire.Leave(1),
+            )
+        )
+
+
+def test_role_and_members_at_a_point_leave_out_what_is_void() -> None:
+    play = owners("bob")
+    heads = play.heads()
+    play.add("bob", "cid", heads)
+    point = (play.acts["add cid"].id,)
+    graph = play.graph()
+    assert graph.role_at(point, account("cid")) == "member"
+    play.remove("ann", "bob", heads)
+    graph.add(play.acts["remove bob"])
+    assert graph.role_at(point, account("cid")) is None
+    assert {bytes(who)[:3] for who in graph.members_at(point)} == {b"ann", b"bob"}
+
+
+# -- effort ------------------------------------------------------------------
+
+
+def long_history(length: int) -> Play:
+    """One line of acts: people come, go and come again, and keys turn."""
+    play = Play("room", ("ann",))
+    last = "create"
+    for number in range(length):
+        name, who = f"n{number}", f"p{number // 12}"
+        match number % 12:
+            case 0:
+                play.add("ann", who, (last,), name)
+            case 5:
+                play.remove("ann", who, (last,), name=name)
+            case 8:
+                play.add("ann", who, (last,), name)
+            case _:
+                play.epoch("ann", (last,), name)
+        last = name
+    return play
+
+
+def test_a_line_of_acts_costs_one_evaluation_each_and_a_question_none() -> None:
+    play = long_history(1200)
+    graph = play.graph()
+    assert graph.evaluations == len(play.acts)
+    assert len(graph.members) == 101
+    assert graph.void == {}
+    assert play.says(graph, "ann", play.heads()) == "allowed"
+    assert graph.evaluations == len(play.acts)
+
+
+def test_one_removal_into_an_old_branch_costs_no_more_than_once_over() -> None:
+    play = long_history(600)
+    play.add("ann", "stale", ("n3",), name="old add")
+    graph = play.graph()
+    before = graph.evaluations
+    play.epoch("p0", ("n3",), name="an old branch")
+    graph.add(play.acts["an old branch"])
+    assert play.names(graph) == {"an old branch": "n5"}
+    assert graph.evaluations - before <= 2
+    play.remove("ann", "stale", name="removed")
+    graph.add(play.acts["removed"])
+    assert graph.former[account("stale")] == "removed"
+    assert graph.evaluations - before <= 2 * len(play.acts)
+
+
+def test_who_floods_a_stale_branch_after_his_removal_has_nothing_judged_again() -> None:
+    play = owners("bob")
+    heads = play.heads()
+    for number in range(200):
+        play.epoch("ann", name=f"line {number}")
+    play.remove("ann", "bob", cut=())
+    graph = play.graph()
+    last: tuple[str, ...] = heads
+    for number in range(200):
+        name = f"flood {number}"
+        if number % 2:
+            play.remove("bob", "ann", last, name=name)
+        else:
+            play.add("bob", f"puppet {number}", last, name=name)
+        last = (name,)
+        before = graph.evaluations
+        graph.add(play.acts[name])
+        assert set(play.roles(graph)) == {"ann"}
+        assert graph.evaluations - before <= 4
+
+
+def test_ancestors_of_a_line_are_one_number_and_concurrent_ones_are_bits() -> None:
+    line = joined([(Reach(7, 0), 7)])
+    assert (line.base, line.bits) == (8, 0)
+    fork = joined([(Reach(3, 0), 9)])
+    assert [fork.has(number) for number in (2, 3, 8, 9)] == [True, False, False, True]
+    assert fork.common(0b1100000111) == 0b1000000111
+    assert joined([(fork, 10), (Reach(8, 0), 8)]).mask() == 0b11111111111
+
+
+def test_of_a_fork_among_the_removers_links_the_longer_branch_then_the_smaller_id_counts() -> None:
+    machine = device("bob")
+    low, a, b = (Place(seq, EventId(name * 32)) for seq, name in ((3, b"z"), (4, b"a"), (4, b"b")))
+    for known in ([low, a, b], [b, a, low]):
+        assert effective((), [(machine, place) for place in known]) == {machine: Cut(machine, 4, a.id)}
+    named = Cut(machine, 4, b.id)
+    assert effective([named], [(machine, a), (machine, b)]) == {machine: named}
+
+
+# -- bodies --------------------------------------------------------------------
+
+SHORT = bytes(31)
+GOOD_CUT = Cut(device("bob"), 1, ZERO)
+BAD_BODIES: list[tuple[int, Record]] = [
+    (ev.ADD, wire.Add(1, SHORT)),
+    (ev.ADD, wire.Add(2, account("bob"))),
+    (ev.ADD, wire.Join(1)),
+    (ev.REMOVE, wire.Remove(1, bytes(33), ())),
+    (ev.REMOVE, wire.Remove(1, account("bob"), (GOOD_CUT, GOOD_CUT))),
+    (ev.REMOVE, wire.Remove(1, account("bob"), (Cut(device("bob"), 0, ZERO),))),
+    (ev.REMOVE, wire.Remove(1, account("bob"), (Cut(device("bob"), 2**63, ZERO),))),
+    (ev.REMOVE, wire.Remove(1, account("bob"), (Cut(device("bob"), 1, SHORT),))),
+    (ev.REMOVE, wire.Remove(1, account("bob"), (Cut(SHORT, 1, ZERO),))),
+    (ev.REMOVE, wire.Remove(1, account("bob"), (Cut(device("cid"), 1, ZERO), GOOD_CUT))),
+    (ev.ROLE, wire.Role(1, account("bob"), "king", ())),
+    (ev.ROLE, wire.Role(1, SHORT, "owner", ())),
+    (ev.SETTINGS, wire.Settings(1, ())),
+    (ev.SETTINGS, wire.Settings(1, (wire.Setting("colour", "red"),))),
+    (ev.SETTINGS, wire.Settings(1, (wire.Setting("history", "all"), wire.Setting("history", "all")))),
+    (ev.SETTINGS, wire.Settings(1, (wire.Setting("history", "all"), wire.Setting("announce", "1")))),
+    (ev.SETTINGS, wire.Settings(1, (wire.Setting("admission", "all"),))),
+    (ev.SETTINGS, wire.Settings(1, (wire.Setting("announce", "yes"),))),
+    (ev.SETTINGS, wire.Settings(1, (wire.Setting("history", "none"),))),
+    *(
+        (ev.SETTINGS, wire.Settings(1, (wire.Setting("retention", value),)))
+        for value in ("", "-1", "01", "1.5", "99999", "9" * 5000, "٣")
+    ),
+    (ev.SETTINGS, wire.Settings(1, (wire.Setting("title", "x" * 65),))),
+    (ev.CREATE, wire.Create(1, bytes(15), "invite", False, "all", "")),
+    (ev.CREATE, wire.Create(1, bytes(16), "all", False, "all", "")),
+    (ev.CREATE, wire.Create(1, bytes(16), "invite", False, "some", "")),
+    (ev.CREATE, wire.Create(1, bytes(16), "invite", False, "all", "Board")),
+    (ev.REVOKE, wire.Revoke(1, SHORT, GOOD_PROOF, ())),
+    (ev.REVOKE, wire.Revoke(1, device("bob"), (), ())),
+    (ev.REVOKE, wire.Revoke(1, device("cid"), GOOD_PROOF, (GOOD_CUT,))),
+    (ev.EPOCH, ev.Epoch(1, bytes(15), 1, ZERO, True)),
+    (ev.EPOCH, ev.Epoch(1, bytes(16), 0, ZERO, True)),
+    (ev.EPOCH, ev.Epoch(1, bytes(16), 1, SHORT, True)),
+    (ev.SEAL, ev.Seal(1, bytes(16), ())),
+    (ev.SEAL, ev.Seal(1, bytes(16), (ev.SealedKey(device("bob"), 1, bytes(79)),))),
+    (ev.SEAL, ev.Seal(1, bytes(16), (ev.SealedKey(device("bob"), -1, bytes(80)),))),
+    (ev.NAME, wire.Name(1, "colour", "red")),
+    (ev.ACK, wire.Ack(1, SHORT)),
+    (11, wire.Join(1)),
+    (31, wire.Join(1)),
+]
+
+
+@pytest.mark.parametrize(("kind", "body"), BAD_BODIES)
+def test_a_body_that_cannot_be_is_refused(kind: int, body: Record) -> None:
+    with pytest.raises(RemoteProtocolError):
+        check_body(kind, body)
+
+
+@pytest.mark.parametrize("kind", bodies())
+def test_a_body_that_can_be_passes_and_is_judged(kind: int) -> None:
+    body = bodies()[kind]
+    check_body(kind, body)
+    graph = Graph(Root("room", RoomId(ZERO)), proof_holds, Play().below)
+    act = Act(EventId(b"x" * 32), device("ann"), account("ann"), 1, 1, (), kind, body)
+    graph.add(act)  # into a room it is not of: void, and nothing breaks
+    assert graph.void == {act.id: act.id}
+    assert graph.judge(act.device, act.account, 1, act.id, (), kind).standing == "never"
