@@ -150,7 +150,7 @@ class Reading:
         def ask(
             reader: Reader,
         ) -> tuple[list[tuple[RoomId, int, int]], list[MessageView], list[tuple[RoomId, Notice]]]:
-            return reader.inbox_counts(), reader.awaited(me, PAGE_LIMIT), _additions(reader, joined, me)
+            return reader.inbox_counts(), reader.ack_requests(me, PAGE_LIMIT), _additions(reader, joined, me)
 
         counts, awaited, added = await self._host.read(ask)
         directory = looks.directory()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from p2pchat_cli import happened
 
 from p2pchat.ids import EventId
 from p2pchat.model import Acks, Gap, Progress
@@ -315,6 +316,25 @@ def test_listen_prints_a_stream(tmp_path: Path) -> None:
     assert [text[6:] if text[2] == ":" else text for text in ran.out.splitlines()] == [
         "Bob  number 1", "· abababababab read (Bob)", "Bob  number 3",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("created", "Ann created the room"),
+        ("added", "Ann added Carl"),
+        ("joined", "Carl joined"),
+        ("left", "Carl left"),
+        ("removed", "Ann removed Carl"),
+        ("role", "Ann gave Carl another role"),
+        ("settings", "Ann changed the settings"),
+        ("topic", "Ann changed the topic"),
+        ("fork", "a machine of Carl signed two histories: both are kept as proof"),
+        ("later-invention", "later-invention Ann Carl"),
+    ],
+)
+def test_every_change_of_a_room_is_a_sentence(change: str, sentence: str) -> None:
+    assert happened.change(samples.changed_room(change, by=samples.ANN, who=samples.CARL)) == sentence
 
 
 def test_listen_tells_of_rooms(tmp_path: Path) -> None:

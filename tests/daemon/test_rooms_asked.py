@@ -85,7 +85,7 @@ class FalseReader:
         self.asked.append(("acked", event))
         return self.noted
 
-    def awaited(self, me: AccountId, limit: int) -> list[MessageView]:
+    def ack_requests(self, me: AccountId, limit: int) -> list[MessageView]:
         return [view for view in self.views if view.ack_by_ms is not None and not view.mine][:limit]
 
     def unread_counts(self) -> dict[RoomId, int]:

@@ -112,7 +112,7 @@ OPERATIONS: Final = (
         'first `{"cursor","type":"ready"}`, then `{"cursor","type":T,T:{…}}`: `message edit delete reaction '
         "pin` a message (with `draft`, its id before, if it was one); "
         '`receipt` `{"id","room","state","person"}`; `room` an entry of `rooms.list` with `change` (a type '
-        "of notice), `by`, `who` and `detail`; `peer` an entry of `peers.list`; "
+        "of notice, or `name`, `topic`, `rules`), `by`, `who` and `detail`; `peer` an entry of `peers.list`; "
         '`warning` `{"kind","message"}`',
         stream=True,
     ),
