@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from keyword import iskeyword
 from typing import Any
 
 import typer
@@ -146,7 +147,7 @@ def _callback(
 
     parameters = [
         inspect.Parameter(
-            name + ("_" if name in ("in", "from") else ""),
+            name + ("_" if iskeyword(name) else ""),
             inspect.Parameter.KEYWORD_ONLY,
             annotation=hint,
             default=defaults.get(name, inspect.Parameter.empty),
@@ -159,8 +160,8 @@ def _callback(
 
 
 def _name(parameter: str) -> str:
-    """`in_` and `from_` are keywords without their underscore."""
-    return parameter[:-1] if parameter in ("in_", "from_") else parameter
+    """`in_`, `from_` and `for_` are keywords without their underscore."""
+    return parameter.removesuffix("_")
 
 
 def _option(option: Opt) -> Any:

@@ -9,10 +9,12 @@ from, or JSON.
              │ or eleven
              ╰ edited · 👍 Bob
     14:31 Bob  eleven  4c1dab71
+           · 14:31 Ann added Carl
 
 Column 0 is ours: every line of a text after its first stands behind `│`, marks behind
 `╰`, and on a terminal long lines are broken here, not by the terminal. Behind a message
-stand the first digits of its id, enough for `edit`, `react` and `--reply-to`.
+stand the first digits of its id, enough for `edit`, `react` and `--reply-to`. What happened to
+a room, and what is missing of it, stands behind `·` where no message can begin.
 """
 
 from __future__ import annotations
@@ -21,13 +23,14 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from p2pchat_cli.happened import NAME_WIDTH, gap, notice
 from p2pchat_cli.output import Output
 from p2pchat_cli.text import body, columns, field, fit
 from p2pchat_cli.when import local
 
 Message = Mapping[str, Any]
+Entry = Mapping[str, Any]
 
-NAME_WIDTH: Final = 20
 ID_DIGITS: Final = 8
 """Of 64: two messages of one archive share so many once in 4 billion pairs, and then it is told."""
 
@@ -37,23 +40,72 @@ LEAST_TEXT: Final = 20
 
 FUTURE: Final = "future"
 """Flag of a message whose author's clock was more than 5 min ahead of ours when it came."""
+INDENT: Final = " " * 6 + "· "
 
 
-def conversation(out: Output, messages: Iterable[Message], *, rooms: bool = False) -> None:
-    """Print messages with a line for every new day; `rooms` names the conversation of each."""
+def page(out: Output, found: Mapping[str, Any]) -> None:
+    """Print a page of a conversation: messages, and between them what happened and what is missing."""
+    conversation(out, found["messages"], notices=found["notices"], gaps=found["gaps"])
+
+
+def conversation(
+    out: Output,
+    messages: Iterable[Message],
+    *,
+    rooms: bool = False,
+    notices: Iterable[Entry] = (),
+    gaps: Iterable[Entry] = (),
+) -> None:
+    """Print messages with a line for every new day; `rooms` names the conversation of each.
+
+    Messages keep their order; a notice stands before the first one written after it, a gap
+    before the first one of its machine that comes after what is missing.
+    """
     listed = list(messages)
     names = [_who(message, rooms) for message in listed]
     wide = max((columns(name) for name in names), default=0)
-    day = ""
     own = [message["id"] for message in listed if message["mine"]]
+    days = _Days(out)
+    happened = sorted(notices, key=lambda one: str(one["at"]))
+    missing = list(gaps)
     for message, name in zip(listed, names, strict=True):
-        moment = _moment(message)
-        if moment.strftime("%Y-%m-%d") != day:
-            day = moment.strftime("%Y-%m-%d")
-            out.line(out.style(f"── {moment.strftime('%a')} {day} ──", "dim"))
+        while happened and happened[0]["at"] <= _stands(message):
+            _notice(out, days, happened.pop(0))
+        for one in [g for g in missing if g["device"] == message["device"] and g["to"] < message["seq"]]:
+            missing.remove(one)
+            aside(out, gap(one))
+        days.reach(_stands(message))
         last = bool(own) and message["id"] == own[-1]
         for line in _lines(out, message, name, wide, last=last, ident=message["id"][:ID_DIGITS]):
             out.line(line)
+    for one in happened:
+        _notice(out, days, one)
+    for one in missing:
+        aside(out, gap(one))
+
+
+class _Days:
+    """Says once for each new day which it is."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._day = ""
+
+    def reach(self, at: str) -> None:
+        moment = _moment(at)
+        if moment.strftime("%Y-%m-%d") != self._day:
+            self._day = moment.strftime("%Y-%m-%d")
+            self._out.line(self._out.style(f"── {moment.strftime('%a')} {self._day} ──", "dim"))
+
+
+def _notice(out: Output, days: _Days, entry: Entry) -> None:
+    days.reach(entry["at"])
+    aside(out, f"{_moment(entry['at']).strftime('%H:%M')} {notice(entry)}")
+
+
+def aside(out: Output, text: str) -> None:
+    """A quiet line that is nobody's message."""
+    out.line(out.style(INDENT + field(text, out.width - len(INDENT)) if out.width else INDENT + text, "dim"))
 
 
 def single(out: Output, message: Message, *, rooms: bool = False) -> list[str]:
@@ -67,17 +119,37 @@ def marks(message: Message, *, last: bool = False) -> list[str]:
     words = [word for word in ("deleted", "edited", "pinned", "urgent") if message.get(word)]
     words += [flag for flag in message["flags"] if flag not in (*words, "pinned", "urgent", FUTURE)]
     if FUTURE in message["flags"]:
-        words.append(f"dated ahead: {_time(message['written_at']):%Y-%m-%d %H:%M}")
+        words.append(f"dated ahead: {_moment(message['written_at']):%Y-%m-%d %H:%M}")
     for reaction in message["reactions"]:
         who = ", ".join(field(person["name"], NAME_WIDTH) for person in reaction["by"])
         words.append(f"{field(reaction['emoji'], 16)} {who}")
     if message["mine"] and (last or message["state"] in ("scheduled", "queued", "held", "cancelled")):
-        words.append(message["state"])
+        words.append(_state(message))
+    if message["ack"]:
+        words.append(_noted(message["ack"]))
     return words
 
 
+def _state(message: Message) -> str:
+    """`delivered`, and in a room by how many: `queued, delivered 7/9, read 3/9`."""
+    progress = message["progress"]
+    if message["kind"] == "direct" or not progress or not progress["of"]:
+        return str(message["state"])
+    parts = [f"{word} {progress[word]}/{progress['of']}" for word in ("delivered", "read") if progress[word]]
+    if message["state"] not in ("delivered", "read"):
+        parts.insert(0, message["state"])
+    return ", ".join(parts) or str(message["state"])
+
+
+def _noted(ack: Mapping[str, Any]) -> str:
+    """`noted by 3 of 9 until Tue 12:00`."""
+    due = local(ack["by_time"])
+    until = f" until {due:%a %Y-%m-%d %H:%M}" if due else ""
+    return f"noted by {len(ack['acked'])} of {len(ack['acked']) + len(ack['missing'])}{until}"
+
+
 def _lines(out: Output, message: Message, name: str, wide: int, *, last: bool, ident: str) -> list[str]:
-    head = f"{_moment(message).strftime('%H:%M')} {fit(name, wide)}  "
+    head = f"{_moment(_stands(message)).strftime('%H:%M')} {fit(name, wide)}  "
     prefix = " " * (columns(head) - 2) + "│ "
     beside = not out.width or out.width - columns(prefix) - ID_COLUMNS >= LEAST_TEXT
     tail = f"  {ident}" if ident and beside else ""
@@ -92,22 +164,18 @@ def _lines(out: Output, message: Message, name: str, wide: int, *, last: bool, i
 
 def _who(message: Message, rooms: bool) -> str:
     name = field(message["author_name"], NAME_WIDTH)
-    if rooms and (message["mine"] or message["kind"] != "direct"):
-        return f"{name} → {field(message['room_name'], NAME_WIDTH)}"
-    return name
+    if not rooms or not (message["mine"] or message["kind"] != "direct"):
+        return name
+    mark = "" if message["kind"] == "direct" else "#"
+    return f"{name} → {mark}{field(message['room_name'], NAME_WIDTH)}"
 
 
-def _moment(message: Message) -> datetime:
+def _stands(message: Message) -> str:
     """When it was written; for one dated ahead, when it came: there it stands in the conversation."""
-    return _time(message["received_at" if FUTURE in message["flags"] else "written_at"])
+    return str(message["received_at"] if FUTURE in message["flags"] else message["written_at"])
 
 
-def _time(text: str) -> datetime:
-    moment = local(text)
+def _moment(at: str) -> datetime:
+    moment = local(at)
     assert moment is not None
     return moment
-
-
-def people(entries: Iterable[Mapping[str, Any]]) -> str:
-    """Names of a list of people, in one line."""
-    return ", ".join(field(person["name"], NAME_WIDTH) for person in entries)

@@ -69,16 +69,28 @@ VERSION: Final = Opt(("--version",), "Show the version and exit.", "flag")
 
 _TARGET = Arg("target", "TARGET", "A person or a room: bob, launch, or an id.")
 _PERSON = Arg("target", "TARGET", "A person: bob, or an id.")
-_ID = Arg("id", "ID", "A message: 6 or more digits of its id, or last.")
+_ROOM = Arg("room", "ROOM", "A room: launch, or an id.")
+_CHAT = Arg("room", "ROOM", "A room, or a person: your direct chat.")
+_MEMBER = Arg("person", "PERSON", "A person: bob, or an id.")
+_ID = Arg("id", "ID", "A message: its id, 6 or more digits of it, or last.")
 _IN = Opt(("--in",), "Where 'last' looks.", metavar="TARGET")
 _TIMEOUT = Opt(("--timeout",), "Give up after so many seconds.", "number", metavar="S")
+
+_TOPIC = Opt(("--topic",), "What it is about; '' for nothing.", metavar="T")
+_RULES = Opt(("--rules",), "Its ground rules, from a file of at most 16 KiB; '-': stdin.", metavar="FILE")
+_HISTORY = Opt(
+    ("--history",),
+    "What a newcomer reads: all, or what is said once he is in.",
+    metavar="WHAT",
+    choices=("all", "joined"),
+)
 
 _TIME = "RFC 3339, YYYY-MM-DD, HH:MM, or 10m 2h 3d"
 
 COMMANDS: Final = (
     Command(
         ("demo",),
-        "Two throwaway people on this machine meet and talk.",
+        "Two throwaway people on this machine meet, talk and share a room.",
         "demo",
         opts=(Opt(("--keep",), "Leave them running.", "flag"),),
     ),
@@ -144,6 +156,8 @@ COMMANDS: Final = (
             Opt(("--reply-to",), "The message this answers.", metavar="ID"),
             Opt(("--thread",), "The message whose thread this belongs to.", metavar="ID"),
             Opt(("--urgent",), "Mark it urgent.", "flag"),
+            Opt(("--ack",), "Ask everybody to take note; see 'ack --list'.", "flag"),
+            Opt(("--by",), f"Until then, with --ack: {_TIME} (ahead).", metavar="TIME"),
             Opt(("--at",), f"Send it then: {_TIME} (ahead).", metavar="TIME"),
             Opt(("--key",), "The same key is sent once and gives the same id.", metavar="K"),
             Opt(("--wait",), "Return only when it is there.", metavar="STATE", choices=("delivered", "read")),
@@ -174,6 +188,13 @@ COMMANDS: Final = (
         (_ID,),
         (Opt(("--remove",), "Unpin.", "flag"), _IN),
         function="pin",
+    ),
+    Command(
+        ("ack",),
+        "Take note of a message that asks for it.",
+        "ack",
+        (_ID,),
+        (Opt(("--list",), "Show who has taken note, and who has not.", "flag"), _IN),
     ),
     Command(("queue",), "What waits, for whom.", "queue"),
     Command(("queue", "list"), "What waits, for whom.", "queue"),
@@ -233,6 +254,91 @@ COMMANDS: Final = (
         (_TARGET,),
         (Opt(("--plain",), "Plain lines: the only form so far.", "flag"),),
     ),
+    Command(
+        ("room", "create"),
+        "Make a room; you are its owner.",
+        "room",
+        (Arg("name", "NAME", "What it is called."),),
+        (
+            _TOPIC,
+            Opt(("--open",), "Anybody here may join.", "flag"),
+            Opt(("--announce",), "Only owners and moderators write.", "flag"),
+            _HISTORY,
+            _RULES,
+        ),
+        function="create",
+    ),
+    Command(
+        ("room", "list"),
+        "Your rooms and direct chats.",
+        "room",
+        opts=(
+            Opt(("--all",), "Also rooms you may join, and those you left.", "flag"),
+            Opt(("--member",), "Only those this person is in too.", metavar="PERSON"),
+        ),
+        function="listing",
+    ),
+    Command(
+        ("room", "join"), "Come into an open room, or back into one you left.", "room", (_ROOM,), (), "join"
+    ),
+    Command(("room", "leave"), "Go.", "room", (_ROOM,), (), "leave"),
+    Command(
+        ("room", "invite"),
+        "Add people, at once.",
+        "room",
+        (_ROOM, Arg("people", "PERSON...", "Whom to add.", many=True)),
+        function="invite",
+    ),
+    Command(
+        ("room", "remove"),
+        "Put a person out.",
+        "room",
+        (
+            Arg("room", "ROOM", "The room; with --everywhere none: PERSON comes first."),
+            Arg("person", "PERSON", "A person: bob, or an id.", required=False),
+        ),
+        (Opt(("--everywhere",), "Out of every room in which you may.", "flag"),),
+        function="remove",
+    ),
+    Command(("room", "members"), "Who is in.", "room", (_ROOM,), (), "members"),
+    Command(
+        ("room", "set"),
+        "Change what a room is.",
+        "room",
+        (_CHAT,),
+        (
+            Opt(("--name",), "Another name.", metavar="NAME"),
+            _TOPIC,
+            _HISTORY,
+            Opt(("--retention",), "How long a message is kept: 30d, or forever.", metavar="D"),
+            Opt(("--announce",), "Only owners and moderators write.", "flag"),
+            Opt(("--no-announce",), "Everybody writes.", "flag"),
+            Opt(("--open",), "Anybody here may join.", "flag"),
+            Opt(("--private",), "Only whom owners and moderators add.", "flag"),
+            Opt(("--closed",), "Nobody else comes in.", "flag"),
+            _RULES,
+        ),
+        function="change",
+    ),
+    Command(
+        ("room", "role"),
+        "Make somebody owner, moderator or member.",
+        "room",
+        (_ROOM, _MEMBER, Arg("role", "ROLE", "owner, moderator or member.")),
+        function="role",
+    ),
+    Command(
+        ("room", "mute"),
+        "Raise no notice for a room.",
+        "room",
+        (_CHAT,),
+        (
+            Opt(("--for",), f"Only until then: {_TIME} (ahead).", metavar="D"),
+            Opt(("--mentions-only",), "But for messages that mention you.", "flag"),
+            Opt(("--off",), "Raise notices again.", "flag"),
+        ),
+        function="mute",
+    ),
     Command(("trust", "show"), "What to compare with a person.", "trust", (_PERSON,), function="show"),
     Command(
         ("trust", "verify"),
@@ -285,6 +391,7 @@ COMMANDS: Final = (
 )
 
 GROUPS: Final = {
+    "room": "Rooms: who is in, and what each is set to.",
     "trust": "How far people are trusted.",
     "device": "My machines and the recovery key.",
     "config": "Settings.",

@@ -19,6 +19,7 @@ import trio
 from p2pchat.control.operations import fields
 from p2pchat.control.operations.fields import Json
 from p2pchat.daemon.looks import Looks
+from p2pchat.daemon.shown import Acked, Shown, acked
 from p2pchat.engine.inputs import Tell
 from p2pchat.ids import AccountId, EventId, RoomId
 from p2pchat.model import FeedRow, MessageView
@@ -135,30 +136,50 @@ class Listening:
         """Rows joined with what messages look like now. The cursor moves past them."""
         if not rows:
             return []
-        wanted = list(dict.fromkeys(EventId(row.ref) for row in rows if self._takes(row.type)))
-        views = {view.id: view for view in await self._source.read(lambda r: r.messages(wanted))}
-        directory = self._source.looks.directory()
+        wanted = list(dict.fromkeys(EventId(r.ref) for r in rows if r.type != "room" and self._takes(r.type)))
+        changes = any(row.type == "room" and self._takes("room") for row in rows)
+
+        def ask(reader: Reader) -> tuple[list[MessageView], Acked, dict[RoomId, int]]:
+            views = reader.messages(wanted)
+            return views, acked(reader, views), reader.unread_counts() if changes else {}
+
+        views, noted, unread = await self._source.read(ask)
+        looks = self._source.looks
+        directory = looks.directory()
+        shown = Shown(looks, directory, noted)
+        messages = {view.id: view for view in views}
+        rooms = {view.id: view for view in looks.room_views(True, None)} if changes else {}
         found = []
         for row in rows:
             self._cursor = row.cursor
-            view = views.get(EventId(row.ref))
-            if view is None or not self._takes(row.type) or not self._concerns(row.type, view):
+            if not self._takes(row.type):
+                continue
+            detail = dict(row.detail)
+            if row.type == "room":
+                changed = rooms.get(RoomId(row.ref))
+                if changed is not None and not self._mentions and self._wants(changed.id):
+                    now = fields.room_fields(changed, directory, unread.get(changed.id, 0))
+                    found.append(fields.feed_fields(row, fields.room_change_fields(now, detail, directory)))
+                continue
+            view = messages.get(EventId(row.ref))
+            if view is None or not self._concerns(row.type, view):
                 continue
             if row.type in MESSAGES:
-                told = fields.message_fields(view, directory)
-                found.append(fields.feed_fields(row, {**told, **dict(row.detail)}))
+                found.append(fields.feed_fields(row, {**shown.message(view), **detail}))
             elif row.type == "receipt":
-                detail = dict(row.detail)
                 person = AccountId(bytes.fromhex(detail["person"])) if "person" in detail else None
                 receipt = fields.receipt_fields(view.room, view.id, detail["state"], directory, person)
                 found.append(fields.feed_fields(row, receipt))
         return found
 
+    def _wants(self, room: RoomId) -> bool:
+        return not self._rooms or room in self._rooms
+
     def _takes(self, type: str) -> bool:
         return not self._types or type in self._types
 
     def _concerns(self, type: str, view: MessageView) -> bool:
-        if self._rooms and view.room not in self._rooms:
+        if not self._wants(view.room):
             return False
         return not self._mentions or (type in MESSAGES and view.mentions_me)
 
@@ -179,7 +200,8 @@ class Listening:
         if tell.type == "warning" and isinstance(tell.subject, tuple):
             kind, text = tell.subject
             return [fields.warning_fields(str(kind), str(text))]
-        if tell.type == "peer" and (not self._accounts or tell.subject in self._accounts):
+        # Targets are rooms by their id; only those that are people say anything of peers.
+        if tell.type == "peer" and (not self._rooms or tell.subject in self._accounts):
             peers = self._source.looks.peer_views()
             return [fields.peer_fields(peer) for peer in peers if peer.account == tell.subject]
         return []

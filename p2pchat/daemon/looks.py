@@ -8,6 +8,7 @@ batches, so nothing here waits or touches the disk.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from p2pchat.engine import names as engine_names
@@ -15,8 +16,9 @@ from p2pchat.engine import overview, people, rooms
 from p2pchat.engine.context import Context
 from p2pchat.engine.node import Node
 from p2pchat.engine.overview import Conversation, TrustView
-from p2pchat.ids import AccountId, DeviceId, RoomId, tag
-from p2pchat.model import DIRECT, Now, PeerView, RoomRow
+from p2pchat.errors import CommandError
+from p2pchat.ids import AccountId, DeviceId, RoomId, hex_prefix, show, tag
+from p2pchat.model import DIRECT, Acks, MessageView, Now, PeerView, Progress, RoomMember, RoomRow, RoomView
 
 
 class Myself(NamedTuple):
@@ -76,6 +78,25 @@ class Looks(Protocol):
     def conversation(self, target: str) -> Conversation:
         """What a TARGET means; CommandError of exit code 4 or 6."""
 
+    def person(self, target: str) -> AccountId:
+        """The one person a TARGET means, whatever rooms are called; CommandError of exit code 4."""
+
+    def room_views(self, everything: bool, member: AccountId | None) -> list[RoomView]:
+        """Rooms and direct chats I am in, `everything` those too that are open or were left; with
+        `member` only those this person is in."""
+
+    def room_view(self, target: str) -> RoomView:
+        """The room or direct chat a TARGET means; CommandError as `conversation`."""
+
+    def room_members(self, target: str) -> list[RoomMember]:
+        """Who is in it, in the order to show; CommandError as `conversation`."""
+
+    def progress(self, view: MessageView) -> Progress | None:
+        """How far an own message has come; None for what others wrote."""
+
+    def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
+        """Who has taken note and who has not, `acked` having said so; None if nobody is asked."""
+
     def directory(self) -> Directory: ...
     def rooms(self) -> list[RoomId]:
         """Every conversation in which something was said."""
@@ -106,6 +127,30 @@ class NodeLooks:
         """What a TARGET means."""
         return overview.conversation(self._context(), target)
 
+    def person(self, target: str) -> AccountId:
+        """The one person a TARGET means."""
+        return engine_names.resolve(self._context(), target).account
+
+    def room_views(self, everything: bool, member: AccountId | None) -> list[RoomView]:
+        """Rooms and direct chats."""
+        return overview.room_views(self._context(), everything, member)
+
+    def room_view(self, target: str) -> RoomView:
+        """One of them."""
+        return overview.room_view(self._context(), target)
+
+    def room_members(self, target: str) -> list[RoomMember]:
+        """Who is in it."""
+        return overview.room_members(self._context(), target)
+
+    def progress(self, view: MessageView) -> Progress | None:
+        """How far an own message has come."""
+        return overview.progress(self._context(), view)
+
+    def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
+        """Who has taken note of it."""
+        return overview.acks(self._context(), view, acked)
+
     def directory(self) -> Directory:
         """Names as they are shown now."""
         ctx = self._context()
@@ -116,7 +161,7 @@ class NodeLooks:
         def room(identity: RoomId) -> RoomRow | None:
             known = ctx.cache.known_rooms.get(identity)
             if known is not None:
-                return known
+                return replace(known, name=rooms.name(ctx, known))
             # A direct chat in which nothing was said yet is no row, but has its id already.
             for account in ctx.cache.accounts:
                 if rooms.direct_id(ctx.me.account, account) == identity:
@@ -149,3 +194,16 @@ class NodeLooks:
             for device in ctx.cache.accounts[ctx.me.account].devices.values()
         ]
         return sorted(found, key=lambda one: (one.device != ctx.me.device, one.device))
+
+
+def anybody(looks: Looks, target: str) -> AccountId:
+    """The person a TARGET means, who may be myself: `--from` my own name."""
+    try:
+        return looks.person(target)
+    except CommandError:
+        me, prefix = looks.me(), hex_prefix(target)
+        if target.removeprefix("@").casefold() == me.name.casefold() or (
+            prefix is not None and show(me.account).startswith(prefix)
+        ):
+            return me.account
+        raise

@@ -41,13 +41,9 @@ class Own:
             "fingerprint": view.fingerprint,
             "safety_number": view.safety_number,
             "devices": [
-                {
-                    "device": show(device),
-                    "name": names.device_name(device),
-                    "this": False,
-                    "last_seen": fields.time(seen.get(device)),
-                    "revoked": revoked,
-                }
+                fields.device_fields(
+                    names, device, this=False, last_seen_ms=seen.get(device), revoked=revoked
+                )
                 for device, revoked in view.devices
             ],
         }
@@ -74,13 +70,13 @@ class Own:
         me, names = self._host.looks.me(), self._host.looks.directory()
         return {
             "devices": [
-                {
-                    "device": show(one.device),
-                    "name": names.device_name(one.device),
-                    "this": one.device == me.device,
-                    "last_seen": fields.time(one.last_seen_ms),
-                    "revoked": one.revoked,
-                }
+                fields.device_fields(
+                    names,
+                    one.device,
+                    this=one.device == me.device,
+                    last_seen_ms=one.last_seen_ms,
+                    revoked=one.revoked,
+                )
                 for one in self._host.looks.own_devices()
             ]
         }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import trio
@@ -20,7 +21,7 @@ from p2pchat.control.endpoint import ClientInfo
 from p2pchat.control.framing import METHOD_NOT_FOUND, ControlProtocolError
 from p2pchat.control.operations import all_operations, fields, settings
 from p2pchat.control.operations.fields import Json
-from p2pchat.control.operations.history import LISTEN_TYPES, PAGE_LIMIT
+from p2pchat.control.operations.history import LISTEN_TYPES
 from p2pchat.control.operations.table import check
 from p2pchat.daemon import health
 from p2pchat.daemon.hosting import Host as Host
@@ -28,12 +29,15 @@ from p2pchat.daemon.hosting import Params
 from p2pchat.daemon.hosting import Sources as Sources
 from p2pchat.daemon.listening import Listening
 from p2pchat.daemon.own import Own
+from p2pchat.daemon.reading import Reading
+from p2pchat.daemon.room_queries import Rooms
 from p2pchat.engine import inputs
 from p2pchat.engine.context import Link
 from p2pchat.engine.inputs import Tell
 from p2pchat.errors import CommandError, SettingsError
-from p2pchat.ids import AccountId, EventId, RoomId, fingerprint, hex_prefix, show
-from p2pchat.model import HELD, QUEUED, PeerView
+from p2pchat.ids import fingerprint, show
+from p2pchat.model import HELD, QUEUED, MessageView, PeerView, QueueRow
+from p2pchat.store.reader import Reader
 
 LOOK_AGAIN_S: Final = 1.0
 """`peers.wait` looks at least this often, should nothing be told."""
@@ -45,7 +49,7 @@ class Queries:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._operations = all_operations()
-        own = Own(host)
+        own, reading, rooms = Own(host), Reading(host), Rooms(host)
         self._methods: dict[str, Callable[[Params], Any]] = {
             "status": self._status,
             "whoami": self._status,
@@ -60,13 +64,25 @@ class Queries:
             "delete": lambda p: self._change("delete", p),
             "react": lambda p: self._change("react", p, p["emoji"]),
             "pin": lambda p: self._change("pin", p),
+            "ack": lambda p: self._change("ack", p),
+            "acks": reading.acks,
             "queue.list": self._queue,
             "queue.cancel": self._cancel,
-            "history": self._history,
-            "read.open": self._read_open,
-            "read.confirm": self._read_confirm,
-            "inbox": self._inbox,
-            "search": self._search,
+            "history": reading.history,
+            "read.open": reading.read_open,
+            "read.confirm": reading.read_confirm,
+            "inbox": reading.inbox,
+            "search": reading.search,
+            "rooms.list": rooms.listed,
+            "rooms.create": rooms.create,
+            "rooms.join": rooms.join,
+            "rooms.leave": rooms.leave,
+            "rooms.invite": rooms.invite,
+            "rooms.remove": rooms.remove,
+            "rooms.members": rooms.members,
+            "rooms.set": rooms.change,
+            "rooms.role": rooms.role,
+            "rooms.mute": rooms.mute,
             "trust.show": own.trust_show,
             "trust.verify": own.trust_verify,
             "trust.accept": lambda p: own.trust("accept", p),
@@ -103,7 +119,7 @@ class Queries:
         stream = Listening(
             self._host,
             rooms=[chat.room for chat in chats],
-            accounts=[chat.account for chat in chats],
+            accounts=[chat.account for chat in chats if chat.account is not None],
             types=asked["types"],
             mentions=asked["mentions"],
         )
@@ -183,9 +199,10 @@ class Queries:
         }
 
     async def _peers_forget(self, params: Params) -> Json:
-        chat = self._host.looks.conversation(params["target"])
+        account = self._host.looks.person(params["target"])
+        name = self._host.looks.directory().person(account)
         await self._host.ask(lambda n: inputs.ForgetPeer(n, params["target"]))
-        return {"account": show(chat.account), "name": chat.name}
+        return {"account": show(account), "name": name}
 
     async def _peers_wait(self, params: Params) -> Json:
         """Until somebody of this name is connected, whether or not he is known yet."""
@@ -210,7 +227,7 @@ class Queries:
 
     def _of_name(self, name: str) -> list[PeerView]:
         try:
-            account = self._host.looks.conversation(name).account
+            account = self._host.looks.person(name)
         except CommandError as error:
             if error.kind == "no_such_target":
                 return []  # not met yet: that is what is waited for
@@ -220,6 +237,8 @@ class Queries:
     # -- writing -------------------------------------------------------------------------
 
     async def _send(self, params: Params) -> Json:
+        if params["ack_by_ms"] is not None and not params["ack"]:
+            raise CommandError("usage", "'ack_by_ms' without 'ack'", "ask people to take note as well")
         post = await self._host.ask(lambda n: inputs.Post(n, **params))
         answer = {key: post[key] for key in ("id", "room", "state")}
         if post.get("warning"):
@@ -240,120 +259,30 @@ class Queries:
         return {key: told[key] for key in ("id", "target", "room", "state")}
 
     async def _queue(self, _: Params) -> Json:
-        rows = await self._host.read(lambda reader: reader.queue())
+        def ask(reader: Reader) -> tuple[list[QueueRow], list[MessageView]]:
+            rows = reader.queue()
+            return rows, reader.messages([row.id for row in rows if not row.to])
+
+        rows, views = await self._host.read(ask)
+        messages = {view.id: view for view in views}
         directory = self._host.looks.directory()
-        return {"queue": [fields.queue_fields(row, directory) for row in rows]}
+        told = [self._addressed(row, messages.get(row.id)) if not row.to else row for row in rows]
+        return {"queue": [fields.queue_fields(row, directory) for row in told]}
+
+    def _addressed(self, row: QueueRow, view: MessageView | None) -> QueueRow:
+        """What waits in a room, with those for whom: the archive knows no members."""
+        looks = self._host.looks
+        try:
+            members = looks.room_members(show(row.room))
+        except CommandError:
+            return row  # a draft for a room that is gone
+        progress = None if view is None else looks.progress(view)
+        here = {looks.me().account, *(progress.delivered if progress else ())}
+        return replace(row, to=tuple(one.account for one in members if one.account not in here))
 
     async def _cancel(self, params: Params) -> Json:
         told = await self._host.ask(lambda n: inputs.CancelQueued(n, params["id"]))
         return {"id": told["target"], "room": told["room"], "state": told["state"]}
-
-    # -- reading -------------------------------------------------------------------------
-
-    async def _history(self, params: Params) -> Json:
-        chat = self._host.looks.conversation(params["target"])
-        tail = _within("tail", params["tail"], PAGE_LIMIT)
-        before = await self._bound(params, "before")
-        after = await self._bound(params, "after")
-        thread = await self._message(params["thread"]) if params["thread"] else None
-        page = await self._host.read(
-            lambda reader: reader.history(
-                chat.room, tail=tail, before=before, after=after, thread=thread, pinned=params["pinned"]
-            )
-        )
-        return fields.page_fields(
-            chat.room,
-            page.messages,
-            self._host.looks.directory(),
-            gaps=page.gaps,
-            has_more=page.has_more,
-            cursor=page.cursor,
-        )
-
-    async def _bound(self, params: Params, name: str) -> EventId | int | None:
-        identifier, ms = params[f"{name}_id"], params[f"{name}_ms"]
-        if identifier and ms is not None:
-            raise CommandError("usage", f"'{name}_id' and '{name}_ms' at once", "give one of them")
-        return await self._message(identifier) if identifier else ms
-
-    async def _message(self, given: str) -> EventId:
-        """The message that an id or a prefix means; CommandError of exit code 4."""
-        prefix = hex_prefix(given)
-        found = [] if prefix is None else await self._host.read(lambda reader: reader.find(prefix))
-        if len(found) > 1:
-            forms = ", ".join(show(one)[:16] for one in found)
-            raise CommandError("ambiguous_target", f"{given!r} could be any of: {forms}", "give more digits")
-        if not found:
-            raise CommandError(
-                "no_such_target", f"no message {given!r} here", "ids stand in `p2pchat history TARGET`"
-            )
-        return found[0]
-
-    async def _read_open(self, params: Params) -> Json:
-        chat = self._host.looks.conversation(params["target"])
-        limit = _within("limit", params["limit"], PAGE_LIMIT)
-        views, gaps, cursor = await self._host.read(
-            lambda reader: (
-                reader.unread(chat.room, limit + 1),
-                reader.gaps(chat.room),
-                reader.last_cursor(),
-            )
-        )
-        directory = self._host.looks.directory()
-        return fields.page_fields(
-            chat.room, views[:limit], directory, gaps=gaps, has_more=len(views) > limit, cursor=cursor
-        )
-
-    async def _read_confirm(self, params: Params) -> Json:
-        chat = self._host.looks.conversation(params["room"])
-        ids = tuple(params["ids"])
-        told = await self._host.ask(lambda n: inputs.ConfirmShown(n, params["room"], ids))
-        return {"room": show(chat.room), "read": told["read"]}
-
-    async def _inbox(self, _: Params) -> Json:
-        counts = await self._host.read(lambda reader: reader.inbox_counts())
-        directory = self._host.looks.directory()
-        return fields.inbox_fields([fields.unread_fields(*row, directory) for row in counts])
-
-    async def _search(self, params: Params) -> Json:
-        room: RoomId | None = None
-        if params["target"]:
-            room = self._host.looks.conversation(params["target"]).room
-        account = self._person(params["person"]) if params["person"] else None
-        limit = _within("limit", params["limit"], PAGE_LIMIT)
-        offset = _within("offset", params["offset"], 10**9, low=0)
-        searched = self._host.looks.rooms() if room is None else [room]
-        page, gaps = await self._host.read(
-            lambda reader: (
-                reader.search(
-                    params["query"],
-                    room=room,
-                    account=account,
-                    after_ms=params["after_ms"],
-                    before_ms=params["before_ms"],
-                    limit=limit,
-                    offset=offset,
-                ),
-                [(one, reader.gaps(one)) for one in searched],
-            )
-        )
-        directory = self._host.looks.directory()
-        results = [fields.result_fields(hit.message, hit.snippet, directory) for hit in page.hits]
-        incomplete = [fields.incomplete_fields(one, found, directory) for one, found in gaps if found]
-        return {"results": results, "has_more": page.has_more, "incomplete": incomplete}
-
-    def _person(self, target: str) -> AccountId:
-        """A person who may be myself: `--from` my own name."""
-        me = self._host.looks.me()
-        try:
-            return self._host.looks.conversation(target).account
-        except CommandError:
-            own = hex_prefix(target)
-            if target.removeprefix("@").casefold() == me.name.casefold() or (
-                own is not None and show(me.account).startswith(own)
-            ):
-                return me.account
-            raise
 
 
 def _setting(event: trio.Event) -> Callable[[Tell], None]:
@@ -364,9 +293,3 @@ def _setting(event: trio.Event) -> Callable[[Tell], None]:
 def _usual(peer: PeerView) -> bool:
     """Listed without --all: other people who are not blocked."""
     return not peer.me and peer.trust != "blocked"
-
-
-def _within(name: str, value: int, high: int, low: int = 1) -> int:
-    if not low <= value <= high:
-        raise CommandError("usage", f"{name!r} cannot be '{value}'", f"from {low} to {high}")
-    return value

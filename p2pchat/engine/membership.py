@@ -17,6 +17,7 @@ from p2pchat.ids import AccountId, DeviceId, EventId
 from p2pchat.model import StoredEvent
 from p2pchat.wire.codec import Record, decode
 from p2pchat.wire.messages import events as ev
+from p2pchat.wire.messages import rooms as wire
 from p2pchat.wire.messages.events import Header
 
 _JUDGES_OTHERS: Final = (ev.REMOVE, ev.ROLE, ev.REVOKE)
@@ -62,9 +63,16 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
     _await_new(ctx, room)
     change = CHANGES.get(event.kind)
     if change is not None and event.id not in graph.void:
-        who = getattr(act.body, "account", b"")
         detail = [("change", change), ("by", act.account.hex()), ("event", event.id.hex())]
-        ctx.feed("room", room.row.id, tuple(detail + ([("who", who.hex())] if who else [])))
+        who = getattr(act.body, "account", b"")
+        if who:
+            detail.append(("who", who.hex()))
+        if isinstance(act.body, wire.Role):
+            detail.append(("detail", act.body.role))
+        elif isinstance(act.body, wire.Settings):
+            changes = " ".join(f"{one.key}={one.value}" for one in act.body.changes)
+            detail.append(("detail", changes))
+        ctx.feed("room", room.row.id, tuple(detail))
     if not me_before and ctx.me.account in graph.members:
         ctx.batch.entered[room.row.id] = None
     if event.kind in (ev.ADD, ev.JOIN, ev.CREATE, ev.REMOVE):

@@ -384,4 +384,5 @@ def _checked(field: str, value: str, *, empty: bool = False) -> None:
 
 
 def _answer(ctx: Context, request: int, room: RoomCache) -> None:
+    log.settle(ctx, room, may_stay_unsigned=False)  # a new name counts from here on
     ctx.out.append(Reply(request, {"room": overview.room_view_of(ctx, room)}))

@@ -47,6 +47,11 @@ _LAST_ID: Final = b"\xff" * 33
 """Greater than any id."""
 
 _VIEWS: Final = f"SELECT {VIEW_COLUMNS} FROM message m JOIN event e ON e.pk = m.pk "  # noqa: S608 - constants
+_UNACKED: Final = (
+    "WHERE m.ack > 0 AND m.hidden = 0 AND m.deleted = 0 AND m.mine = 0 AND NOT EXISTS"
+    " (SELECT 1 FROM touch t WHERE t.target = e.id AND t.kind = ? AND t.account = ?)"
+    " ORDER BY m.place DESC LIMIT ?"
+)
 _RANGE: Final = (
     "WHERE m.room = :room AND m.hidden = 0 AND m.place BETWEEN :low AND :high"
     " AND (m.place > :low OR e.id > :low_id) AND (m.place < :high OR e.id < :high_id) "
@@ -199,9 +204,10 @@ class Reader:
             return self._searcher.search(query, room, account, after_ms, before_ms, limit, offset)
 
     def notices(self, room: RoomId, after: int | None, before: int | None, limit: int) -> list[Notice]:
-        """What happened to a room between two places (hlc), oldest first, the newest `limit`."""
+        """What happened to a room, oldest first, the newest `limit`; bounds in ms as in `history`."""
         with self._snapshot():
-            low, high = after or 0, MAX_PLACE if before is None else before
+            low = 0 if after is None else place_of_ms(after)
+            high = MAX_PLACE if before is None else place_of_ms(before) - 1
             return notices(self._conn, self._names, self._names.known(room), low, high, limit)
 
     def acked(self, message: EventId) -> tuple[AccountId, ...]:
@@ -211,6 +217,15 @@ class Reader:
                 "SELECT account FROM touch WHERE target = ? AND kind = ? ORDER BY hlc, id", (message, ACK)
             ).fetchall()
             return tuple(dict.fromkeys(AccountId(self._names.id(row[0])) for row in rows))
+
+    def ack_requests(self, me: AccountId, limit: int) -> list[MessageView]:
+        """Others' messages that ask to take note and of which `me` has not, newest first."""
+        with self._snapshot():
+            rows = self._conn.execute(
+                _VIEWS + _UNACKED,
+                (ACK, self._names.known(me), limit),
+            ).fetchall()
+            return [view_of(row, self._names) for row in rows]
 
     def unread_counts(self) -> dict[RoomId, int]:
         """Unread messages of each room that has any."""

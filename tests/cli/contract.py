@@ -18,6 +18,12 @@ FIELDS: dict[str, set[str]] = {
     | set("reply_to thread edited deleted mine mentions_me reactions mentions files ack state".split())
     | set("progress delivered_to read_by held_by flags".split()),
     "page": {"room", "messages", "notices", "gaps", "has_more", "cursor"},
+    "notice": {"id", "type", "at", "by", "who"},
+    "gap": {"device", "from", "to", "holders"},
+    "room": set("id name topic kind peer membership members unread role history retention epoch".split()),
+    "member": {"account", "name", "role", "devices"},
+    "ack": {"by_time", "acked", "missing"},
+    "progress": {"delivered", "read", "of"},
     "queue": set("id room to held_by state at since attempts preview".split()),
     "inbox": {"unread", "requests", "files", "acks"},
     "trust": {"account", "name", "trust", "fingerprint", "safety_number", "devices"},

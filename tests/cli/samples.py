@@ -5,34 +5,54 @@ from __future__ import annotations
 from typing import Any
 
 from p2pchat.control.operations import fields
-from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
-from p2pchat.model import MessageView, PeerView, QueueRow, RoomRow
+from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
+from p2pchat.model import (
+    Acks,
+    Gap,
+    MessageView,
+    Notice,
+    PeerView,
+    Progress,
+    QueueRow,
+    RoomMember,
+    RoomRow,
+    RoomView,
+)
 
 ANN = AccountId(bytes([0xA1]) * 32)
 BOB = AccountId(bytes([0xB0]) * 32)
 ANN_BOX = DeviceId(bytes([0xA2]) * 32)
 BOB_BOX = DeviceId(bytes([0xB2]) * 32)
+CARL_BOX = DeviceId(b"\xc5" * 32)
+CARL = AccountId(bytes([0xCA]) * 32)
 CHAT = RoomId(bytes([0xC0]) * 32)
+LAUNCH = RoomId(bytes([0x1A]) * 32)
+LOBBY = RoomId(bytes([0x10]) * 32)
 NOON = 1_795_435_200_000  # 2026-11-23T12:00:00Z
 
 
 class Names:
-    """Ann is me, Bob is the other."""
+    """Ann is me, Bob is the other, Carl is in the room `launch` with both."""
 
-    def __init__(self, bob: str = "Bob") -> None:
-        self._names = {ANN: "Ann", BOB: bob}
+    def __init__(self, bob: str = "Bob", launch: str = "launch") -> None:
+        self._names = {ANN: "Ann", BOB: bob, CARL: "Carl"}
+        self._launch = launch
 
     def person(self, account: AccountId) -> str:
         return self._names.get(account, "~" + account.hex()[:4])
 
     def owner(self, device: DeviceId) -> AccountId | None:
-        return {ANN_BOX: ANN, BOB_BOX: BOB}.get(device)
+        return {ANN_BOX: ANN, BOB_BOX: BOB, CARL_BOX: CARL}.get(device)
 
     def device_name(self, device: DeviceId) -> str:
         return ""
 
     def room(self, room: RoomId) -> RoomRow | None:
-        return RoomRow(room, "direct", "", BOB) if room == CHAT else None
+        return {
+            CHAT: RoomRow(room, "direct", "", BOB),
+            LAUNCH: RoomRow(room, "room", self._launch, None),
+            LOBBY: RoomRow(room, "lobby", "lobby", None),
+        }.get(room)
 
 
 def view(number: int = 1, text: str | None = "hello", *, mine: bool = False, **changes: Any) -> MessageView:
@@ -63,20 +83,103 @@ def view(number: int = 1, text: str | None = "hello", *, mine: bool = False, **c
     return MessageView(**{**values, **changes})
 
 
+def rendered(
+    message: MessageView, names: Names, progress: Progress | None = None, acks: Acks | None = None
+) -> dict[str, Any]:
+    """A message as the daemon renders it; in the direct chat the state says how far it has come."""
+    if progress is None and message.mine:
+        got = {"delivered": (BOB,), "read": (BOB,)}.get(message.state, ())
+        progress = Progress(got, got if message.state == "read" else (), 1)
+    return fields.message_fields(message, names, progress=progress, acks=acks)
+
+
 def message(
     number: int = 1, text: str | None = "hello", *, bob: str = "Bob", **changes: Any
 ) -> dict[str, Any]:
-    return fields.message_fields(view(number, text, **changes), Names(bob))
+    return rendered(view(number, text, **changes), Names(bob))
 
 
-def page(*views: MessageView, bob: str = "Bob", has_more: bool = False) -> dict[str, Any]:
-    return fields.page_fields(CHAT, views, Names(bob), cursor=7, has_more=has_more)
+def page(
+    *views: MessageView,
+    bob: str = "Bob",
+    has_more: bool = False,
+    room: RoomId = CHAT,
+    notices: tuple[Notice, ...] = (),
+    gaps: tuple[Gap, ...] = (),
+) -> dict[str, Any]:
+    names = Names(bob)
+    return fields.page_fields(
+        room,
+        views,
+        names,
+        shown=lambda view: rendered(view, names),
+        notices=notices,
+        gaps=gaps,
+        cursor=7,
+        has_more=has_more,
+    )
+
+
+def room_view(**changes: Any) -> RoomView:
+    """The room `launch`: Ann owns it, Bob and Carl are in."""
+    values: dict[str, Any] = {
+        "id": LAUNCH,
+        "kind": "room",
+        "name": "launch",
+        "topic": "the first of May",
+        "rules": "",
+        "peer": None,
+        "membership": "joined",
+        "members": 3,
+        "role": "owner",
+        "admission": "invite",
+        "announce": False,
+        "history": "all",
+        "retention_days": 0,
+        "epoch": EpochId(bytes([0xE0]) * 16),
+    }
+    return RoomView(**{**values, **changes})
+
+
+def room(*, unread: int = 0, **changes: Any) -> dict[str, Any]:
+    return fields.room_fields(room_view(**changes), Names(), unread)
+
+
+def direct_room(**changes: Any) -> dict[str, Any]:
+    return room(id=CHAT, kind="direct", name="", topic="", peer=BOB, members=2, **changes)
+
+
+def members(bob: str = "Bob") -> dict[str, Any]:
+    names = Names(bob)
+    device = fields.device_fields(names, BOB_BOX, this=False, last_seen_ms=NOON, revoked=False)
+    found = [(RoomMember(ANN, "owner", (ANN_BOX,)), []), (RoomMember(BOB, "member", (BOB_BOX,)), [device])]
+    return {
+        "room": fields.room_brief(names, LAUNCH),
+        "members": [fields.member_fields(member, names, devices) for member, devices in found],
+    }
+
+
+def notice(
+    number: int, type: str, *, by: AccountId = ANN, who: AccountId | None = None, detail: str = ""
+) -> Notice:
+    """Something that happened `number` minutes after noon."""
+    at = NOON + number * 60_000
+    box = {ANN: ANN_BOX, BOB: BOB_BOX, CARL: CARL_BOX}[by]
+    return Notice(EventId(bytes([0xA0 + number]) * 32), type, at, box, who, detail)
+
+
+def changed_room(change: str, *, bob: str = "Bob", **detail: AccountId) -> dict[str, Any]:
+    """A `room` line of `listen`."""
+    told = {"change": change, **{key: account.hex() for key, account in detail.items()}}
+    return fields.room_change_fields(room(), told, Names(bob))
+
+
+def peer_view(name: str = "Bob", *, connected: bool = True, trust: str = "unverified") -> PeerView:
+    return PeerView(BOB, BOB_BOX, name, name, CHAT, connected, "10.0.0.2:26700", trust, NOON)
 
 
 def peer(name: str = "Bob", *, connected: bool = True) -> dict[str, Any]:
-    return fields.peer_fields(
-        PeerView(BOB, BOB_BOX, name, name, CHAT, connected, "10.0.0.2:26700", "unverified", NOON)
-    )
+    return fields.peer_fields(peer_view(name, connected=connected))
 
 
 def queue_entry(preview: str = "hello") -> dict[str, Any]:

@@ -121,7 +121,7 @@ def test_send_prints_the_id(tmp_path: Path) -> None:
         assert (ran.code, ran.out, ran.err) == (0, "ab" * 32 + "\n", "")
         assert fake.asked("send") == {
             "target": "bob", "text": "hello", "reply_to": "abcdef", "thread": "", "urgent": True, "key": "k",
-            "at_ms": None, "wait": "", "timeout_s": 30.0,
+            "at_ms": None, "wait": "", "timeout_s": 30.0, "ack": False, "ack_by_ms": None,
         }  # fmt: skip
         assert set(told(run(tmp_path, "send", "bob", "hello", "--json"))) == {"schema", "id", "room", "state"}
         first = fake.asked("send")["key"]
@@ -181,6 +181,7 @@ def test_send_asks_once_more_under_the_same_key_if_the_daemon_vanishes(tmp_path:
         (["delete", "abcdef"], "delete", {"id": "abcdef", "target": ""}),
         (["react", "abcdef", "👍"], "react", {"id": "abcdef", "emoji": "👍", "remove": False, "target": ""}),
         (["react", "a", "+", "--remove"], "react", {"id": "a", "emoji": "+", "remove": True, "target": ""}),
+        (["ack", "last", "--in", "launch"], "ack", {"id": "last", "target": "launch"}),
         (["pin", "abcdef", "--remove"], "pin", {"id": "abcdef", "remove": True, "target": ""}),
     ],
     ids=str,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from p2pchat_cli import options
 
+from p2pchat.model import Gap
 from tests.cli import samples
 from tests.cli.contract import CHANGED, SENT, told
 from tests.cli.hostile import STRINGS
@@ -23,7 +24,10 @@ from tests.cli.stage import ROOT, daemon, refusing, run, subprocess_environment
 NEEDS_DAEMON = (
     "status|whoami|down|peers|peers add h|peers forget b|send b x|edit abcdef x|delete abcdef|react abcdef +|"
     "pin abcdef|queue|queue cancel abcdef|history b|read b|inbox|listen|search x|chat b|trust show b|"
-    "trust verify b|trust accept b|trust block b|trust unblock b|device list|device recovery-key --yes"
+    "trust verify b|trust accept b|trust block b|trust unblock b|device list|device recovery-key --yes|"
+    "ack abcdef|ack abcdef --list|room create r|room list|room join r|room leave r|room invite r b|"
+    "room remove r b|room remove --everywhere b|room members r|room set r --topic t|"
+    "room role r b owner|room mute r"
 ).split("|")
 
 
@@ -111,7 +115,19 @@ PLACES: list[tuple[list[str], Callable[[str], dict[str, Any]]]] = [
     (["peers"], lambda t: {"peers__list": {"peers": [samples.peer(t)]}}),
     (["queue"], lambda t: {"queue__list": {"queue": [samples.queue_entry(t)]}}),
     (["trust", "show", "b"], lambda t: {"trust__show": {**samples.TRUST, "name": t}}),
-    (["inbox"], lambda t: {"inbox": {"unread": [{"room": "c0", "name": t, "count": 1, "mentions": 0}]}}),
+    (["inbox"], lambda t: {"inbox": _missed(t)}),
+    (["history", "r"], lambda t: {"history": _eventful(t)}),
+    (["room", "list"], lambda t: {"rooms__list": {"rooms": [{**samples.room(topic=t), "name": t}]}}),
+    (
+        ["room", "join", "r"],
+        lambda t: {"rooms__join": {"room": {**samples.room(topic=t, rules=t), "name": t}}},
+    ),
+    (["room", "members", "r"], lambda t: {"rooms__members": samples.members(t)}),
+    (
+        ["room", "leave", "r"],
+        lambda t: {"rooms__leave": {"room": {**samples.room(), "name": t}, "warning": t}},
+    ),
+    (["ack", "abcdef", "--list"], lambda t: {"acks": _noted(t)}),
     (["delete", "abcdef"], lambda t: {"delete": refusing("failed", t, t)}),
     (["send", "b", "x"], lambda t: {"send": {**SENT, "warning": t}}),
     (["status"], lambda t: {"status": samples.status(warnings=[{"kind": "x", "message": t, "fix": t}])}),
@@ -126,6 +142,35 @@ def _renamed(page: dict[str, Any], name: str) -> dict[str, Any]:
     ]
     page["room"]["name"] = name
     return page
+
+
+def _missed(text: str) -> dict[str, Any]:
+    person = {"account": "", "device": None, "name": text}
+    return {
+        "unread": [{"room": "c0", "name": text, "count": 1, "mentions": 0}],
+        "requests": [
+            {"kind": "room", "room": "c0", "name": text, "by": person, "at": "2026-11-23T12:00:00Z"}
+        ],
+        "files": [],
+        "acks": [
+            {"id": "ab" * 32, "room": "", "name": text, "author": person, "by_time": None, "preview": text}
+        ],
+    }
+
+
+def _eventful(text: str) -> dict[str, Any]:
+    """A page whose notices and gaps are as hostile as its messages."""
+    types = ("added", "removed", "role", "settings", "fork", "voided", text)
+    happened = [
+        samples.notice(n, type, by=samples.BOB, who=samples.BOB, detail=text) for n, type in enumerate(types)
+    ]
+    gap = Gap(samples.BOB_BOX, 1, 3, (samples.BOB_BOX,))
+    return samples.page(samples.view(4), bob=text, room=samples.LAUNCH, notices=tuple(happened), gaps=(gap,))
+
+
+def _noted(text: str) -> dict[str, Any]:
+    person = {"account": "", "device": None, "name": text}
+    return {"id": "", "room": "", "by_time": None, "acked": [person], "missing": [person]}
 
 
 def _found(text: str) -> dict[str, Any]:

@@ -50,13 +50,17 @@ ANSWERS = {
     "read__open": samples.page(samples.view(1)),
     "read__confirm": {"room": "", "read": 1},
     "inbox": {"unread": [], "requests": [], "files": [], "acks": []},
+    "rooms__list": {"rooms": [samples.room()]},
+    "rooms__set": {"room": samples.room()},
+    "ack": {**SENT, "target": "ab"},
     "search": {"results": [], "has_more": False, "incomplete": []},
     "trust__show": samples.TRUST,
     "device__list": {"devices": []},
 }
 COMMANDS = (
     "status|whoami|peers|send bob hi|send bob hi --at 10m|edit abcdef x|react abcdef +|queue|history bob|"
-    "history bob --after 2h|read bob|inbox|search x|trust show bob|device list|listen --count 1|status --json"
+    "history bob --after 2h|read bob|inbox|search x|trust show bob|device list|listen --count 1|"
+    "status --json|room list|room set launch --retention 30d|ack abcdef"
 ).split("|")
 
 

@@ -26,12 +26,23 @@ trust show bob | trust verify bob --fingerprint ab | trust verify bob --sas --co
 trust accept bob | trust block bob | trust unblock bob | trust verify bob --safety-number -
 trust verify bob --sas --timeout 9
 device recovery-key --yes | config show --origin | config set name Ann | logs | logs -f | logs --follow
+send bob x --ack | send launch x --ack --by 17:00 | ack abcdef | ack last --list --in launch
+room create launch | room create launch --topic t --open --announce --history joined --rules r.txt
+room list | room list --all --member bob --json | room join launch | room leave launch
+room invite launch bob | room invite launch bob carl dora | room members launch | --json room members launch
+room remove launch bob | room remove --everywhere bob | room remove bob --everywhere
+room role launch bob owner
+room set launch --name n --topic t --history all --retention 30d --announce --open --rules -
+room set launch --no-announce --private | room set bob --closed | room mute launch --for 2h --mentions-only
+room mute launch --off | room mute bob
 --json --no-input queue cancel abcdef | queue --json cancel abcdef | send bob --urgent --urgent x
 """
 BAD = """
 nonsense | send | send bob a b | send --bogus bob x | send bob x --wait sometime | send bob x --timeout soon
 peers add | peers add a b | peers bogus | peers --all add host | queue cancel | trust | trust bogus x | device
 config | config set name | history | history bob --tail | up --port many | up extra | logs -x | status extra
+room | room create | room bogus x | room invite launch | room remove | room role launch bob
+room create a b | room create a --history some | room mute | room list x | ack | ack a b | room set --topic
 search | read | react abcdef | listen --count x | --bogus status | send bob x --urgent=yes
 """
 
@@ -169,7 +180,7 @@ def test_commands_of_later_capabilities_are_absent() -> None:
     words = {command.words[0] for command in options.COMMANDS}
     assert words == {
         *"demo up down status whoami peers send edit delete react pin queue history read inbox".split(),
-        *"listen search trust device doctor config paths logs chat".split(),
+        *"listen search trust device doctor config paths logs chat room ack".split(),
     }
 
 

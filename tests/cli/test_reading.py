@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from p2pchat_cli import happened
 
 from p2pchat.ids import EventId
+from p2pchat.model import Acks, Gap, Progress
 from tests.cli import samples
 from tests.cli.contract import FIELDS, SENT, told
 from tests.cli.stage import FakeDaemon, daemon, refusing, run
+from tests.cli.terminal import terminal
 
 # -- reading ----------------------------------------------------------------------------------
 
@@ -151,10 +155,31 @@ def test_what_could_not_be_printed_is_not_read(tmp_path: Path, monkeypatch: pyte
 
 def test_inbox(tmp_path: Path) -> None:
     unread = [{"room": "c0" * 32, "name": "Bob", "count": 3, "mentions": 1}]
-    answer = {"unread": unread, "requests": [], "files": [], "acks": []}
-    with daemon(tmp_path, inbox=answer):
+    answer: dict[str, Any] = {"unread": unread, "requests": [], "files": [], "acks": []}
+    with daemon(tmp_path, inbox=lambda _: answer):
         assert set(told(run(tmp_path, "inbox", "--json"))) == {"schema", *FIELDS["inbox"]}
         assert run(tmp_path, "inbox").out.splitlines()[1].split() == ["Bob", "3", "1"]
+        answer["unread"] = []
+        assert run(tmp_path, "inbox").err == "nothing missed\n"
+        bob = {"account": samples.BOB.hex(), "device": None, "name": "Bob"}
+        answer["requests"] = [
+            {"kind": "room", "room": "1a", "name": "launch", "by": bob, "at": "2026-11-23T12:00:00.000Z"}
+        ]
+        answer["acks"] = [
+            {
+                "id": "ab" * 32,
+                "room": "1a",
+                "name": "launch",
+                "author": bob,
+                "by_time": None,
+                "preview": "stop",
+            }
+        ]
+        ran = run(tmp_path, "inbox", env={"TZ": "UTC"})
+    rows = [line.split() for line in ran.out.splitlines()]
+    assert rows[1] == ["#launch", "Bob", "2026-11-23", "12:00"]
+    assert rows[3] == ["abababababab", "Bob", "-", "stop"]
+    assert "take note: " in ran.err
 
 
 def test_search(tmp_path: Path) -> None:
@@ -173,6 +198,115 @@ def test_search(tmp_path: Path) -> None:
         assert "the green folder" in ran.out
         assert "not all of Bob was searched" in ran.err
         assert run(tmp_path, "search", "x", "--limit", "0").code == 2
+
+
+# -- rooms ------------------------------------------------------------------------------------
+
+
+def in_room(number: int, text: str = "hello", **changes: Any) -> Any:
+    return samples.view(number, text, room=samples.LAUNCH, **changes)
+
+
+def test_history_of_a_room_shows_what_happened_and_what_is_missing(tmp_path: Path) -> None:
+    page = samples.page(
+        in_room(2, "who is in?"),
+        in_room(6, "all of us"),
+        in_room(9, "good", mine=True),
+        room=samples.LAUNCH,
+        notices=(
+            samples.notice(1, "created"),
+            samples.notice(5, "added", who=samples.CARL),
+            samples.notice(7, "role", who=samples.BOB, detail="moderator"),
+            samples.notice(9, "left", by=samples.CARL),
+            samples.notice(8, "settings", detail="history"),
+            samples.notice(20, "voided", by=samples.CARL),
+        ),
+        gaps=(
+            Gap(samples.BOB_BOX, 3, 5, (samples.ANN_BOX,)),
+            Gap(samples.BOB_BOX, 12, 12),
+        ),
+    )
+    with daemon(tmp_path, history=page):
+        found = told(run(tmp_path, "history", "launch", "--json"))
+        assert FIELDS["notice"] <= set(found["notices"][0])
+        assert FIELDS["gap"] <= set(found["gaps"][0])
+        ran = run(tmp_path, "history", "#launch", env={"TZ": "UTC"})
+    assert [re.sub("  [0-9a-f]{8}$", "", line) for line in ran.out.splitlines()] == [
+        "── Mon 2026-11-23 ──",
+        "      · 12:01 Ann created the room",
+        "12:02 Bob  who is in?",
+        "      · 12:05 Ann added Carl",
+        "      · missing 3 from Bob; held by Ann",
+        "12:06 Bob  all of us",
+        "      · 12:07 Ann made Bob moderator",
+        "      · 12:08 Ann changed history",
+        "      · 12:09 Carl left",
+        "12:09 Ann  good",
+        "         ╰ delivered 1/1",
+        "      · 12:20 what Carl did counts no more: it was not allowed, as became known since",
+        "      · missing 1 from Bob; nobody here holds them",
+    ]
+    assert ran.err == ""
+
+
+def test_history_puts_the_notices_of_its_pages_together(tmp_path: Path) -> None:
+    first = samples.page(in_room(1), room=samples.LAUNCH, notices=(samples.notice(0, "created"),))
+    both = (samples.notice(0, "created"), samples.notice(3, "left", by=samples.BOB))
+    second = samples.page(in_room(2), room=samples.LAUNCH, notices=both[1:], has_more=True)
+    with daemon(tmp_path, history=lambda p: first if p["before_id"] else second):
+        found = told(run(tmp_path, "history", "launch", "--tail", "all", "--json"))
+    assert [one["type"] for one in found["notices"]] == ["created", "left"]
+    assert [one["seq"] for one in found["messages"]] == [1, 2]
+
+
+def test_an_own_message_in_a_room_counts_people(tmp_path: Path) -> None:
+    waiting = samples.rendered(
+        in_room(1, "first", mine=True, state="queued"), samples.Names(), Progress((samples.BOB,), (), 2)
+    )
+    read = samples.rendered(
+        in_room(2, "second", mine=True, state="delivered", ack_by_ms=samples.NOON),
+        samples.Names(),
+        Progress((samples.BOB, samples.CARL), (samples.CARL,), 2),
+        Acks(samples.NOON, (samples.CARL,), (samples.BOB,)),
+    )
+    page = {**samples.page(room=samples.LAUNCH), "messages": [waiting, read]}
+    with daemon(tmp_path, history=page):
+        found = told(run(tmp_path, "history", "launch", "--json"))["messages"]
+        assert set(found[0]["progress"]) == FIELDS["progress"]
+        assert set(found[1]["ack"]) == FIELDS["ack"]
+        ran = run(tmp_path, "history", "launch", env={"TZ": "UTC"})
+    marks = [line.strip() for line in ran.out.splitlines() if "╰" in line]
+    assert marks == [
+        "╰ queued, delivered 1/2",
+        "╰ delivered 2/2, read 1/2 · noted by 1 of 2 until Mon 2026-11-23 12:00",
+    ]
+
+
+def test_a_quiet_room_says_where_nothing_was_said(tmp_path: Path) -> None:
+    empty = samples.page(room=samples.LAUNCH, notices=(samples.notice(1, "created"),))
+    with daemon(tmp_path, history=empty, read__open=empty):
+        ran = run(tmp_path, "history", "launch")
+        assert (ran.code, ran.err) == (0, "nothing said yet in #launch\n")
+        assert "Ann created the room" in ran.out
+        assert run(tmp_path, "read", "launch").err == "nothing unread in #launch\n"
+
+
+def test_gaps_are_told_once_however_many_pages_are_read(tmp_path: Path) -> None:
+    gap = Gap(samples.BOB_BOX, 90, 91)
+    pages = [
+        samples.page(in_room(1), room=samples.LAUNCH, gaps=(gap,), has_more=True),
+        samples.page(in_room(2), room=samples.LAUNCH, gaps=(gap,)),
+    ]
+    with daemon(tmp_path, read__open=lambda _: pages.pop(0), read__confirm={"room": "", "read": 1}):
+        assert run(tmp_path, "read", "launch").out.count("missing 2 from Bob") == 1
+
+
+def test_search_names_the_room(tmp_path: Path) -> None:
+    result = {**samples.rendered(in_room(1, "green"), samples.Names()), "snippet": "green"}
+    answer = {"results": [result], "has_more": False, "incomplete": []}
+    with daemon(tmp_path, search=answer) as fake:
+        assert "Bob → #launch  green" in run(tmp_path, "search", "green", "--in", "#launch").out
+        assert fake.asked("search")["target"] == "#launch"
 
 
 # -- listen -----------------------------------------------------------------------------------
@@ -203,6 +337,35 @@ def test_listen_prints_a_stream(tmp_path: Path) -> None:
     assert [text[6:] if text[2] == ":" else text for text in ran.out.splitlines()] == [
         "Bob  number 1", "· abababababab read (Bob)", "Bob  number 3",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("created", "Ann created the room"),
+        ("added", "Ann added Carl"),
+        ("joined", "Carl joined"),
+        ("left", "Carl left"),
+        ("removed", "Ann removed Carl"),
+        ("role", "Ann gave Carl another role"),
+        ("settings", "Ann changed the settings"),
+        ("topic", "Ann changed the topic"),
+        ("fork", "a machine of Carl signed two histories: both are kept as proof"),
+        ("later-invention", "later-invention Ann Carl"),
+    ],
+)
+def test_every_change_of_a_room_is_a_sentence(change: str, sentence: str) -> None:
+    assert happened.change(samples.changed_room(change, by=samples.ANN, who=samples.CARL)) == sentence
+
+
+def test_listen_tells_of_rooms(tmp_path: Path) -> None:
+    subject = samples.changed_room("added", by=samples.ANN, who=samples.CARL)
+    with daemon(tmp_path, [line(1, "room", **subject)]):
+        ran = run(tmp_path, "listen", "--json", "--count", "1", "--since", "0")
+        room = json.loads(ran.out.splitlines()[1])["room"]
+        assert {*FIELDS["room"], "change"} <= set(room)
+        ran = run(tmp_path, "listen", "--count", "1", "--since", "0")
+    assert ran.out == "· #launch: Ann added Carl\n"
 
 
 def test_listen_ends_in_time(tmp_path: Path) -> None:
@@ -258,6 +421,32 @@ def test_chat_sends_the_lines_of_its_input(tmp_path: Path) -> None:
         assert confirmed == [samples.view(1).id.hex(), samples.view(2).id.hex()]
     assert "earlier" in ran.out
     assert "unread" in ran.out
+
+
+def test_chat_in_a_room_shows_who_speaks_and_what_happens(tmp_path: Path) -> None:
+    said = samples.rendered(in_room(3, "hello all"), samples.Names())
+    joined = samples.changed_room("joined", by=samples.CARL)
+    feed = [line(1, "room", **joined), {"cursor": "2", "type": "message", "message": said}]
+    with (
+        daemon(
+            tmp_path,
+            feed,
+            history=samples.page(in_room(1, "earlier"), room=samples.LAUNCH),
+            read__open=samples.page(room=samples.LAUNCH),
+            read__confirm={"room": "", "read": 1},
+            send=SENT,
+        ) as fake,
+        terminal(tmp_path, "chat", "launch", "--plain") as screen,
+    ):
+        screen.expect("hello all")
+        screen.type("\x04")
+        assert screen.finish() == 0
+        assert fake.asked("listen")["types"] == ["message", "room", "warning"]
+    shown = screen.lines()
+    assert "12:01 Bob  earlier" in shown
+    assert "chatting in #launch; ctrl-d ends" in shown
+    assert "      · Carl joined" in shown
+    assert "12:03 Bob  hello all" in shown
 
 
 def test_chat_with_nobody_fails_at_once(tmp_path: Path) -> None:

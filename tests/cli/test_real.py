@@ -218,6 +218,7 @@ def test_the_demo_plays_and_cleans_up(tmp_path: Path) -> None:
     done = p2pchat(tmp_path / "unused", "demo", env={"TMPDIR": os.fspath(tmp_path)})
     assert "\u2026" not in done.stdout
     assert "Three is fine. I bring the green folder." in done.stdout
+    assert done.stdout.count("Good. The green folder is on my desk.") >= 2  # said in the room, and read there
     assert done.stdout.rstrip().endswith("p2pchat up")
     assert list(tmp_path.iterdir()) == []
 

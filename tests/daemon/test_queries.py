@@ -193,7 +193,7 @@ async def test_search_says_where_it_could_not_look(scene: Scene, monkeypatch: py
     assert (missing["name"], missing["why"]) == ("Bob", "3 messages of it not here yet")
     assert (await scene.call("search", query="ten", target="Bob"))["incomplete"] == [missing]
     assert (await scene.call("read.open", target="Bob"))["gaps"] == [
-        {"device": scene.bob.device.hex(), "from": 3, "to": 5, "holders": []}
+        {"device": scene.bob.device.hex(), "name": "Bob", "from": 3, "to": 5, "holders": []}
     ]
 
 

@@ -14,6 +14,7 @@ from p2pchat.errors import CommandError
 from p2pchat_cli import lines
 from p2pchat_cli.commands import listen
 from p2pchat_cli.commands.send import say
+from p2pchat_cli.happened import change, room_name
 from p2pchat_cli.session import Context, check_text
 from p2pchat_cli.text import field
 
@@ -37,7 +38,8 @@ class Conversation:
 
     def listen(self) -> None:
         """Print and confirm what arrives, until the daemon is gone for good."""
-        params = {"targets": [self.target], "since": None, "types": ["message", "warning"], "mentions": False}
+        types = ["message", "room", "warning"]
+        params = {"targets": [self.target], "since": None, "types": types, "mentions": False}
         stream = listen.Stream(self.listening, params, None)
         try:
             while (line := stream.next()) is not None and not self.over.is_set():
@@ -46,6 +48,8 @@ class Conversation:
                     self.begun.wait()
                 elif line["type"] == "warning":
                     self.ctx.out.remark(f"warning: {field(self.ctx.out.hint(line['warning']['message']))}")
+                elif line["type"] == "room":
+                    self.happened(line["room"])
                 else:
                     self.arrived(line["message"])
         except CommandError as error:
@@ -64,6 +68,15 @@ class Conversation:
             self.show([message])
         if not message["mine"]:
             self.listening.call("read.confirm", room=message["room"], ids=[message["id"]])
+
+    def happened(self, room: dict[str, Any]) -> None:
+        """Something about the room itself: who came, who went, what was changed."""
+        with self.lock:
+            if self.ctx.out.json:
+                self.ctx.out.object({"type": "room", "room": room})
+            else:
+                lines.aside(self.ctx.out, change(room))
+            self.ctx.out.flush()
 
     def show(self, messages: list[dict[str, Any]]) -> None:
         """Print; with JSON one object a line, as `listen` has it."""
@@ -89,7 +102,8 @@ class Conversation:
             self.ctx.call("read.confirm", room=page["room"]["id"], ids=shown)
         self.begun.set()
         if self.ctx.out.tty and not self.ctx.out.json:
-            self.ctx.out.remark(f"chatting with {field(page['room']['name'])}; ctrl-d ends")
+            where = "with" if page["room"]["kind"] == "direct" else "in"
+            self.ctx.out.remark(f"chatting {where} {room_name(page['room'])}; ctrl-d ends")
 
     def type(self, text: str) -> None:
         """One typed line. On a terminal it stands there already, so the stream's echo is dropped."""

@@ -1,4 +1,4 @@
-"""`demo`: two throwaway people on this machine meet and talk.
+"""`demo`: two throwaway people on this machine meet, talk and share a room.
 
 Decides: the little play, and that nothing of it stays. Does not know: how anything is
 done; it runs the same commands a person would type, against real daemons.
@@ -150,6 +150,13 @@ def _play(stage: Stage) -> None:
     stage.run(ann, "inbox")
     stage.run(ann, "read", bob)
     stage.run(ann, "react", stage.silent(ann, "history", bob)["messages"][-1]["id"], "👍")
+    stage.say("\nthey share a room: whoever is in keeps all of it, and needs nobody else to read it")
+    stage.run(ann, "room", "create", "plans", "--topic", "the house at the lake")
+    stage.run(ann, "room", "invite", "plans", bob)
+    stage.run(ann, "send", "plans", "Everything about the plans goes in here.", "--wait", "delivered")
+    stage.run(bob, "send", "plans", "Good. The green folder is on my desk.", "--wait", "delivered")
+    stage.run(bob, "history", "plans")
+    stage.run(ann, "room", "members", "plans")
     stage.say("\nevery word stays in the archive of both")
     stage.run(ann, "history", bob)
     stage.run(bob, "search", "green folder")

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from p2pchat.errors import CommandError
 from p2pchat_cli import lines
+from p2pchat_cli.happened import room_name
 from p2pchat_cli.session import Context
-from p2pchat_cli.text import field
 
 PAGE: Final = 200
 """Messages asked for at once: at the longest texts the line stays below its ceiling."""
@@ -29,10 +29,9 @@ def run(ctx: Context) -> int:
 def show(ctx: Context, page: dict[str, Any]) -> None:
     """A page for people."""
     if not page["messages"]:
-        ctx.out.remark(f"nothing said yet with {field(page['room']['name'])}")
-    lines.conversation(ctx.out, page["messages"])
-    for gap in page["gaps"]:
-        ctx.out.remark(f"missing here: {gap['to'] - gap['from'] + 1} messages of machine {gap['device'][:8]}")
+        where = room_name(page["room"])
+        ctx.out.remark(f"nothing said yet {'with' if page['room']['kind'] == 'direct' else 'in'} {where}")
+    lines.page(ctx.out, page)
 
 
 def fetch(ctx: Context, target: str, tail: int | None) -> dict[str, Any]:
@@ -45,12 +44,15 @@ def fetch(ctx: Context, target: str, tail: int | None) -> dict[str, Any]:
         **_bound(ctx, "after"),
     }
     found: list[dict[str, Any]] = []
+    notices: list[dict[str, Any]] = []
     while True:
         left = PAGE if tail is None else min(PAGE, tail - len(found))
         page = ctx.call("history", tail=left, **asked)
         found[:0] = page["messages"]
+        known = {notice["id"] for notice in notices}
+        notices[:0] = [notice for notice in page["notices"] if notice["id"] not in known]
         if not page["has_more"] or not page["messages"] or (tail is not None and len(found) >= tail):
-            return {**page, "messages": found}
+            return {**page, "messages": found, "notices": notices}
         asked = {**asked, "before_id": page["messages"][0]["id"], "before_ms": None}
 
 

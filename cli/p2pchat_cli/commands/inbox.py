@@ -1,23 +1,58 @@
 """`inbox`: what did I miss.
 
-Decides: how it reads. Does not know: what counts as unread.
+Decides: how it reads. Does not know: what counts as unread, or as asked of me.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from p2pchat_cli.session import Context
+from p2pchat_cli.when import local
 
 
 def run(ctx: Context) -> int:
-    """List conversations with unread messages."""
+    """List conversations with unread messages, rooms a stranger added me to, and what to take note of."""
     answer = ctx.call("inbox")
     if ctx.out.json:
         ctx.out.object(answer)
         return 0
-    if not answer["unread"]:
+    if not (answer["unread"] or answer["requests"] or answer["acks"]):
         ctx.out.remark("nothing missed")
         return 0
-    rows = [(entry["name"], str(entry["count"]), str(entry["mentions"] or "-")) for entry in answer["unread"]]
+    if answer["unread"]:
+        _unread(ctx, answer["unread"])
+    if answer["requests"]:
+        _requests(ctx, answer["requests"])
+    if answer["acks"]:
+        _acks(ctx, answer["acks"])
+    return 0
+
+
+def _unread(ctx: Context, entries: Sequence[dict[str, Any]]) -> None:
+    rows = [(entry["name"], str(entry["count"]), str(entry["mentions"] or "-")) for entry in entries]
     ctx.out.table(("FROM", "UNREAD", "MENTIONS"), rows)
     ctx.out.remark(ctx.out.hint("read them: `p2pchat read NAME`"))
-    return 0
+
+
+def _requests(ctx: Context, entries: Sequence[dict[str, Any]]) -> None:
+    rows = [(f"#{entry['name']}", entry["by"]["name"], _shown(entry["at"])) for entry in entries]
+    ctx.out.table(("ADDED TO", "BY UNVERIFIED", "AT"), rows)
+    ctx.out.remark(
+        ctx.out.hint("compare the key: `p2pchat trust show PERSON`; or go: `p2pchat room leave ROOM`")
+    )
+
+
+def _acks(ctx: Context, entries: Sequence[dict[str, Any]]) -> None:
+    rows = [
+        (entry["id"][:12], entry["author"]["name"], _shown(entry["by_time"]), entry["preview"])
+        for entry in entries
+    ]
+    ctx.out.table(("TAKE NOTE", "FROM", "UNTIL", "TEXT"), rows)
+    ctx.out.remark(ctx.out.hint("take note: `p2pchat ack ID`"))
+
+
+def _shown(at: str | None) -> str:
+    moment = local(at)
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else "-"

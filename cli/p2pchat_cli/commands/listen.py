@@ -12,6 +12,7 @@ from typing import Any, Final
 from p2pchat.control.operations.history import LISTEN_TYPES
 from p2pchat.errors import CommandError
 from p2pchat_cli import lines
+from p2pchat_cli.happened import change, room_name
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import field
 
@@ -148,6 +149,8 @@ def remark(line: dict[str, Any]) -> str:
                 if subject["connected"]
                 else f"{name} is gone"
             )
+        case "room":
+            return f"{room_name(subject)}: {change(subject)}"
         case "warning":
             return f"warning: {field(subject['message'])}"
     return field(f"{line['type']} {subject}")

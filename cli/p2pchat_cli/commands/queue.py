@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from p2pchat_cli.lines import people
+from p2pchat_cli.happened import people
 from p2pchat_cli.session import Context
 from p2pchat_cli.when import ago, local
 

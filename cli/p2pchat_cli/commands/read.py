@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from p2pchat_cli import lines
+from p2pchat_cli.happened import room_name
 from p2pchat_cli.session import Context
-from p2pchat_cli.text import field
 
 
 def run(ctx: Context) -> int:
@@ -22,14 +22,16 @@ def run(ctx: Context) -> int:
         confirm(ctx, page)
         return 0
     if not page["messages"]:
-        ctx.out.remark(f"nothing unread from {field(page['room']['name'])}")
+        where = "from" if page["room"]["kind"] == "direct" else "in"
+        ctx.out.remark(f"nothing unread {where} {room_name(page['room'])}")
     while page["messages"]:
-        lines.conversation(ctx.out, page["messages"])
+        lines.page(ctx.out, page)
         ctx.out.flush()
         confirm(ctx, page)
         if not page["has_more"]:
             break
-        page = ctx.call("read.open", target=target)
+        # What is missing was told with the first page.
+        page = {**ctx.call("read.open", target=target), "gaps": []}
     return 0
 
 

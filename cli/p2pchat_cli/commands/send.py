@@ -32,6 +32,8 @@ def run(ctx: Context) -> int:
             thread=ctx.text("thread") or "",
             urgent=ctx.flag("urgent"),
             at_ms=due(ctx),
+            ack=ctx.flag("ack"),
+            ack_by_ms=ack_by(ctx),
             wait=ctx.text("wait") or "",
             timeout_s=WAIT_S if timeout is None else timeout,
             key=ctx.text("key") or "",
@@ -68,8 +70,23 @@ def say(ctx: Context, target: str, text: str, *, key: str = "", **rest: Any) -> 
 def due(ctx: Context) -> int | None:
     """`--at` in ms since 1970."""
     given = ctx.text("at")
+    return None if given is None else _ahead(given)
+
+
+def ack_by(ctx: Context) -> int | None:
+    """`--by` in ms since 1970; CommandError `usage` without `--ack`, or if it has passed."""
+    given = ctx.text("by")
     if given is None:
         return None
+    if not ctx.flag("ack"):
+        raise CommandError("usage", "--by without --ack", "say --ack --by TIME")
+    found = _ahead(given)
+    if found <= time.time() * 1000:
+        raise CommandError("usage", f"--by {given!r} has passed", "a time to come, as 2h or 17:00")
+    return found
+
+
+def _ahead(given: str) -> int:
     from datetime import datetime
 
     from p2pchat_cli import when

@@ -9,13 +9,25 @@ that a script written today keeps working.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from p2pchat import model
 from p2pchat.ids import AccountId, DeviceId, RoomId, fingerprint, show
-from p2pchat.model import FeedRow, Gap, MessageView, PeerView, QueueRow, RoomRow
+from p2pchat.model import (
+    Acks,
+    FeedRow,
+    Gap,
+    MessageView,
+    Notice,
+    PeerView,
+    Progress,
+    QueueRow,
+    RoomMember,
+    RoomRow,
+    RoomView,
+)
 
 Json = dict[str, Any]
 """An object that `json.dumps` takes as it is."""
@@ -56,6 +68,11 @@ def person_fields(names: Names, account: AccountId, device: DeviceId | None = No
     }
 
 
+def people_fields(names: Names, accounts: Iterable[AccountId]) -> list[Json]:
+    """People in a list."""
+    return [person_fields(names, account) for account in accounts]
+
+
 def machine_fields(names: Names, device: DeviceId) -> Json:
     """The person behind a machine, in a list; account null if nobody here knows it."""
     account = names.owner(device)
@@ -76,16 +93,19 @@ def _room_name(names: Names, row: RoomRow | None) -> str:
     return names.person(row.peer) if row.peer is not None else row.name
 
 
-def message_fields(view: MessageView, names: Names, *, held_by: Sequence[DeviceId] = ()) -> Json:
+def message_fields(
+    view: MessageView,
+    names: Names,
+    *,
+    progress: Progress | None = None,
+    acks: Acks | None = None,
+    held_by: Sequence[DeviceId] = (),
+) -> Json:
     """A message with every field of the contract; a deleted one has `text` null.
 
-    In a direct chat the state says who has it, because there is one other person.
+    `progress` is of own messages; `acks` of those that ask everybody to take note.
     """
     row = names.room(view.room)
-    peer = row.peer if row else None
-    delivered = view.mine and peer is not None and view.state in (model.DELIVERED, model.READ)
-    read = delivered and view.state == model.READ
-    others = [person_fields(names, peer)] if peer is not None else []
     shown_flags = [word for word, on in (("urgent", view.urgent), ("pinned", view.pinned)) if on]
     return {
         "id": show(view.id),
@@ -108,20 +128,30 @@ def message_fields(view: MessageView, names: Names, *, held_by: Sequence[DeviceI
         "mine": view.mine,
         "mentions_me": view.mentions_me,
         "reactions": [
-            {"emoji": emoji, "by": [person_fields(names, account) for account in accounts]}
-            for emoji, accounts in view.reactions
+            {"emoji": emoji, "by": people_fields(names, accounts)} for emoji, accounts in view.reactions
         ],
-        "mentions": [person_fields(names, account) for account in view.mentions],
+        "mentions": people_fields(names, view.mentions),
         "files": [],
-        "ack": None,
+        "ack": None if acks is None else ack_fields(acks, names),
         "state": view.state,
-        "progress": {"delivered": int(delivered), "read": int(read), "of": len(others)}
-        if view.mine
-        else None,
-        "delivered_to": others if delivered else [],
-        "read_by": others if read else [],
+        "progress": None if progress is None else _counted(progress),
+        "delivered_to": people_fields(names, progress.delivered if progress else ()),
+        "read_by": people_fields(names, progress.read if progress else ()),
         "held_by": [machine_fields(names, device) for device in held_by],
         "flags": [*view.flags, *(word for word in shown_flags if word not in view.flags)],
+    }
+
+
+def _counted(progress: Progress) -> Json:
+    return {"delivered": len(progress.delivered), "read": len(progress.read), "of": progress.of}
+
+
+def ack_fields(acks: Acks, names: Names) -> Json:
+    """Who has taken note: `{"by_time","acked","missing"}`; no time was set: `by_time` null."""
+    return {
+        "by_time": time(acks.by_ms or None),
+        "acked": people_fields(names, acks.acked),
+        "missing": people_fields(names, acks.missing),
     }
 
 
@@ -130,29 +160,142 @@ def page_fields(
     messages: Iterable[MessageView],
     names: Names,
     *,
+    shown: Callable[[MessageView], Json] | None = None,
+    notices: Iterable[Notice] = (),
     gaps: Iterable[Gap] = (),
     has_more: bool = False,
     cursor: int = 0,
 ) -> Json:
-    """The answer of `history` and `read`."""
+    """The answer of `history` and `read`; `shown` renders a message with how far it has come."""
+    render = shown or (lambda view: message_fields(view, names))
     return {
         "room": room_brief(names, room),
-        "messages": [message_fields(view, names) for view in messages],
-        "notices": [],
+        "messages": [render(view) for view in messages],
+        "notices": [notice_fields(notice, names) for notice in notices],
         "gaps": [gap_fields(gap, names) for gap in gaps],
         "has_more": has_more,
         "cursor": str(cursor),
     }
 
 
+def notice_fields(notice: Notice, names: Names) -> Json:
+    """Something that happened to a room: `{"id","type","at","by","who","detail"}`."""
+    return {
+        "id": show(notice.id),
+        "type": notice.type,
+        "at": time(notice.at_ms),
+        "by": machine_fields(names, notice.device),
+        "who": None if notice.who is None else person_fields(names, notice.who),
+        "detail": notice.detail,
+    }
+
+
 def gap_fields(gap: Gap, names: Names) -> Json:
-    """A stretch known to exist and not here: `{"device","from","to","holders"}`."""
+    """A stretch known to exist and not here: `{"device","name","from","to","holders"}`."""
     return {
         "device": show(gap.device),
+        "name": machine_fields(names, gap.device)["name"],
         "from": gap.low,
         "to": gap.high,
         "holders": [machine_fields(names, device) for device in gap.holders],
     }
+
+
+# -- rooms -------------------------------------------------------------------------------
+
+
+def room_fields(view: RoomView, names: Names, unread: int) -> Json:
+    """An entry of `room list`. What belongs to the room alone is null or empty in a direct chat."""
+    muted = view.muted_until_ms is not None or view.mentions_only
+    return {
+        "id": show(view.id),
+        "name": names.person(view.peer) if view.peer is not None else view.name,
+        "topic": view.topic,
+        "rules": view.rules,
+        "kind": view.kind,
+        "peer": None if view.peer is None else person_fields(names, view.peer),
+        "membership": view.membership,
+        "members": view.members,
+        "unread": unread,
+        "role": view.role or None,
+        "admission": view.admission,
+        "announce": view.announce,
+        "history": view.history,
+        "retention": view.retention_days,
+        "epoch": None if view.epoch is None else show(view.epoch),
+        "mute": {"until": _until(view.muted_until_ms), "mentions_only": view.mentions_only}
+        if muted
+        else None,
+    }
+
+
+def _until(ms: int | None) -> str | None:
+    return None if ms is None or ms < 0 else time(ms)
+
+
+def member_fields(member: RoomMember, names: Names, devices: Iterable[Json]) -> Json:
+    """An entry of `room members`: `{"account","name","role","devices"}`."""
+    return {
+        "account": show(member.account),
+        "name": names.person(member.account),
+        "role": member.role,
+        "devices": list(devices),
+    }
+
+
+def device_fields(
+    names: Names, device: DeviceId, *, this: bool, last_seen_ms: int | None, revoked: bool
+) -> Json:
+    """A machine: `{"device","name","this","last_seen","revoked"}`."""
+    return {
+        "device": show(device),
+        "name": names.device_name(device),
+        "this": this,
+        "last_seen": time(last_seen_ms),
+        "revoked": revoked,
+    }
+
+
+def room_change_fields(room: Json, detail: Mapping[str, str], names: Names) -> Json:
+    """A room in `listen`: the room as it is now, what happened to it, by whom and to whom."""
+
+    def person(key: str) -> Json | None:
+        given = detail.get(key)
+        return person_fields(names, AccountId(bytes.fromhex(given))) if given else None
+
+    return {
+        **room,
+        "change": detail.get("change", ""),
+        "by": person("by"),
+        "who": person("who"),
+        "detail": detail.get("detail", ""),
+    }
+
+
+def request_fields(room: RoomId, notice: Notice, names: Names) -> Json:
+    """An entry of `inbox.requests`: somebody who is not verified has added me to a room."""
+    return {
+        "kind": model.ROOM,
+        "room": show(room),
+        "name": _room_name(names, names.room(room)),
+        "by": machine_fields(names, notice.device),
+        "at": time(notice.at_ms),
+    }
+
+
+def awaited_fields(view: MessageView, names: Names, preview: str) -> Json:
+    """An entry of `inbox.acks`: a message of which I am asked to take note."""
+    return {
+        "id": show(view.id),
+        "room": show(view.room),
+        "name": _room_name(names, names.room(view.room)),
+        "author": person_fields(names, view.account),
+        "by_time": time(view.ack_by_ms or None),
+        "preview": preview,
+    }
+
+
+# -- people, the queue, the stream ---------------------------------------------------------
 
 
 def peer_fields(peer: PeerView) -> Json:
@@ -177,7 +320,7 @@ def queue_fields(row: QueueRow, names: Names) -> Json:
     return {
         "id": reference(row.id),
         "room": show(row.room),
-        "to": [person_fields(names, account) for account in row.to],
+        "to": people_fields(names, row.to),
         "held_by": [machine_fields(names, device) for device in row.held_by],
         "state": row.state,
         "at": time(row.at_ms),
@@ -234,14 +377,14 @@ def unread_fields(room: RoomId, count: int, mentions: int, names: Names) -> Json
     }
 
 
-def inbox_fields(unread: Sequence[Json]) -> Json:
-    """The answer of `inbox`; requests, files and acks come with later capabilities."""
-    return {"unread": list(unread), "requests": [], "files": [], "acks": []}
+def inbox_fields(unread: Sequence[Json], requests: Sequence[Json], acks: Sequence[Json]) -> Json:
+    """The answer of `inbox`; files come with a later capability."""
+    return {"unread": list(unread), "requests": list(requests), "files": [], "acks": list(acks)}
 
 
-def result_fields(view: MessageView, snippet: str, names: Names) -> Json:
+def result_fields(message: Json, snippet: str) -> Json:
     """A result of `search`: a message and its `snippet`."""
-    return {**message_fields(view, names), "snippet": snippet}
+    return {**message, "snippet": snippet}
 
 
 def incomplete_fields(room: RoomId, gaps: Sequence[Gap], names: Names) -> Json:

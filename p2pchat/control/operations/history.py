@@ -12,12 +12,15 @@ from p2pchat.control.operations.table import Operation, Param
 MESSAGE: Final = (
     '`{"id","room","room_name","kind","author","author_name","device","seq","written_at","received_at",'
     '"text","reply_to","thread","edited","deleted","pinned","urgent","mine","mentions_me",'
-    '"reactions":[{"emoji","by"}],"mentions","files","ack","state","progress","delivered_to","read_by",'
-    '"held_by","flags"}`'
+    '"reactions":[{"emoji","by"}],"mentions","files","ack":{"by_time","acked","missing"},"state",'
+    '"progress":{"delivered","read","of"},"delivered_to","read_by","held_by","flags"}`; `progress` counts '
+    "people and is null for what others wrote, `ack` is null where nobody is asked to take note"
 )
 PAGE: Final = (
-    '`{"room":{"id","name","kind"},"messages":[…],"notices":[],"gaps":[{"device","from","to","holders"}],'
-    '"has_more","cursor"}`, oldest first, each message ' + MESSAGE
+    '`{"room":{"id","name","kind"},"messages":[…],"notices":[{"id","type":"created|added|joined|left|'
+    'removed|role|settings|fork|voided","at","by","who","detail"}],"gaps":[{"device","name","from","to",'
+    '"holders"}],"has_more","cursor"}`, oldest first; `detail` is the new role, or which settings changed; '
+    "`name` is whose machine it is; each message " + MESSAGE
 )
 
 PAGE_LIMIT: Final = 500
@@ -76,9 +79,12 @@ OPERATIONS: Final = (
     ),
     Operation(
         "inbox",
-        "What did I miss: conversations with unread messages, newest first.",
+        "What did I miss: conversations with unread messages, rooms a stranger added me to, and "
+        "messages that ask me to take note.",
         (),
-        '`{"unread":[{"room","name","count","mentions"}],"requests":[],"files":[],"acks":[]}`',
+        '`{"unread":[{"room","name","count","mentions"}],"requests":[{"kind":"room","room","name","by","at"}],'
+        '"files":[],"acks":[{"id","room","name","author","by_time","preview"}]}`; a request stands until I '
+        "write there, go, or verify who added me",
     ),
     Operation(
         "search",
@@ -106,7 +112,8 @@ OPERATIONS: Final = (
         ),
         'first `{"cursor","type":"ready"}`, then `{"cursor","type":T,T:{…}}`: `message edit delete reaction '
         "pin` a message (with `draft`, its id before, if it was one); "
-        '`receipt` `{"id","room","state","person"}`; `peer` an entry of `peers.list`; '
+        '`receipt` `{"id","room","state","person"}`; `room` an entry of `rooms.list` with `change` (a type '
+        "of notice, or `name`, `topic`, `rules`), `by`, `who` and `detail`; `peer` an entry of `peers.list`; "
         '`warning` `{"kind","message"}`',
         stream=True,
     ),

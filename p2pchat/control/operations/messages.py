@@ -1,4 +1,4 @@
-"""Operations that write: send, edit, delete, react, pin, and the queue of what waits.
+"""Operations that write: send, edit, delete, react, pin, ack, and the queue of what waits.
 
 Decides: their names, parameters and answers. Does not know: who carries them out.
 """
@@ -26,6 +26,8 @@ OPERATIONS: Final = (
             Param("urgent", "bool", "mark it urgent", False),
             Param("key", "str", "the same key gives the same id and is sent once", ""),
             Param("at_ms", "int", "keep a draft until then, in ms since 1970", None),
+            Param("ack", "bool", "ask everybody to take note", False),
+            Param("ack_by_ms", "int", "until then, in ms since 1970; only with `ack`", None),
             Param("wait", "str", "answer only in this state", "", ("", "delivered", "read")),
             Param("timeout_s", "number", "how long `wait` lasts, in seconds", 30.0),
         ),
@@ -54,6 +56,13 @@ OPERATIONS: Final = (
         "Pin a message in its conversation, or unpin it.",
         (_REF, Param("remove", "bool", "unpin", False), _IN),
         CHANGED,
+    ),
+    Operation("ack", "Take note of a message that asks for it.", (_REF, _IN), CHANGED),
+    Operation(
+        "acks",
+        "Who has taken note of a message that asks for it, and who has not.",
+        (_REF, _IN),
+        '`{"id","room","by_time","acked","missing"}`: people; `by_time` null where no time was set',
     ),
     Operation(
         "queue.list",

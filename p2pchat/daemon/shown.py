@@ -1,0 +1,47 @@
+"""Messages as answers show them: what the archive holds, joined with what the node knows.
+
+Decides: which of the two is asked for which field of a message. Does not know: SQL, JSON
+names (operations.fields), or which messages are wanted.
+
+The archive is asked first, on its own thread and for all messages at once; the node is
+memory and asked while the answer is put together. So how far a message has come is never
+older than the message beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from p2pchat.control.operations import fields
+from p2pchat.control.operations.fields import Json
+from p2pchat.daemon.looks import Directory, Looks
+from p2pchat.ids import AccountId, EventId
+from p2pchat.model import MessageView
+from p2pchat.store.reader import Reader
+
+Acked = Mapping[EventId, tuple[AccountId, ...]]
+"""Who has taken note, by message; only of messages that ask for it."""
+
+
+def acked(reader: Reader, views: Iterable[MessageView]) -> Acked:
+    """What the archive knows of taking note of these messages."""
+    return {view.id: reader.acked(view.id) for view in views if view.ack_by_ms is not None}
+
+
+class Shown:
+    """Renders messages of one answer, all with the same names."""
+
+    def __init__(self, looks: Looks, names: Directory, noted: Acked) -> None:
+        self._looks = looks
+        self._names = names
+        self._noted = noted
+
+    def message(self, view: MessageView) -> Json:
+        """One message with every field."""
+        asks = view.ack_by_ms is not None
+        return fields.message_fields(
+            view,
+            self._names,
+            progress=self._looks.progress(view) if view.mine else None,
+            acks=self._looks.acks(view, self._noted.get(view.id, ())) if asks else None,
+        )

@@ -1,0 +1,530 @@
+"""Operations about rooms against a false node and a false archive: what is asked, and how it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import pytest
+import trio
+
+from p2pchat.control.endpoint import ClientInfo
+from p2pchat.daemon.looks import Directory, Myself, OwnDevice
+from p2pchat.daemon.queries import Queries
+from p2pchat.engine import inputs
+from p2pchat.engine.inputs import Tell
+from p2pchat.engine.overview import Conversation
+from p2pchat.errors import CommandError
+from p2pchat.ids import AccountId, EventId, RoomId
+from p2pchat.model import (
+    Acks,
+    FeedRow,
+    Gap,
+    MessageView,
+    Notice,
+    PeerView,
+    Progress,
+    QueueRow,
+    RoomMember,
+    RoomView,
+)
+from tests.cli import samples
+from tests.cli.contract import FIELDS
+from tests.cli.samples import ANN, ANN_BOX, BOB, BOB_BOX, CARL, CHAT, LAUNCH, NOON
+
+T = TypeVar("T")
+ME = ClientInfo("unix", 1000)
+STRANGER = samples.peer_view(trust="unverified")
+
+
+@dataclass(frozen=True)
+class FalsePage:
+    messages: tuple[MessageView, ...]
+    notices: tuple[Notice, ...]
+    gaps: tuple[Gap, ...] = ()
+    has_more: bool = False
+    cursor: int = 7
+
+
+@dataclass
+class FalseReader:
+    """An archive of lists; `asked` keeps what was asked of it."""
+
+    views: list[MessageView] = field(default_factory=list)
+    notices_of: list[Notice] = field(default_factory=list)
+    gaps_of: list[Gap] = field(default_factory=list)
+    noted: tuple[AccountId, ...] = ()
+    rows: list[FeedRow] = field(default_factory=list)
+    waiting: list[QueueRow] = field(default_factory=list)
+    unread_of: dict[RoomId, int] = field(default_factory=dict)
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def history(self, room: RoomId, *, tail: int, after: int | None = None, **rest: Any) -> FalsePage:
+        found = [v for v in self.views if v.room == room and (after is None or v.written_ms >= after)]
+        return FalsePage(tuple(found[-tail:]), tuple(self.notices_of), tuple(self.gaps_of))
+
+    def messages(self, ids: list[EventId]) -> list[MessageView]:
+        return [view for one in ids for view in self.views if view.id == one]
+
+    def find(self, prefix: str) -> list[EventId]:
+        return [view.id for view in self.views if view.id.hex().startswith(prefix)]
+
+    def unread(self, room: RoomId, limit: int) -> list[MessageView]:
+        return [view for view in self.views if view.room == room and not view.mine][:limit]
+
+    def notices(self, room: RoomId, after: int | None, before: int | None, limit: int) -> list[Notice]:
+        self.asked.append(("notices", room, after, before))
+        return [
+            one
+            for one in self.notices_of
+            if (after is None or one.at_ms >= after) and (before is None or one.at_ms < before)
+        ][:limit]
+
+    def acked(self, event: EventId) -> tuple[AccountId, ...]:
+        self.asked.append(("acked", event))
+        return self.noted
+
+    def ack_requests(self, me: AccountId, limit: int) -> list[MessageView]:
+        return [view for view in self.views if view.ack_by_ms is not None and not view.mine][:limit]
+
+    def unread_counts(self) -> dict[RoomId, int]:
+        return dict(self.unread_of)
+
+    def inbox_counts(self) -> list[tuple[RoomId, int, int]]:
+        return [(room, count, 0) for room, count in self.unread_of.items()]
+
+    def gaps(self, room: RoomId) -> list[Gap]:
+        return self.gaps_of
+
+    def queue(self) -> list[QueueRow]:
+        return self.waiting
+
+    def feed(self, since: int, limit: int) -> list[FeedRow]:
+        return [row for row in self.rows if row.cursor > since][:limit]
+
+    def last_cursor(self) -> int:
+        return 7
+
+    def oldest_cursor(self) -> int:
+        return 1
+
+
+class FalseLooks:
+    """A node that knows Ann (me), Bob and Carl, a direct chat with Bob and the room `launch`."""
+
+    def __init__(self) -> None:
+        self.rooms_known = [samples.room_view()]
+        self.asked: list[tuple[Any, ...]] = []
+        self.peers = [STRANGER]
+        self.progress_now = Progress((BOB,), (), 2)
+        names = samples.Names()
+        self._directory = Directory(names.person, names.owner, names.room)
+
+    def me(self) -> Myself:
+        return Myself(ANN, ANN_BOX, "Ann")
+
+    def directory(self) -> Directory:
+        return self._directory
+
+    def conversation(self, target: str) -> Conversation:
+        match target.removeprefix("#").removeprefix("@"):
+            case "launch" | "1a1a1a":
+                return Conversation(LAUNCH, "room", None, "launch", "")  # type: ignore[arg-type, unused-ignore]
+            case "bob":
+                return Conversation(CHAT, "direct", BOB, "Bob", "")
+        raise CommandError("no_such_target", f"nobody and no room called {target!r} is known here")
+
+    def person(self, target: str) -> AccountId:
+        if target == "bob":
+            return BOB
+        raise CommandError("no_such_target", f"nobody called {target!r} is known here")
+
+    def rooms(self) -> list[RoomId]:
+        return [CHAT, LAUNCH]
+
+    def room_views(self, everything: bool, member: AccountId | None) -> list[RoomView]:
+        self.asked.append(("room_views", everything, member))
+        return self.rooms_known
+
+    def room_view(self, target: str) -> RoomView:
+        return self.rooms_known[0]
+
+    def room_members(self, target: str) -> list[RoomMember]:
+        if target not in ("launch", LAUNCH.hex()):
+            raise CommandError("no_such_target", f"no room {target!r}")
+        return [
+            RoomMember(ANN, "owner", (ANN_BOX,)),
+            RoomMember(BOB, "member", (BOB_BOX,)),
+            RoomMember(CARL, "member", ()),
+        ]
+
+    def progress(self, view: MessageView) -> Progress | None:
+        return self.progress_now if view.mine else None
+
+    def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
+        return Acks(view.ack_by_ms, acked, tuple(one for one in (BOB, CARL) if one not in acked))
+
+    def peer_views(self) -> list[PeerView]:
+        return self.peers
+
+    def own_devices(self) -> list[OwnDevice]:
+        return [OwnDevice(ANN_BOX, False, NOON)]
+
+    def trust_view(self, target: str) -> Any:
+        raise NotImplementedError
+
+
+class FalseHost:
+    """A daemon that writes down what it is asked and answers with the room."""
+
+    def __init__(self) -> None:
+        self.looks = FalseLooks()
+        self.reader = FalseReader()
+        self.posted: list[Any] = []
+        self.answer: dict[str, Any] = {"room": samples.room_view()}
+        self.feed_changed = trio.Event()
+        self.tells: dict[object, Callable[[Tell], None]] = {}
+
+    async def ask(self, make: Callable[[int], Any]) -> Any:
+        await trio.lowlevel.checkpoint()
+        self.posted.append(make(1))
+        return self.answer
+
+    async def read(self, question: Callable[[Any], T]) -> T:
+        await trio.lowlevel.checkpoint()
+        return question(self.reader)
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.host = FalseHost()
+        self.queries = Queries(self.host)  # type: ignore[arg-type]
+
+    async def call(self, method: str, **params: Any) -> Any:
+        return await self.queries.call(method, params, ME)
+
+    async def refused(self, method: str, **params: Any) -> CommandError:
+        with pytest.raises(CommandError) as caught:
+            await self.call(method, **params)
+        return caught.value
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def said(number: int, text: str = "hello", **changes: Any) -> MessageView:
+    return samples.view(number, text, room=LAUNCH, **changes)
+
+
+# -- rooms --------------------------------------------------------------------------------
+
+
+async def test_rooms_are_listed_with_every_field(desk: Desk) -> None:
+    desk.host.reader.unread_of = {LAUNCH: 4}
+    (room,) = (await desk.call("rooms.list"))["rooms"]
+    assert FIELDS["room"] <= set(room)
+    assert (room["name"], room["kind"], room["unread"], room["peer"]) == ("launch", "room", 4, None)
+    assert (room["role"], room["history"], room["retention"]) == ("owner", "all", 0)
+    assert (room["epoch"], room["mute"]) == ("e0" * 16, None)
+    assert desk.host.looks.asked == [("room_views", False, None)]
+    await desk.call("rooms.list", all=True, member="bob")
+    assert desk.host.looks.asked[-1] == ("room_views", True, BOB)
+    await desk.call("rooms.list", member="ann")
+    assert desk.host.looks.asked[-1] == ("room_views", False, ANN)
+    assert (await desk.refused("rooms.list", member="nobody")).code == 4
+
+
+async def test_a_direct_chat_is_told_as_one(desk: Desk) -> None:
+    desk.host.looks.rooms_known = [
+        samples.room_view(id=CHAT, kind="direct", name="", peer=BOB, role="", epoch=None, muted_until_ms=-1)
+    ]
+    (chat,) = (await desk.call("rooms.list"))["rooms"]
+    assert (chat["name"], chat["kind"], chat["peer"]["name"]) == ("Bob", "direct", "Bob")
+    assert (chat["role"], chat["epoch"]) == (None, None)
+    assert chat["mute"] == {"until": None, "mentions_only": False}
+
+
+async def test_members_are_told_with_their_machines(desk: Desk) -> None:
+    found = await desk.call("rooms.members", room="launch")
+    assert found["room"] == {"id": LAUNCH.hex(), "name": "launch", "kind": "room"}
+    ann, bob, carl = found["members"]
+    assert set(ann) == FIELDS["member"]
+    assert [one["this"] for one in ann["devices"]] == [True]
+    assert bob["devices"][0]["last_seen"] == "2026-11-23T12:00:00.000Z"
+    assert (carl["name"], carl["role"], carl["devices"]) == ("Carl", "member", [])
+    assert (await desk.refused("rooms.members", room="nowhere")).kind == "no_such_target"
+
+
+ACTS: list[tuple[str, dict[str, Any], Any]] = [
+    (
+        "rooms.create",
+        {"name": "launch", "topic": "t", "admission": "office", "announce": True, "rules": "be kind"},
+        inputs.CreateRoom(1, "launch", "t", "office", True, "all", "be kind"),
+    ),
+    ("rooms.join", {"room": "launch"}, inputs.RoomAct(1, "join", "launch")),
+    ("rooms.leave", {"room": "launch"}, inputs.RoomAct(1, "leave", "launch")),
+    (
+        "rooms.invite",
+        {"room": "launch", "people": ["bob", "carl"]},
+        inputs.RoomAct(1, "invite", "launch", ("bob", "carl")),
+    ),
+    (
+        "rooms.remove",
+        {"room": "launch", "person": "bob"},
+        inputs.RoomAct(1, "remove", "launch", ("bob",)),
+    ),
+    (
+        "rooms.role",
+        {"room": "launch", "person": "bob", "role": "moderator"},
+        inputs.RoomAct(1, "role", "launch", ("bob",), "moderator"),
+    ),
+    (
+        "rooms.set",
+        {"room": "launch", "topic": "", "announce": False, "retention": 30, "admission": "closed"},
+        inputs.RoomAct(
+            1,
+            "set",
+            "launch",
+            changes=(("topic", ""), ("admission", "closed"), ("announce", "0"), ("retention", "30")),
+        ),
+    ),
+    ("rooms.mute", {"room": "bob", "until_ms": NOON}, inputs.Mute(1, "bob", NOON)),
+    ("rooms.mute", {"room": "bob", "mentions_only": True}, inputs.Mute(1, "bob", None, True)),
+    ("rooms.mute", {"room": "bob", "off": True}, inputs.Mute(1, "bob", off=True)),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "posted"), ACTS, ids=lambda one: one if isinstance(one, str) else ""
+)
+async def test_acts_become_one_command_and_answer_the_room(
+    method: str, params: dict[str, Any], posted: Any, desk: Desk
+) -> None:
+    answer = await desk.call(method, **params)
+    assert desk.host.posted == [posted]
+    assert FIELDS["room"] <= set(answer["room"])
+    assert set(answer) == {"room"}
+
+
+async def test_a_warning_of_the_engine_is_passed_on(desk: Desk) -> None:
+    desk.host.answer = {"room": samples.room_view(), "warning": "another key uses the name"}
+    assert (await desk.call("rooms.invite", room="launch", people=["bob"]))["warning"]
+
+
+async def test_removing_everywhere_answers_every_room(desk: Desk) -> None:
+    desk.host.answer = {"rooms": (samples.room_view(), samples.room_view(name="other"))}
+    found = await desk.call("rooms.remove", person="bob")
+    assert desk.host.posted == [inputs.RoomAct(1, "remove", "", ("bob",))]
+    assert [room["name"] for room in found["rooms"]] == ["launch", "other"]
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "kind"),
+    [
+        ("rooms.invite", {"room": "launch", "people": []}, "usage"),
+        ("rooms.set", {"room": "launch"}, "usage"),
+        ("rooms.set", {"room": "launch", "retention": -1}, "usage"),
+        ("rooms.set", {"room": "launch", "retention": 40_000}, "usage"),
+        ("rooms.set", {"room": "launch", "history": "some"}, "usage"),
+        ("rooms.set", {"room": "launch", "rules": "ü" * 8193}, "too_long"),
+        ("rooms.create", {"name": "x", "rules": "x" * 16_385}, "too_long"),
+        ("rooms.create", {"name": "x", "admission": "closed"}, "usage"),
+        ("rooms.role", {"room": "launch", "person": "bob", "role": "king"}, "usage"),
+        ("rooms.mute", {"room": "launch", "off": True, "until_ms": 3}, "usage"),
+        ("rooms.mute", {"room": "launch", "off": True, "mentions_only": True}, "usage"),
+        ("send", {"target": "launch", "text": "x", "ack_by_ms": NOON}, "usage"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_before_the_engine(
+    method: str, params: dict[str, Any], kind: str, desk: Desk
+) -> None:
+    error = await desk.refused(method, **params)
+    assert (error.kind, bool(error.hint)) == (kind, True)
+    assert desk.host.posted == []
+
+
+# -- messages in rooms ----------------------------------------------------------------------
+
+
+async def test_an_own_message_tells_how_far_it_has_come(desk: Desk) -> None:
+    desk.host.reader.views = [said(1), said(2, mine=True, state="queued")]
+    desk.host.looks.progress_now = Progress((BOB, CARL), (BOB,), 5)
+    other, own = (await desk.call("history", target="#launch"))["messages"]
+    assert (other["progress"], other["delivered_to"], other["ack"]) == (None, [], None)
+    assert own["progress"] == {"delivered": 2, "read": 1, "of": 5}
+    assert [one["name"] for one in own["delivered_to"]] == ["Bob", "Carl"]
+    assert [one["account"] for one in own["read_by"]] == [BOB.hex()]
+    assert (own["kind"], own["room_name"]) == ("room", "launch")
+    assert desk.host.reader.asked == []  # nobody is asked to take note: nothing to look up
+
+
+async def test_who_has_taken_note_is_told_with_the_message_and_alone(desk: Desk) -> None:
+    desk.host.reader.views = [said(1, mine=True, ack_by_ms=NOON), said(2, ack_by_ms=0), said(3)]
+    desk.host.reader.noted = (CARL,)
+    first, second, third = (await desk.call("history", target="launch"))["messages"]
+    assert set(first["ack"]) == FIELDS["ack"]
+    assert first["ack"]["by_time"] == "2026-11-23T12:00:00.000Z"
+    assert [one["name"] for one in first["ack"]["missing"]] == ["Bob"]
+    assert second["ack"]["by_time"] is None
+    assert third["ack"] is None
+    found = await desk.call("acks", id=first["id"][:12])
+    assert found == {"id": first["id"], "room": LAUNCH.hex(), **first["ack"]}
+    assert (await desk.call("acks", id="last", target="launch"))["id"] == first["id"]
+    assert (await desk.refused("acks", id=third["id"])).kind == "usage"
+    assert (await desk.refused("acks", id="last")).kind == "usage"
+    assert (await desk.refused("acks", id="last", target="bob")).kind == "no_such_target"
+    assert (await desk.refused("acks", id="ffffff")).kind == "no_such_target"
+
+
+async def test_asking_and_taking_note_reach_the_engine(desk: Desk) -> None:
+    desk.host.answer = {"id": "ab", "room": "cd", "state": "queued"}
+    await desk.call("send", target="launch", text="read this", ack=True, ack_by_ms=NOON)
+    (post,) = desk.host.posted
+    assert (post.ack, post.ack_by_ms) == (True, NOON)
+    desk.host.answer = {"id": "ab", "target": "cd", "room": "ef", "state": "received"}
+    assert await desk.call("ack", id="abcdef") == desk.host.answer
+    assert desk.host.posted[-1] == inputs.Change(1, "ack", "abcdef")
+
+
+async def test_notices_and_gaps_stand_in_a_page(desk: Desk) -> None:
+    desk.host.reader.notices_of = [samples.notice(1, "created"), samples.notice(2, "added", who=BOB)]
+    desk.host.reader.gaps_of = [Gap(BOB_BOX, 3, 5, (ANN_BOX,))]
+    page = await desk.call("history", target="launch")
+    created, added = page["notices"]
+    assert FIELDS["notice"] <= set(created)
+    assert (created["type"], created["by"]["name"], created["who"]) == ("created", "Ann", None)
+    assert (added["who"]["name"], added["at"]) == ("Bob", "2026-11-23T12:02:00.000Z")
+    (gap,) = page["gaps"]
+    assert FIELDS["gap"] <= set(gap)
+    assert (gap["name"], gap["holders"][0]["name"]) == ("Bob", "Ann")
+    assert page["messages"] == []
+    assert (await desk.call("history", target="launch", pinned=True))["notices"] == []
+
+
+async def test_unread_messages_come_with_what_happened_since(desk: Desk) -> None:
+    reader = desk.host.reader
+    reader.notices_of = [samples.notice(n, "joined", by=CARL) for n in (1, 3, 5)]
+    assert (await desk.call("read.open", target="launch"))["notices"] == []
+    reader.views = [said(2), said(4)]
+    page = await desk.call("read.open", target="launch")
+    assert [notice["at"][11:16] for notice in page["notices"]] == ["12:03", "12:05"]
+    page = await desk.call("read.open", target="launch", limit=1)
+    assert ([n["at"][11:16] for n in page["notices"]], page["has_more"]) == (["12:03"], True)
+
+
+async def test_what_waits_in_a_room_waits_for_those_who_have_it_not(desk: Desk) -> None:
+    waiting = said(1, mine=True, state="queued")
+    desk.host.reader.views = [waiting]
+    desk.host.reader.waiting = [
+        QueueRow(waiting.id, LAUNCH, (), "queued", NOON, "hello"),
+        QueueRow(EventId(b"draft-0123"), LAUNCH, (), "scheduled", NOON, "later", at_ms=NOON + 1),
+        QueueRow(EventId(bytes(32)), RoomId(bytes([9]) * 32), (), "queued", NOON, "gone"),
+        QueueRow(EventId(bytes(32)), CHAT, (BOB,), "queued", NOON, "direct"),
+    ]
+    told = (await desk.call("queue.list"))["queue"]
+    assert [[one["name"] for one in row["to"]] for row in told] == [["Carl"], ["Bob", "Carl"], [], ["Bob"]]
+
+
+# -- the inbox ------------------------------------------------------------------------------
+
+
+async def test_the_inbox_shows_rooms_a_stranger_added_me_to(desk: Desk) -> None:
+    reader = desk.host.reader
+    reader.notices_of = [
+        samples.notice(0, "created", by=BOB),
+        samples.notice(1, "added", by=BOB, who=CARL),
+        samples.notice(2, "added", by=BOB, who=ANN),
+    ]
+    (request,) = (await desk.call("inbox"))["requests"]
+    assert request == {
+        "kind": "room", "room": LAUNCH.hex(), "name": "launch", "at": "2026-11-23T12:02:00.000Z",
+        "by": {"account": BOB.hex(), "device": samples.BOB_BOX.hex(), "name": "Bob"},
+    }  # fmt: skip
+    reader.views = [said(1, mine=True)]  # said before I was added (again): changes nothing
+    assert (await desk.call("inbox"))["requests"] == [request]
+    reader.views = [said(3, mine=True)]
+    assert (await desk.call("inbox"))["requests"] == []
+    reader.views = []
+    desk.host.looks.peers = [replace(STRANGER, trust="verified")]
+    assert (await desk.call("inbox"))["requests"] == []
+
+
+async def test_the_inbox_shows_what_waits_for_my_note(desk: Desk) -> None:
+    desk.host.reader.views = [said(1, "read  this\n" + "x" * 200, ack_by_ms=NOON), said(2)]
+    desk.host.reader.unread_of = {LAUNCH: 2}
+    found = await desk.call("inbox")
+    (entry,) = found["acks"]
+    assert (entry["name"], entry["author"]["name"], entry["room"]) == ("launch", "Bob", LAUNCH.hex())
+    assert entry["by_time"] == "2026-11-23T12:00:00.000Z"
+    assert (entry["preview"][:11], len(entry["preview"])) == ("read this x", 80)
+    assert found["unread"] == [{"room": LAUNCH.hex(), "name": "launch", "count": 2, "mentions": 0}]
+
+
+# -- listen ---------------------------------------------------------------------------------
+
+
+async def heard(desk: Desk, count: int, **params: Any) -> list[dict[str, Any]]:
+    lines = desk.queries.subscribe({"since": 0, **params}, ME)
+    with trio.fail_after(5):
+        found = [await anext(lines) for _ in range(count + 1)]
+    await lines.aclose()  # type: ignore[attr-defined]
+    return [dict(line) for line in found[1:]]
+
+
+def row(cursor: int, type: str, ref: bytes, **detail: str) -> FeedRow:
+    return FeedRow(cursor, type, ref, NOON, tuple(detail.items()))
+
+
+async def test_listen_tells_what_happened_to_a_room(desk: Desk) -> None:
+    message = said(1)
+    desk.host.reader.views = [message]
+    desk.host.reader.unread_of = {LAUNCH: 1}
+    desk.host.reader.rows = [
+        row(1, "room", LAUNCH, change="added", by=ANN.hex(), who=BOB.hex()),
+        row(2, "room", RoomId(bytes([9]) * 32), change="joined", by=BOB.hex()),  # not known any more
+        row(3, "message", message.id),
+        row(4, "room", LAUNCH, change="settings", by=ANN.hex(), who="", detail="history"),
+    ]
+    added, told, changed = await heard(desk, 3)
+    assert (added["cursor"], added["type"]) == ("1", "room")
+    assert {*FIELDS["room"], "change"} <= set(added["room"])
+    assert (added["room"]["change"], added["room"]["unread"]) == ("added", 1)
+    assert (added["room"]["by"]["name"], added["room"]["who"]["name"]) == ("Ann", "Bob")
+    assert told["message"]["text"] == "hello"
+    assert (changed["room"]["who"], changed["room"]["detail"]) == (None, "history")
+    (told,) = await heard(desk, 1, types=["message"])
+    assert told["cursor"] == "3"
+    first, second = await heard(desk, 2, types=["room"], targets=["launch"])
+    assert (first["cursor"], second["cursor"]) == ("1", "4")
+
+
+async def test_a_room_as_target_hears_of_no_peers_and_no_other_room(desk: Desk) -> None:
+    desk.host.reader.rows = [
+        row(1, "room", LAUNCH, change="joined", by=BOB.hex()),
+        row(2, "message", said(2).id),
+    ]
+    desk.host.reader.views = [said(2)]
+    lines = desk.queries.subscribe({"since": 0, "targets": ["bob"]}, ME)
+    with trio.fail_after(5):
+        assert (await anext(lines))["type"] == "ready"
+        for listener in desk.host.tells.values():
+            listener(Tell("peer", BOB))
+        assert (await anext(lines))["type"] == "peer"
+    await lines.aclose()  # type: ignore[attr-defined]
+    lines = desk.queries.subscribe({"since": 0, "targets": ["launch"]}, ME)
+    with trio.fail_after(5):
+        assert (await anext(lines))["type"] == "ready"
+        for listener in desk.host.tells.values():
+            listener(Tell("peer", BOB))
+            listener(Tell("warning", ("disk", "nearly full")))
+        assert [(await anext(lines))["type"] for _ in range(3)] == ["room", "message", "warning"]
+    await lines.aclose()  # type: ignore[attr-defined]
+
+
+async def test_people_are_meant_where_only_people_can_be(desk: Desk) -> None:
+    assert (await desk.refused("peers.forget", target="launch")).code == 4
+    assert desk.host.posted == []
+    assert await desk.call("peers.forget", target="bob") == {"account": BOB.hex(), "name": "Bob"}
