@@ -136,7 +136,7 @@ def _judge(
         if not judgeable:
             _park(ctx, room, read)
             continue
-        if ctx.cache.parked.get((room.row.id, device)):
+        if read.id in pooled or ctx.cache.parked.get((room.row.id, device)):
             ctx.ledger.events.unpark(read.id)
         took_act |= _take(ctx, room, read, auth, wanted_keys)
     return took_act
