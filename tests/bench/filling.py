@@ -56,7 +56,7 @@ class Filled:
 
 @cache
 def _vocabulary() -> tuple[list[str], list[float]]:
-    dice = random.Random(1)  # noqa: S311 - words, not keys
+    dice = random.Random(1)
     letters = "etaoinshrdlucmfwypvbgkjqxz"
     weights = [1 / (at + 1) for at in range(len(letters))]
     words = ["".join(dice.choices(letters, weights, k=dice.randint(2, 10))) for _ in range(WORDS)]
@@ -65,7 +65,7 @@ def _vocabulary() -> tuple[list[str], list[float]]:
 
 def texts(count: int) -> Iterator[str]:
     """`count` messages as long as those of the other figures, of words as unevenly spread as people's."""
-    dice = random.Random(2)  # noqa: S311
+    dice = random.Random(2)
     words, weights = _vocabulary()
     for number in range(count):
         said = " ".join(dice.choices(words, weights, k=len(TEXT) // 4))
