@@ -90,14 +90,16 @@ class Writer:
     def now(self) -> Now:
         return Now(self.wall_ms, self.wall_ms / 1000)
 
-    def feed(self, batches: Sequence[Sequence[Input]]) -> list[Effect]:
-        """Batches as the runner would make them, in one transaction; what they ask to be done."""
+    def feed(self, batches: Sequence[Sequence[Input]], step_ms: int = 0) -> list[Effect]:
+        """Batches as the runner would make them, `step_ms` apart, but all in one transaction; what
+        they ask to be done."""
         effects: list[Effect] = []
         self.ledger.begin()
         for batch in batches:
             for event in batch:
                 effects += self.node.handle(event, self.now())
             effects += self.node.close_batch(self.now())
+            self.wall_ms += step_ms
         self.ledger.commit()
         keys = [e.name for e in effects if isinstance(e, SetTimer) and e.name.startswith("rotate:")]
         self._due.update(dict.fromkeys(keys))
@@ -155,14 +157,16 @@ class Writer:
 
 
 def say(writer: Writer, room: RoomId, count: int, run: int, until_ms: int) -> None:
-    """`count` messages of `run` a batch, from the writer's clock on until that of `until_ms`."""
-    began, done = writer.wall_ms, 0
-    left = texts(count)
+    """`count` messages of `run` a batch, from the writer's clock on until that of `until_ms`.
+
+    A batch is written in one millisecond, as a daemon would, and the next one later.
+    """
+    step_ms = (until_ms - writer.wall_ms) // -(-count // run)
+    left, done = texts(count), 0
     while done < count:
         size = min(TRANSACTION, count - done)
         posts = [happened.Post(0, room.hex(), text) for text in islice(left, size)]
-        writer.wall_ms = began + (until_ms - began) * done // count
-        writer.feed([posts[at : at + run] for at in range(0, size, run)])
+        writer.feed([posts[at : at + run] for at in range(0, size, run)], step_ms)
         writer.rotate()
         done += size
 

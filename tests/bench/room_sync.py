@@ -47,7 +47,7 @@ REMARKS = {
     GIT: "message in the commit, bare, unsigned, hashes checked",
 }
 SYNC_S = 300.0
-ASK_EVERY_S = 0.02
+ASK_EVERY_S = 0.05
 ASK_S = 30.0
 GIT_PORT = 9418
 AUTHOR = "alice <alice@lan.test>"
