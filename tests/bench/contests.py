@@ -126,7 +126,7 @@ def xmpp(place: Place, trips: int, count: int) -> dict[str, Any]:
     with workers() as stack:
         argv = ["prosody", "--config", str(config), "-F"]
         stack.enter_context(Worker(place.middle, argv, folder))
-        _wait_port(place.alice, place.middle.ip, 5222)
+        wait_port(place.alice, place.middle.ip, 5222)
         tail = [place.middle.ip, str(trips), str(count), str(certificate)]
         stack.enter_context(Worker(place.bob, [*client, "bob", *tail], folder)).hear("up")
         alice = stack.enter_context(Worker(place.alice, [*client, "alice", *tail], folder))
@@ -141,7 +141,7 @@ def mqtt(place: Place, trips: int, count: int) -> dict[str, Any]:
     client = [str(place.rivals.python), str(PEERS / "mqtt.py")]
     with workers() as stack:
         stack.enter_context(Worker(place.middle, ["mosquitto", "-c", str(config)], folder))
-        _wait_port(place.alice, place.middle.ip, 1883)
+        wait_port(place.alice, place.middle.ip, 1883)
         tail = [place.middle.ip, str(trips), str(count)]
         stack.enter_context(Worker(place.bob, [*client, "bob", *tail], folder)).hear("up")
         alice = stack.enter_context(Worker(place.alice, [*client, "alice", *tail], folder))
@@ -182,7 +182,7 @@ def _run(*words: object) -> None:
         raise WorkerFailed(f"{' '.join(argv)[:120]}: {done.stdout}{done.stderr}")
 
 
-def _wait_port(host: Host, ip: str, port: int, within_s: float = 20.0) -> None:
+def wait_port(host: Host, ip: str, port: int, within_s: float = 20.0) -> None:
     """Until something listens there."""
     call = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
     deadline = time.monotonic() + within_s

@@ -1,6 +1,6 @@
 """A whole daemon in this process, driven from inside: what the figures "inside the daemon" mean.
 
-    python -m tests.bench.driver FOLDER NAME [--profile FILE]
+    python -m tests.bench.driver FOLDER NAME [--control] [--profile FILE]
 
 Decides: how the real parts are put together here (as the daemon does: real TCP, real mDNS, an
 archive on disk at FULL) and what can be asked of them. Does not know: what is compared.
@@ -8,7 +8,10 @@ archive on disk at FULL) and what can be asked of them. Does not know: what is c
 Says {"up"}. Told {"do": "go"} it starts, says {"going": t}, then {"account", "label"}, and from
 then on {"sighted": label, "t": t} and {"linked": account, "t": t}, times on the machine's one
 monotonic clock. Told {"do": "trips" | "stream", "to": account, "count": n}, trips also "pause_s", it
-answers {"done_s": [...]} or {"rate": n}; {"do": "leave"} stops it.
+answers {"done_s": [...]} or {"rate": n}. Told {"do": "await", "room", "device", "head": n} it says
+{"authentic": t} once it holds and can read all of that machine's events there up to number n, then
+{"searchable": t, "messages": n} once the full text has all; {"do": "leave"} stops it. With --control
+it also answers on the control socket of FOLDER, like the program.
 """
 
 from __future__ import annotations
@@ -16,21 +19,28 @@ from __future__ import annotations
 import argparse
 import cProfile
 import json
+import sqlite3
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from p2pchat import __version__
+from p2pchat.control.endpoint import open_control
 from p2pchat.daemon.core import Daemon, Parts
+from p2pchat.daemon.host import DaemonHost
 from p2pchat.daemon.identity import load_or_make
 from p2pchat.daemon.main import SystemEntropy, start_log, wall_and_mono
+from p2pchat.daemon.queries import Queries
 from p2pchat.engine.inputs import Post, Tell
+from p2pchat.ids import DeviceId, RoomId
 from p2pchat.net.lan import Announcement, JoinedLan, Notice, Sighting
 from p2pchat.net.mdns import MdnsDiscovery
 from p2pchat.net.tcp import TcpTransport
+from p2pchat.paths import Profile, profile
 from p2pchat.store.ledger import open_ledger
 from tests.bench.prototype import TEXT, WINDOW
 from tests.bench.workers import say
@@ -38,6 +48,13 @@ from tests.bench.workers import say
 GROUP = 32
 """In a stream every 32nd message is waited for: receipts come in order, so the rest is covered."""
 WAIT_S = 60.0
+LOOK_S = 0.01
+"""How often it is looked whether a history is complete."""
+UNINDEXED = (
+    "SELECT 1 FROM message INDEXED BY message_todo"
+    " WHERE doc IS NULL AND text IS NOT NULL AND hidden = 0 AND state NOT IN (1, 2) LIMIT 1"
+)
+INDEXED = "SELECT count(*) FROM message WHERE doc IS NOT NULL"
 
 
 class WatchedLan(JoinedLan):
@@ -64,13 +81,13 @@ class WatchedLan(JoinedLan):
             await notices.send(notice)
 
 
-def build(folder: Path, name: str) -> Daemon:
+def build(where: Profile, name: str) -> Daemon:
     """The daemon's composition on a folder of its own."""
     entropy = SystemEntropy()
     return Daemon(
         Parts(
-            identity=load_or_make(folder / "identity", entropy.bytes),
-            open_ledger=lambda: open_ledger(folder / "archive.db"),
+            identity=load_or_make(where.identity, entropy.bytes),
+            open_ledger=lambda: open_ledger(where.archive),
             lan=WatchedLan(TcpTransport(), MdnsDiscovery()),
             entropy=entropy,
             clock=wall_and_mono,
@@ -117,7 +134,22 @@ async def stream(daemon: Daemon, to: str, count: int) -> float:
     return count / (time.perf_counter() - start)
 
 
-async def obey(daemon: Daemon) -> None:
+async def complete(daemon: Daemon, where: Profile, room: RoomId, device: DeviceId, head: int) -> None:
+    """Say when all events of `device` up to `head` are taken in and read, and when all can be found."""
+    while True:
+        known = daemon.runner.node.cache.rooms.get(room)  # none before it is heard of
+        if known is not None and known.have.get(device, ()) == ((1, head),):
+            break
+        await trio.sleep(LOOK_S)
+    say(authentic=time.monotonic())
+    with closing(sqlite3.connect(f"file:{where.archive}?mode=ro", uri=True)) as reader:
+        while reader.execute(UNINDEXED).fetchone() is not None:
+            await trio.sleep(LOOK_S)
+        at = time.monotonic()
+        say(searchable=at, messages=reader.execute(INDEXED).fetchone()[0])
+
+
+async def obey(daemon: Daemon, where: Profile) -> None:
     """Lines from stdin, until told to leave or the parent has gone."""
     while True:
         line = await trio.to_thread.run_sync(_line, abandon_on_cancel=True)
@@ -128,6 +160,9 @@ async def obey(daemon: Daemon) -> None:
                 say(done_s=await trips(daemon, told["to"], told["count"], pause_s))
             case "stream":
                 say(rate=await stream(daemon, told["to"], told["count"]))
+            case "await":
+                room, device = RoomId(bytes.fromhex(told["room"])), DeviceId(bytes.fromhex(told["device"]))
+                await complete(daemon, where, room, device, told["head"])
             case "leave":
                 return
 
@@ -136,10 +171,10 @@ def _line() -> str:
     return sys.stdin.readline()
 
 
-async def run(folder: Path, name: str) -> None:
+async def run(where: Profile, name: str, answering: bool) -> None:
     await trio.to_thread.run_sync(_line)
     say(going=time.monotonic())
-    daemon = build(folder, name)
+    daemon = build(where, name)
     linked: dict[bytes, None] = {}
 
     def heard(tell: Tell) -> None:
@@ -153,9 +188,13 @@ async def run(folder: Path, name: str) -> None:
 
     daemon.runner.tells["bench"] = heard
     async with trio.open_nursery() as nursery:
-        await nursery.start(daemon.run)
+        if answering:
+            handler = Queries(DaemonHost(daemon, where, {}))
+            await nursery.start(daemon.run, open_control(where), handler, __version__)
+        else:
+            await nursery.start(daemon.run)
         say(account=daemon.parts.identity.me.account.hex(), label=daemon.label)
-        await obey(daemon)
+        await obey(daemon, where)
         daemon.stop()
 
 
@@ -163,6 +202,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("name")
+    parser.add_argument("--control", action="store_true")
     parser.add_argument("--profile", type=Path, default=None)
     chosen = parser.parse_args()
     chosen.folder.mkdir(mode=0o700, exist_ok=True)
@@ -170,9 +210,10 @@ def main() -> None:
     say(up=True)
     with ExitStack() as stack:
         if chosen.profile is not None:
-            profile = stack.enter_context(cProfile.Profile())
-            stack.callback(profile.dump_stats, chosen.profile)
-        trio.run(run, chosen.folder, chosen.name)
+            watched = cProfile.Profile()
+            stack.callback(watched.dump_stats, chosen.profile)
+            stack.enter_context(watched)
+        trio.run(run, profile(chosen.folder), chosen.name, chosen.control)
 
 
 if __name__ == "__main__":

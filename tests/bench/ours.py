@@ -47,9 +47,12 @@ class Driven:
         self.account, self.label = said["account"], said["label"]
 
 
-def drive(stack: ExitStack, host: Host, folder: Path, name: str, *, profiled: bool = False) -> Driven:
+def drive(
+    stack: ExitStack, host: Host, folder: Path, name: str, *, profiled: bool = False, control: bool = False
+) -> Driven:
     """A loaded daemon that waits for `go`."""
-    options = ["--profile", folder / f"{name}.prof"] if profiled else []
+    options: list[object] = ["--profile", folder / f"{name}.prof"] if profiled else []
+    options += ["--control"] if control else []
     argv = python_module("tests.bench.driver", folder / name, name, *options)
     driven = Driven(stack.enter_context(Worker(host, argv, folder)))
     driven.worker.hear("up")
