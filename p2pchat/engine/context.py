@@ -129,6 +129,7 @@ class Recon:
     need: tuple[bytes, ...] = ()  # still to be wanted
     lacking: int = 0  # how many the other side lacks
     rounds: int = 0
+    more: tuple[bytes, ...] = ()  # some of what it lacks, where there is more than one run may find
     wanting: int = 0  # wants that are out, and not all of it given
 
 

@@ -41,6 +41,8 @@ _Sets = tuple[Items, dict[bytes, bytes]]
 """Items, and the way back to real ids where they are salted."""
 MAX_NEED: Final = 65_536
 """Ids a run may find lacking here before it fetches them: 2 MiB that a liar can make us hold."""
+SAMPLE: Final = 16
+"""Of what a run found lacking: if nothing of it came, the peer does not have what it says."""
 MAX_ROUNDS: Final = 256
 MAX_WEEK: Final = 2**48 // WEEK_MS
 REPAIR_S: Final = 60.0
@@ -101,6 +103,16 @@ def begin(ctx: Context, link: Link) -> None:
     """A link has come up: repair every room we share, control first."""
     for room in rooms.common(ctx, link):
         _ask(ctx, link, room, control=True)
+
+
+def tell_newcomer(ctx: Context, link: Link) -> None:
+    """The other side repairs on a new link; a room it has never shown any knowledge of it may not
+    know, and so not ask for."""
+    for room in rooms.common(ctx, link):
+        if room.row.kind == DIRECT or rooms.access(ctx, link, room) != rooms.ALL:
+            continue
+        if link.device not in room.heads and not any(who == link.device for who, _ in room.their_have):
+            ctx.out.append(Send(link.link, Pull(room.row.id)))
 
 
 def periodic(ctx: Context) -> None:
@@ -198,7 +210,9 @@ def heard(ctx: Context, link: Link, message: Reconcile) -> None:
     if give and recon.lacking <= PUSH:
         hand_over(ctx, link, room, give)
     ctx.live.recons[message.session] = recon
-    enough = len(need) >= MAX_NEED or recon.rounds >= MAX_ROUNDS  # the next run finds the rest
+    enough = len(need) >= MAX_NEED or recon.rounds >= MAX_ROUNDS  # another run finds the rest
+    if step.reply is not None and enough:
+        recon = ctx.live.recons[message.session] = replace(recon, more=recon.need[-SAMPLE:])
     if step.reply is not None and not enough:
         _say(ctx, recon, message.session, step.reply)
         return
@@ -243,6 +257,10 @@ def _finished(ctx: Context, link: Link, session: int) -> None:
     room = rooms.room(ctx, recon.room)
     if recon.control and rooms.access(ctx, link, room) == rooms.ALL and ctx.me.account in room.graph.members:
         _ask(ctx, link, room, control=False)
+        return
+    some = [EventId(one) for one in recon.more]
+    if some and not recon.salt and len(ctx.ledger.events.missing(some)) < len(some):  # it was no lie
+        _ask(ctx, link, room, control=recon.control)
         return
     ctx.live.repaired[recon.room] = ctx.now.wall_ms
     keys.ask_again(ctx, link, room)
@@ -319,7 +337,7 @@ def moved(ctx: Context) -> None:
 
 def pull(ctx: Context, link: Link, message: Pull) -> None:
     """The other side has much for us, or lost its answers: ask, anew if we are asking already."""
-    room = rooms.room_with(ctx, link, message.room)
+    room = rooms.room_with(ctx, link, message.room, hear=True)
     if room is None:
         return
     for session, recon in list(ctx.live.recons.items()):
