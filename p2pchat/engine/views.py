@@ -434,7 +434,7 @@ def rebuild(ctx: Context, room: RoomCache, events: list[StoredEvent]) -> None:
             messages.append(what)
             continue
         touch = _touch(what, what.body)
-        if touch is not None:
+        if touch is not None and not event.flags & StoredEvent.VOID:
             ctx.ledger.views.put_touch(touch)
     for what in messages:
         refresh(ctx, room, what)

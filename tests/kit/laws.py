@@ -151,15 +151,17 @@ def speaks(book: Book, site: Site, run: int, peer: AccountId, message: Record) -
 
 
 def _heard_there(site: Site, room: RoomId, peer: AccountId, kind: int = 0) -> bool:
-    """Whether that person may be spoken to about a made room: he is or was in it, or its door is or
+    """Whether that person may be spoken to about a made room: he is or was let in, or its door is or
     was open to the office and no content is handed over."""
     cache = site.node.cache
+    if not site.node.loaded:
+        return True  # a batch was refused, and all that was read forgotten
     if room not in cache.known_rooms:
         return room in cache.heard_of and not kind
     cached = cache.rooms.get(room)
     if cached is None or cached.row.kind == DIRECT:
         return cached is None  # the batch was refused and all that was read forgotten
-    if peer in cached.graph.members or peer in cached.graph.former:
+    if peer in cached.graph.members or cached.graph.ever(peer):
         return True
     return kind <= LAST_CONTROL and any(
         getattr(body, "admission", "") == OFFICE
