@@ -81,7 +81,7 @@ def access(ctx: Context, link: Link, cached: RoomCache) -> str:
         return PAST
     if cached.row.id in ctx.cache.heard_of or graph.settings.admission == OFFICE:
         return CONTROL  # of a room only heard of there is nothing here to give
-    return NOTHING
+    return PAST if graph.ever_open else NOTHING  # he may have joined before he heard that it is closed
 
 
 def room_with(ctx: Context, link: Link, room_id: bytes, *, hear: bool = False) -> RoomCache | None:

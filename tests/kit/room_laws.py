@@ -289,7 +289,8 @@ def _everything_is_there(court: Court) -> None:
                 law(one in home.readable, f"{home.name} cannot read {one.hex()[:8]} of {short}")
         for one, event in home.events.items():
             void = not is_control(event.kind) and one not in allowed
-            law(not void or bool(event.flags & StoredEvent.VOID), f"{home.name} shows a void event")
+            hidden = not void or bool(event.flags & StoredEvent.VOID)
+            law(hidden, f"{home.name} counts the void event {one.hex()[:8]} of {short}")
         _sets(home, {*owed} | {one for one in allowed if one in home.events}, court)
         told = {
             author: seen
@@ -326,12 +327,14 @@ def _sets(home: Home, content: set[EventId], court: Court) -> None:
 
 
 def _shown(home: Home) -> dict[EventId, MessageView]:
-    found = {one: view for one, view in home.views.items() if not view.hidden}
+    # Who never had its body shows nothing of a deleted message.
+    found = {one: view for one, view in home.views.items() if not view.hidden and not view.deleted}
     return dict(sorted(found.items(), key=lambda pair: (pair[1].hlc, pair[0])))
 
 
 def _looks_alike(court: Court) -> None:
     """Members who may read the same see the same, in the same order; what is void is seen nowhere."""
+    short = court.room.hex()[:8]
     by_sight: dict[frozenset[EventId], list[Home]] = {}
     for home in court.inside:
         counted = frozenset(o for o in home.readable if not home.events[o].flags & StoredEvent.VOID)
@@ -346,7 +349,8 @@ def _looks_alike(court: Court) -> None:
         first = {one: _look(view) for one, view in _shown(homes[0]).items()}
         for home in homes[1:]:
             here = {one: _look(view) for one, view in _shown(home).items()}
-            law(here.keys() == first.keys(), f"{home.name} and {homes[0].name} show other messages")
+            differ = [one.hex()[:8] for one in here.keys() ^ first.keys()]
+            law(not differ, f"{home.name} and {homes[0].name} show other messages of {short}: {differ[:4]}")
             for one in here:
                 law(here[one] == first[one], f"{home.name}, {homes[0].name}:\n{here[one]}\n{first[one]}")
         texts = {f: _text(homes[0], court.room, f) for f in wire.NAME_FIELDS}
@@ -371,8 +375,6 @@ def _in_history(home: Home) -> list[tuple[EventId]]:
 
 def _look(view: MessageView) -> tuple[object, ...]:
     """What must be the same everywhere. Marks of what was in flight may differ."""
-    if view.deleted:
-        return (view.id, view.account, view.seq, view.hlc, "deleted", view.text)
     return (
         view.id, view.account, view.device, view.seq, view.hlc, view.text, view.reply_to, view.thread,
         view.urgent, view.pinned, view.mentions, view.reactions, view.ack_by_ms, "forked" in view.flags,

@@ -15,7 +15,7 @@ from typing import Final
 from p2pchat.engine import inputs as happened
 from p2pchat.engine import rooms
 from p2pchat.engine.context import RoomCache
-from p2pchat.engine.inputs import Input
+from p2pchat.engine.inputs import Input, Tell
 from p2pchat.errors import CommandError
 from p2pchat.ids import EventId, RoomId
 from p2pchat.model import ROOM, RoomView
@@ -242,3 +242,8 @@ class RoomWorkload(Workload):
             tries[:] = [other for other in tries if other is not one]
 
         self.ask(machine, build, answer)
+
+    def told(self, machine: Machine, tell: Tell) -> None:
+        """That a draft was not sent because its author is out by now is no warning to wonder at."""
+        if tell.type != "warning" or not isinstance(tell.subject, tuple) or tell.subject[0] != "draft":
+            super().told(machine, tell)
