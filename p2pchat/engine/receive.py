@@ -301,8 +301,7 @@ def _take_effect(
 
 def _keys_of(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
     """Acts that bring keys."""
-    if act.id in room.graph.void:
-        return
+    # Of void ones too: what was said under them may count (keys.current never sends under them).
     if isinstance(act.body, wire.Epoch):
         keys.heard_epoch(ctx, room, event, act.body)
     elif isinstance(act.body, wire.Seal):

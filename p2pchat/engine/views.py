@@ -134,6 +134,8 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
         note_have(ctx, room, target)
     by_author = touch.kind == wire.DELETE and touch.account == ctx.cache.owner.get(target.device)
     if by_author:
+        if target.flags & StoredEvent.KEYLESS:
+            note_have(ctx, room, target)  # its key is not waited for any more
         target = erase(ctx, target, shown=True)
     if target.kind != wire.MESSAGE:
         if by_author:  # an edit is taken back with the message it changed, or before anybody had it
@@ -254,6 +256,7 @@ def erase(ctx: Context, event: StoredEvent, *, shown: bool) -> StoredEvent:
     flags = event.flags | StoredEvent.ERASED
     if shown and event.body is not None and not flags & StoredEvent.KEYLESS:
         flags |= StoredEvent.SHOWN
+    flags &= ~StoredEvent.KEYLESS
     ctx.ledger.events.put_body(event.id, None, flags)
     ctx.batch.wrote = True
     return StoredEvent(
