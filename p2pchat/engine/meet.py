@@ -84,6 +84,8 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
     offer(ctx, link)
     if begin:
         sync.begin(ctx, link)
+    else:
+        sync.begin_unheard(ctx, link)
     for room in rooms.common(ctx, link):
         keys.ask_again(ctx, link, room)
     ctx.out.append(Tell("peer", link.account))

@@ -119,6 +119,14 @@ def begin(ctx: Context, link: Link) -> None:
         _ask(ctx, link, room, control=True)
 
 
+def begin_unheard(ctx: Context, link: Link) -> None:
+    """The other side repairs what it knows of: a room it gives no sign of knowing we begin with."""
+    for room in rooms.common(ctx, link):
+        heard = link.device in room.heads or (link.device, ctx.me.device) in room.their_have
+        if room.row.kind != DIRECT and not heard and link.account in room.graph.members:
+            _ask(ctx, link, room, control=True)
+
+
 def periodic(ctx: Context) -> None:
     """Once a minute, with one random peer; every 16th time under a salt."""
     spread = REPAIR_S * (0.8 + 0.4 * ctx.entropy.random())
