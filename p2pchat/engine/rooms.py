@@ -57,6 +57,9 @@ def know(ctx: Context, row: RoomRow) -> None:
     ctx.ledger.rooms.put_room(row)
     ctx.cache.known_rooms[row.id] = row
     ctx.cache.heard_of.pop(row.id, None)
+    cached = ctx.cache.rooms.get(row.id)
+    if cached is not None and cached.row != row:
+        del ctx.cache.rooms[row.id]  # it was heard of as something else
     ctx.cache.meant.clear()  # an id or a name may now mean two
     ctx.batch.wrote = True
 

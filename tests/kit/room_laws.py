@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from p2pchat.engine import acts, keys, ranges, rooms
+from p2pchat.engine import acts, keys, ranges, rooms, views
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.control_graph import Act, Graph, Root
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
@@ -245,7 +245,8 @@ def _home(site: Site, ctx: Context, room: RoomId) -> Home | None:
             view = site.ledger.views.message(event.id)
             if view is not None:
                 home.views[event.id] = view
-        if not is_control(event.kind) and (event.body is None or keys.open_plain(home.room, event)):
+        absent = event.body is None and views.lawfully_absent(ctx, event)
+        if not is_control(event.kind) and (absent or keys.open_plain(home.room, event)):
             home.readable[event.id] = event
     return home
 
@@ -285,7 +286,7 @@ def _everything_is_there(court: Court) -> None:
         for one in sorted(owed):
             event = home.events[one]
             law(not event.flags & StoredEvent.VOID, f"{home.name} hides an allowed event of {short}")
-            if court.opens(who, event.epoch):
+            if court.opens(who, event.epoch) and event.body is not None:
                 law(one in home.readable, f"{home.name} cannot read {one.hex()[:8]} of {short}")
         for one, event in home.events.items():
             void = not is_control(event.kind) and one not in allowed

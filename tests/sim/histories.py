@@ -38,7 +38,7 @@ class History:
         self.work.burst_of = plan.burst
         for person in people:
             for index in range(len(person.machines)):
-                swarm.add(person, index)
+                swarm.add(person, index, self.kind(person))
         self.places = list(swarm.machines.values())
         self.away = False
         for place, machine in enumerate(self.places):
@@ -50,6 +50,10 @@ class History:
     def workload(self, swarm: Swarm, people: list[Person]) -> Workload:
         """Whose fingers are at work."""
         return Workload(swarm, people)
+
+    def kind(self, person: Person) -> type[Machine]:
+        """What this person's machines are."""
+        return Machine
 
     def live(self) -> None:
         """From the first boot to the last law."""

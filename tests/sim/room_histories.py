@@ -47,9 +47,16 @@ def play(scenario: str, seed: int, *, without: tuple[str, ...] = (), loud: bool 
     """Live through one seed; Broken if a law does not hold. Returns the trace."""
     trace = Trace(loud=loud)
     with remembered_signatures():
-        history = RoomHistory(draw_rooms(scenario, seed).without(without), trace)
+        kind = _siege() if scenario == "byzantine" else RoomHistory
+        history = kind(draw_rooms(scenario, seed).without(without), trace)
         try:
             history.live()
         finally:
             history.swarm.close()
     return trace
+
+
+def _siege() -> type[RoomHistory]:
+    from tests.sim.rogues import Siege  # it builds on this module
+
+    return Siege
