@@ -130,6 +130,8 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
     target = ctx.ledger.events.get(touch.target)
     if target is None or target.room != event.room:
         return  # takes effect when its target comes
+    if wire.is_control(target.kind):
+        return  # acts stand whatever their author says later
     if _counts_as_absent(touch, ctx.cache.owner.get(target.device)) and target.body is None:
         note_have(ctx, room, target)
     by_author = touch.kind == wire.DELETE and touch.account == ctx.cache.owner.get(target.device)

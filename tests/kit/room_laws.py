@@ -439,7 +439,9 @@ def _wish(book: Book, wish: Wish, court: Court) -> None:
         last = max((n for n, one in enumerate(wish.edits) if one.acked), default=-1)
         texts = {one.value for one in wish.edits[max(last, 0) :]} | ({wish.text} if last < 0 else set())
     for home in court.inside:
-        views = [v for v in _shown(home).values() if TOKEN.match(v.text or "") and wish.token in (v.text or "")]
+        views = [
+            v for v in _shown(home).values() if TOKEN.match(v.text or "") and wish.token in (v.text or "")
+        ]
         found = [view for view in views if (view.text or "").startswith(wish.token)]
         law(len(found) <= 1, f"{wish.token} stands {len(found)} times at {home.name}")
         law(not (found and wish.refused), f"{wish.token} was refused and stands at {home.name}")
