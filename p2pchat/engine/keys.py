@@ -240,19 +240,17 @@ def take(ctx: Context, link: Link, room: RoomCache, keys: Keys) -> list[EpochId]
 
 
 def open_plain(room: RoomCache, event: StoredEvent, header: wire.Header | None = None) -> bytes | None:
-    """The plaintext body of a content event, None while body or key is missing."""
+    """The plaintext body of a content event, None while body or key is missing, empty where its
+    author sealed it wrongly: no fault of who relays it, who may not have the key."""
     epoch = room.epochs.get(event.epoch)
     if event.body is None or epoch is None or epoch.key is None:
         return None
     known = header or decode(wire.Header, event.header)
-    return crypto.open_body(
-        epoch.key,
-        event.room,
-        event.device,
-        event.seq,
-        log.associated_data(event.header, known.body_len),
-        event.body,
-    )
+    ad = log.associated_data(event.header, known.body_len)
+    try:
+        return crypto.open_body(epoch.key, event.room, event.device, event.seq, ad, event.body)
+    except RemoteProtocolError:
+        return b""
 
 
 # -- our own prekeys ----------------------------------------------------------------------

@@ -275,6 +275,9 @@ def _twins(ctx: Context, room: RoomCache, read: Read) -> int:
     for twin in twins:
         if not twin.flags & StoredEvent.FORKED:
             ctx.ledger.events.put_flags(twin.id, twin.flags | StoredEvent.FORKED)
+            marked = ctx.ledger.events.get(twin.id)
+            if marked is not None and marked.kind == wire.MESSAGE:
+                views.refresh(ctx, room, views.said(ctx, room, marked))
     if seq < room.forks.get(device, seq + 1):
         room.forks[device] = seq
         room.graph.reconsider()

@@ -53,10 +53,10 @@ class Said:
 def read_body(kind: int, plain: bytes) -> Record | None:
     """The record in an opened body, its text within limits; RemoteProtocolError if wrong.
 
-    A record `v` or kind from a later version gives None: kept and relayed, not shown.
+    What was sealed wrongly (`plain` empty), and a record `v` or kind from a later version gives None: kept and relayed, not shown.
     """
     known = wire.BODIES.get(kind)
-    if known is None:
+    if known is None or not plain:
         return None
     body = decode(known, plain)
     if getattr(body, "v", 1) != 1:

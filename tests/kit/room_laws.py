@@ -246,7 +246,7 @@ def _home(site: Site, ctx: Context, room: RoomId) -> Home | None:
             if view is not None:
                 home.views[event.id] = view
         absent = event.body is None and views.lawfully_absent(ctx, event)
-        if not is_control(event.kind) and (absent or keys.open_plain(home.room, event)):
+        if not is_control(event.kind) and (absent or keys.open_plain(home.room, event) is not None):
             home.readable[event.id] = event
     return home
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from p2pchat.engine import keys, membership, outbox, room_commands, rooms, sync, talk, views
-from p2pchat.ids import AccountId
 
 Patch = pytest.MonkeyPatch
 
@@ -67,20 +66,6 @@ def speaks_without_right(patch: Patch) -> None:
     patch.setattr(talk.room_commands, "need_to_write", lambda ctx, room, kind: None)
 
 
-def loses_a_member(patch: Patch) -> None:
-    """One machine in two leaves out the member with the greatest id."""
-    real = membership.took
-
-    def took(ctx: Any, room: Any, event: Any, act: Any) -> None:
-        real(ctx, room, event, act)
-        if ctx.me.device[0] % 2:
-            worst: AccountId | None = max(room.graph.members, default=None)
-            if worst is not None and worst != ctx.me.account:
-                room.graph.members.pop(worst)
-
-    patch.setattr(membership, "took", took)
-
-
 ALL: dict[str, Callable[[Patch], None]] = {
     "keys are sealed to everybody": seals_to_everybody,
     "keys are given to all": gives_keys_to_all,
@@ -90,5 +75,4 @@ ALL: dict[str, Callable[[Patch], None]] = {
     "the last words of who left are lost": keeps_what_he_said,
     "delivered means sent": waits_for_nobody,
     "nobody asks for his right": speaks_without_right,
-    "half of the machines lose a member": loses_a_member,
 }
