@@ -92,6 +92,7 @@ class Parts:
     label: str = ""
     keep_name: bool = False
     read_receipts: bool = False
+    lobby: bool = True
     room: Room | None = None
 
 
@@ -136,6 +137,7 @@ class Daemon:
             name=parts.name,
             label=self.label,
             keep_name=parts.keep_name,
+            office_key=OPEN_OFFICE_KEY if parts.lobby else None,
         )
         return node, ledger
 

@@ -129,7 +129,7 @@ class Recon:
     need: tuple[bytes, ...] = ()  # still to be wanted
     lacking: int = 0  # how many the other side lacks
     rounds: int = 0
-    wanting: bool = False  # a want is out, and not all of it given
+    wanting: int = 0  # wants that are out, and not all of it given
 
 
 @dataclass(slots=True)

@@ -286,14 +286,18 @@ class Graph:
         return (act.account, AccountId(about)) if about else (act.account,)
 
     def past(self, account: AccountId) -> frozenset[EventId]:
-        """The acts somebody who is out may know: those up to his own ends in the room."""
-        nodes, mask = self._races.file.nodes, 0
+        """The acts somebody who is out may know: those up to his own ends in the room, and to what
+        took away the place that somebody else's act gave him."""
+        nodes, index, mask = self._races.file.nodes, self._races.index, 0
         for node in nodes:
-            body = node.act.body
+            body, by = node.act.body, self.void.get(node.act.id)
             leaves = isinstance(body, wire.Leave) and node.act.account == account
             if leaves or (isinstance(body, wire.Remove) and body.account == account):
-                if node.act.id not in self.void:
+                if by is None:
                     mask |= node.reach.mask() | 1 << node.index
+            elif isinstance(body, wire.Add) and body.account == account and by not in (None, node.act.id):
+                for one in (node, nodes[index[by]]):
+                    mask |= one.reach.mask() | 1 << one.index
         return frozenset(node.act.id for node in nodes if mask >> node.index & 1)
 
     # -- at some point of the history -----------------------------------------

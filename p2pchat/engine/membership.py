@@ -152,13 +152,17 @@ def _judge_chain(ctx: Context, room: RoomCache, device: DeviceId) -> None:
 
 
 def set_void(ctx: Context, room: RoomCache, event: StoredEvent, body: Record | None, *, void: bool) -> None:
-    """An event stops counting, or counts again: in the sets, and in what people see."""
+    """An event stops counting, or counts again: in the set of content, and in what people see.
+
+    A void act stays in its set: what stands may link to it, and could be judged by nobody who
+    was not handed it (decisions/0007).
+    """
     flags = event.flags | StoredEvent.VOID if void else event.flags & ~StoredEvent.VOID
     ctx.ledger.events.put_flags(event.id, flags)
     ctx.batch.wrote = True
-    control = ev.is_control(event.kind)
+    if ev.is_control(event.kind):
+        return
     log.recount(ctx, room, event, counts=not void)
     current = ctx.ledger.events.get(event.id)
-    if control or current is None:
-        return
-    views.standing_moved(ctx, room, current)
+    if current is not None:
+        views.standing_moved(ctx, room, current)

@@ -56,6 +56,13 @@ def takes(ctx: Context, account: AccountId, size: int) -> bool:
     return fits
 
 
+def takes_whole(ctx: Context, room: RoomCache, size: int) -> bool:
+    """Count all of a frame in at once where the room has place for it; False: ask for each event."""
+    if room.row.kind == DIRECT or ctx.me.account not in room.graph.members:
+        return False
+    return takes_in(ctx, room, ctx.me.account, size)
+
+
 def takes_in(ctx: Context, room: RoomCache, account: AccountId, size: int) -> bool:
     """The same for an event of a room we are in: its members have the room's share of a day, or
     nobody could come into a long room; in a direct chat each has his own."""

@@ -17,13 +17,18 @@ MAX_SEQ = 2**53
 
 def add(ranges: Ranges, seq: int) -> Ranges:
     """`ranges` with `seq` in it."""
-    if ranges:
-        low, high = ranges[0]
-        if seq == high + 1:  # the usual case: the next one
-            return ((low, seq), *ranges[1:])
+    for at, (low, high) in enumerate(ranges):
         if low <= seq <= high:
             return ranges
-    return union(ranges, ((seq, seq),))
+        if seq > high + 1:
+            return (*ranges[:at], (seq, seq), *ranges[at:])
+        if seq == high + 1:  # the usual case: the next one
+            if at and ranges[at - 1][0] == seq + 1:  # and with it a hole is filled
+                return (*ranges[: at - 1], (low, ranges[at - 1][1]), *ranges[at + 1 :])
+            return (*ranges[:at], (low, seq), *ranges[at + 1 :])
+        if seq == low - 1:
+            return union(ranges, ((seq, seq),))
+    return (*ranges, (seq, seq))
 
 
 def union(left: Ranges, right: Ranges) -> Ranges:

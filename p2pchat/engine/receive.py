@@ -120,6 +120,9 @@ def _judge(
 
     authentic = log.covered([*reads, *before], holds, named)
     took_act = False
+    # One look for all of a room's frame, where there is room for all of it.
+    fresh = [log.size(read.event) for read in reads if read.id not in pooled]
+    paid = quota.takes_whole(ctx, room, sum(fresh))
     for read in reads:
         machine = machines[read.header.device]
         if machine is None:
@@ -131,12 +134,13 @@ def _judge(
         judgeable = authentic[read.id] and all(room.graph.knows(one) for one in auth)
         if judgeable and not _stands(room, read, device, owner, auth):
             continue
-        if read.id not in pooled and not quota.takes_in(ctx, room, owner, log.size(read.event)):
-            continue
+        if not paid and read.id not in pooled:
+            if not quota.takes_in(ctx, room, owner, log.size(read.event)):
+                continue
         if not judgeable:
             _park(ctx, room, read)
             continue
-        if ctx.cache.parked.get((room.row.id, device)):
+        if read.id in pooled or ctx.cache.parked.get((room.row.id, device)):
             ctx.ledger.events.unpark(read.id)
         took_act |= _take(ctx, room, read, auth, wanted_keys)
     return took_act
@@ -257,7 +261,7 @@ def _twins(ctx: Context, room: RoomCache, read: Read) -> int:
     """FORKED if something else stands in this place of the chain already; both are marked."""
     device, seq = DeviceId(read.header.device), read.header.seq
     head = room.heads.get(device)
-    if head is None or seq > head.seq:
+    if head is None or seq > head.seq or ctx.ledger.events.absent(room.row.id, device, seq):
         return 0
     twins = ctx.ledger.events.at(room.row.id, device, seq)
     if not twins:

@@ -77,7 +77,7 @@ def access(ctx: Context, link: Link, cached: RoomCache) -> str:
         return ALL
     if cached.row.kind == DIRECT:
         return NOTHING
-    if link.account in graph.former:
+    if link.account in graph.former or (graph.ever(link.account) and graph.past(link.account)):
         return PAST
     if cached.row.id in ctx.cache.heard_of or graph.settings.admission == OFFICE:
         return CONTROL  # of a room only heard of there is nothing here to give

@@ -34,6 +34,8 @@ PUSH: Final = 256
 """Pushed at most, unasked, after a reconciliation; more is pulled by the other side."""
 CHUNK: Final = 256
 """Wanted at once: an answer is about 150 KiB, well inside a link's queue."""
+WANTS: Final = 3
+"""Wants under way at a time, so that giving and taking go on side by side; still inside the queue."""
 FRAME_BYTES: Final = MAX_PLAINTEXT - 4096
 _Sets = tuple[Items, dict[bytes, bytes]]
 """Items, and the way back to real ids where they are salted."""
@@ -78,9 +80,10 @@ def in_frames(events: Iterable[StoredEvent]) -> Iterable[Events]:
 def with_covers(ctx: Context, events: Sequence[StoredEvent]) -> list[StoredEvent]:
     """`events` in an order in which each can be judged, unsigned ones with their cover."""
     chosen = {event.id: event for event in events}
+    followed = {event.prev for event in events}
     for event in sorted(events, key=lambda e: (e.device, e.seq)):
-        if event.signature:
-            continue
+        if event.signature or event.id in followed:
+            continue  # covered by itself, or by whatever covers the next
         run = ctx.ledger.events.run(event.room, event.device, event.seq + 1, event.seq + MAX_UNSIGNED_RUN, 64)
         for later in run:
             if later.id in chosen and later.signature:
@@ -215,19 +218,23 @@ def _answer(ctx: Context, link: Link, room: RoomCache, message: Reconcile) -> No
 
 def _next_want(ctx: Context, link: Link, session: int) -> None:
     recon = ctx.live.recons[session]
-    if not recon.need:
+    if not recon.need and not recon.wanting:
         _finished(ctx, link, session)
         return
-    chunk, rest = recon.need[:CHUNK], recon.need[CHUNK:]
-    ctx.live.recons[session] = replace(recon, need=rest, wanting=True)
-    ctx.out.append(Send(link.link, Want(recon.room, recon.control, chunk, recon.salt, recon.week)))
+    need, wanting = recon.need, recon.wanting
+    while need and wanting < WANTS:
+        chunk, need = need[:CHUNK], need[CHUNK:]
+        wanting += 1
+        ctx.out.append(Send(link.link, Want(recon.room, recon.control, chunk, recon.salt, recon.week)))
+    ctx.live.recons[session] = replace(recon, need=need, wanting=wanting)
 
 
 def given(ctx: Context, link: Link, message: Given) -> None:
-    """All of our last want has come: want the next piece, or be done."""
+    """All of one want has come: want the next piece, or be done."""
     for session, recon in list(ctx.live.recons.items()):
         same = (recon.link, recon.room, recon.control) == (link.link, message.room, message.control)
         if same and recon.wanting:  # else it answers a want of the run that this one replaced
+            ctx.live.recons[session] = replace(recon, wanting=recon.wanting - 1)
             _next_want(ctx, link, session)
 
 

@@ -73,7 +73,18 @@ class Names:
 class Core:
     """What the families of one ledger share."""
 
-    __slots__ = ("conn", "erased", "excluded", "fresh", "names", "stale_words", "tops", "weeks")
+    __slots__ = (
+        "conn",
+        "erased",
+        "excluded",
+        "fresh",
+        "holes",
+        "holes_moved",
+        "names",
+        "stale_words",
+        "tops",
+        "weeks",
+    )
 
     def __init__(self, conn: sqlite3.Connection) -> None:
         self.conn = conn
@@ -84,6 +95,10 @@ class Core:
         """Greatest seq by (room, device)."""
         self.weeks: dict[tuple[int, int, int], tuple[int, int]] = {}
         """Count and sum of a week's items by (room, control, week), for those written to."""
+        self.holes: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        """Missing numbers below the head of a chain, by (room, device): closed ranges, ascending."""
+        self.holes_moved: dict[tuple[int, int], None] = {}
+        """Those of them that the table does not say yet."""
         self.excluded: dict[int, bool] = {}
         """Whether a room has events outside its sets."""
         self.stale_words: bool | None = None
@@ -98,6 +113,8 @@ class Core:
         self.tops.clear()
         self.excluded.clear()
         self.weeks.clear()
+        self.holes.clear()
+        self.holes_moved.clear()
         self.stale_words = None
 
     def settle(self) -> None:

@@ -6,6 +6,7 @@ chain. Does not know: whether an event is authentic or allowed (engine), or what
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
@@ -38,6 +39,8 @@ _PARKED: Final = (
     " WHERE device = ? AND room = ? AND seq BETWEEN ? AND ? ORDER BY seq, id"
 )
 _PARKED_IN: Final = f"SELECT {EVENT_COLUMNS} FROM parked WHERE room = ? ORDER BY device, seq, id"  # noqa: S608
+ASKED_AT_ONCE: Final = 128
+"""Ids in one look into the index; always so many or a few, so that SQLite compiles few statements."""
 MAX_PARKED_BYTES: Final = 4 * 1024 * 1024
 """Of one device: more is no chat out of order but somebody's waste."""
 # One look-up per device instead of a walk over the room's whole chain index.
@@ -90,10 +93,11 @@ class Events:
         if seq > top:
             core.tops[room, device] = seq
             if seq > top + 1:
-                self._put_gap(room, device, top + 1, seq - 1)
+                self._holes((room, device)).append((top + 1, seq - 1))
+                core.holes_moved[room, device] = None
         else:
             core.tops[room, device] = top
-            self._fill_gap(room, device, seq)
+            self._fill((room, device), seq)
 
     def get(self, event: EventId) -> StoredEvent | None:
         """The event with this id."""
@@ -102,8 +106,14 @@ class Events:
 
     def missing(self, events: Sequence[EventId]) -> list[EventId]:
         """Those of `events` that are not in the log, in the given order."""
-        look = self._conn.execute
-        return [one for one in events if look("SELECT 1 FROM event WHERE id = ?", (one,)).fetchone() is None]
+        found: set[bytes] = set()
+        for at in range(0, len(events), ASKED_AT_ONCE):
+            some = list(events[at : at + ASKED_AT_ONCE])
+            some += some[-1:] * (ASKED_AT_ONCE - len(some)) if len(some) > 8 else []
+            marks = ",".join("?" * len(some))
+            sql = f"SELECT id FROM event WHERE id IN ({marks})"  # noqa: S608 - question marks
+            found.update(row[0] for row in self._conn.execute(sql, some))
+        return [one for one in events if one not in found]
 
     def at(self, room: RoomId, device: DeviceId, seq: int) -> list[StoredEvent]:
         """All events of that place in a chain (two or more: a fork), by id."""
@@ -165,6 +175,14 @@ class Events:
     def of_kind(self, room: RoomId, kind: int) -> list[StoredEvent]:
         """All events of a rare kind, in (hlc, id) order: NAME."""
         return self._select(_OF_KIND, room, kind)
+
+    def absent(self, room: RoomId, device: DeviceId, seq: int) -> bool:
+        """Whether no event of that place is here, as far as is known without a look at the log."""
+        place = (self._core.names.known(room) or 0, self._core.names.known(device) or 0)
+        top = self._core.tops.get(place)
+        if top is not None and seq > top:
+            return True
+        return any(low <= seq <= high for low, high in self._holes(place))
 
     def keyless(self, room: RoomId, epoch: EpochId) -> list[StoredEvent]:
         """Events that wait for this epoch's key, in (device, seq) order."""
@@ -233,25 +251,34 @@ class Events:
         top: int | None = self._conn.execute(sql, (room, device)).fetchone()[0]
         return top or 0
 
-    def _put_gap(self, room: int, device: int, low: int, high: int) -> None:
-        self._conn.execute(
-            "INSERT INTO gap (room, device, low, high) VALUES (?, ?, ?, ?)", (room, device, low, high)
-        )
+    def _holes(self, place: tuple[int, int]) -> list[tuple[int, int]]:
+        """The holes of one chain, ascending; written at the end of the transaction (`flush`)."""
+        known = self._core.holes.get(place)
+        if known is None:
+            rows = self._conn.execute(
+                "SELECT low, high FROM gap WHERE room = ? AND device = ? ORDER BY high", place
+            ).fetchall()
+            known = self._core.holes[place] = list(rows)
+        return known
 
-    def _fill_gap(self, room: int, device: int, seq: int) -> None:
+    def _fill(self, place: tuple[int, int], seq: int) -> None:
         """One number below the head has come: the hole around it shrinks, splits or goes."""
-        found = self._conn.execute(
-            "SELECT low, high FROM gap WHERE room = ? AND device = ? AND high >= ? ORDER BY high LIMIT 1",
-            (room, device, seq),
-        ).fetchone()
-        if found is None or found[0] > seq:
+        holes = self._holes(place)
+        at = bisect_left(holes, seq, key=lambda hole: hole[1])
+        if at == len(holes) or holes[at][0] > seq:
             return  # a fork: that number was here already
-        low, high = found
-        if seq == high:
-            sql = "DELETE FROM gap WHERE room = ? AND device = ? AND high = ?"
-            self._conn.execute(sql, (room, device, high))
-        else:
-            sql = "UPDATE gap SET low = ? WHERE room = ? AND device = ? AND high = ?"
-            self._conn.execute(sql, (seq + 1, room, device, high))
-        if low < seq:
-            self._put_gap(room, device, low, seq - 1)
+        low, high = holes[at]
+        left = [(low, seq - 1)] if low < seq else []
+        right = [(seq + 1, high)] if seq < high else []
+        holes[at : at + 1] = left + right
+        self._core.holes_moved[place] = None
+
+    def flush(self) -> None:
+        """Write the holes that this transaction has moved."""
+        for room, device in self._core.holes_moved:
+            self._conn.execute("DELETE FROM gap WHERE room = ? AND device = ?", (room, device))
+            self._conn.executemany(
+                "INSERT INTO gap (room, device, low, high) VALUES (?, ?, ?, ?)",
+                [(room, device, low, high) for low, high in self._core.holes[room, device]],
+            )
+        self._core.holes_moved.clear()

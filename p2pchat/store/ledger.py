@@ -132,6 +132,7 @@ class Ledger:
     def commit(self) -> None:
         """Make all of it durable. ArchiveError if not: then this handle is finished (DU7)."""
         try:
+            self.events.flush()
             self._conn.execute("COMMIT")
         except sqlite3.Error as error:
             self._failed = True
@@ -157,6 +158,7 @@ class Ledger:
 
     def forget(self) -> None:
         """Drop every cache; what is asked next is read from the tables."""
+        self.events.flush()
         self._core.forget()
 
     # -- upkeep, between transactions ----------------------------------------------------

@@ -9,11 +9,12 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
+from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import AccountId, DeviceId, EventId
 from p2pchat.model import Notice
 from p2pchat.store.core import Names
 from p2pchat.store.schema import HLC_OFFSET
-from p2pchat.wire.codec import decode
+from p2pchat.wire.codec import Record, decode
 from p2pchat.wire.messages import events as ev
 from p2pchat.wire.messages import rooms as wire
 
@@ -40,17 +41,22 @@ def notices(
 
     One that does not count is a notice too: `voided`.
     """
-    top = (1 << 63) - 1
-    rows = conn.execute(
-        _COUNTED, (room, max(low - HLC_OFFSET, -top - 1), min(high - HLC_OFFSET, top), limit)
-    ).fetchall()
+    bounds = [min(max(one - HLC_OFFSET, -HLC_OFFSET), HLC_OFFSET - 1) for one in (low, high)]
+    rows = conn.execute(_COUNTED, (room, *bounds, limit)).fetchall()
     return [_notice(names, *row) for row in reversed(rows)]
+
+
+def _body(kind: int, body: bytes) -> Record | None:
+    try:
+        return decode(ev.BODIES[kind], body)
+    except RemoteProtocolError:  # of a version that did not look into it
+        return None
 
 
 def _notice(
     names: Names, identity: bytes, kind: int, hlc: int, device: int, body: bytes | None, item: int
 ) -> Notice:
-    read = decode(ev.BODIES[kind], body) if body is not None else None
+    read = _body(kind, body) if body is not None else None
     who = getattr(read, "account", None)
     detail = ""
     if isinstance(read, wire.Role):

@@ -188,7 +188,9 @@ def test_two_people_talk(tmp_path: Path) -> None:
             line for line in p2pchat(bob, "history", names[ann]).stdout.splitlines() if "hello" in line
         )
         p2pchat(bob, "react", first.split()[-1], "👍")
-        stream = p2pchat(bob, "listen", "--since", "0", "--count", "4", "--timeout", "10", "--json").stdout
+        stream = p2pchat(
+            bob, "listen", names[ann], "--since", "0", "--count", "4", "--timeout", "10", "--json"
+        ).stdout
         kinds = [json.loads(line)["type"] for line in stream.splitlines()]
         assert kinds == ["ready", "message", "message", "edit", "reaction"]
         (hit,) = json.loads(p2pchat(bob, "search", "twice", "--json").stdout)["results"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from p2pchat.ids import NO_EPOCH, DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import Gap, Head, StoredEvent
+from p2pchat.store.events import MAX_PARKED_BYTES
 from p2pchat.store.ledger import MEMORY, Ledger, open_ledger
 from p2pchat.store.reader import open_reader
 from p2pchat.wire.messages.events import ADD, CREATE, MESSAGE
@@ -118,10 +119,16 @@ def test_parking_is_bounded_per_device(either: Ledger, samples: Samples) -> None
     assert [either.events.park(event, 2) for event in parked] == [True, True, False]
     assert either.events.park(parked[0], 2)  # known: nothing changes
     assert either.events.park(samples.event(device=MY_DEVICE), 2)
-    assert either.events.parked(ROOM, BOBS_DEVICE) == parked[:2]
-    assert either.events.parked(OTHER_ROOM, BOBS_DEVICE) == []
+    assert either.events.parked(ROOM, BOBS_DEVICE, 0, 99) == parked[:2]
+    assert either.events.parked(OTHER_ROOM, BOBS_DEVICE, 0, 99) == []
+    assert either.events.parked(ROOM, BOBS_DEVICE, parked[1].seq, 99) == parked[1:2]
+    assert [one.id for one in either.events.parked_in(ROOM) if one.device == BOBS_DEVICE] == [
+        one.id for one in parked[:2]
+    ]
+    big = samples.event(device=MY_DEVICE, body=bytes(MAX_PARKED_BYTES))
+    assert not either.events.park(big, 9), "more than a device's share of bytes"
     either.events.unpark(parked[0].id)
-    assert either.events.parked(ROOM, BOBS_DEVICE) == parked[1:2]
+    assert either.events.parked(ROOM, BOBS_DEVICE, 0, 99) == parked[1:2]
     assert either.events.get(parked[1].id) is None
     assert either.events.missing([parked[1].id]) == [parked[1].id]
 
@@ -142,12 +149,12 @@ def test_gaps_are_what_is_missing_below_the_head(order: list[int], forget: bool)
         if forget:
             opened.forget()
     opened.events.add(samples.event(seq=order[0] if order else 1, room=ROOM))  # a fork fills no hole
+    opened.commit()
     missing = sorted(set(range(1, max(order, default=1))) - set(order))
     told = [n for gap in reader.gaps(ROOM) for n in range(gap.low, gap.high + 1)]
     assert told == missing
     gaps = reader.gaps(ROOM)
     assert all(one.high + 1 < two.low for one, two in pairwise(gaps))
-    opened.commit()
     assert [one for one in opened.check_integrity() if "gap" in one] == []
     opened.close()
 

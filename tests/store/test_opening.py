@@ -256,6 +256,10 @@ def test_memory_and_file_have_the_same_tables(ledger: Ledger) -> None:
     memory.close()
 
 
+LATER = ("room_text", "awaited")
+"""Tables that no archive of schema 1 can have rows in."""
+
+
 def test_a_frozen_first_archive_opens_with_all_it_held(path: Path) -> None:
     path.write_bytes(gzip.decompress(FIXTURE.read_bytes()))
     opened = open_ledger(path)
@@ -266,7 +270,7 @@ def test_a_frozen_first_archive_opens_with_all_it_held(path: Path) -> None:
     for (name,) in fresh.connection.execute(kinds + " AND name NOT LIKE 'fulltext%'").fetchall():
         every = f"SELECT * FROM {name} ORDER BY 1, 2"
         held = opened.connection.execute(every).fetchall()
-        assert held, f"the fixture has no row in {name}"
+        assert held or name in LATER, f"the fixture has no row in {name}"
         assert held == fresh.connection.execute(every).fetchall(), name
     assert opened.check_integrity() == []
     reader = open_reader(opened)

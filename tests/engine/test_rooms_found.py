@@ -1,0 +1,63 @@
+"""Rooms: what went wrong once, each as the play that showed it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import pytest
+
+from p2pchat.engine import overview
+from p2pchat.ids import RoomId
+from tests.engine.play import Actor, Stage
+from tests.engine.test_rooms import act, create, members, say, texts
+
+
+def all_meet(stage: Stage, *groups: Sequence[Actor]) -> None:
+    for group in groups:
+        for one, other in combinations(group, 2):
+            stage.join(one, other)
+
+
+def agreed(people: Sequence[Actor], room: RoomId) -> tuple[list[str | None], dict[str, str], str]:
+    """What all of them hold, which must be the same."""
+    held = [
+        (texts(one, room), members(one, room), overview.room_view(one.look(), room.hex()).topic)
+        for one in people
+    ]
+    for one, more in zip(people, held, strict=True):
+        assert more == held[0], one.name
+    return held[0]
+
+
+@pytest.mark.parametrize("first", range(3))
+def test_what_stands_on_a_void_act_is_judged_by_everybody(stage: Stage, first: int) -> None:
+    """Eve, whom the other half has put out, lets Flo in; Dan's key names that act. It is void, but
+    without it nobody could judge what Dan wrote, and the halves never agreed."""
+    ann, bob, cyn, dan, eve, flo = people = [
+        stage.actor(n) for n in ("ann", "bob", "cyn", "dan", "eve", "flo")
+    ]
+    all_meet(stage, people)
+    room = create(ann, "split")
+    act(ann, "invite", "split", bob, cyn, dan, eve)
+    act(ann, "role", "split", dan, role="owner")
+    act(ann, "role", "split", eve, role="moderator")
+    stage.cut()
+    all_meet(stage, (ann, bob, cyn), (dan, eve, flo))
+    act(ann, "set", "split", changes=(("topic", "left"),))
+    act(ann, "remove", "split", eve)
+    say(bob, "split", "from the left")
+    act(eve, "invite", "split", flo)
+    act(dan, "set", "split", changes=(("topic", "right"),))
+    for one in (dan, eve, flo, dan):
+        stage.mono += 1
+        say(one, "split", f"from the right by {one.name}")
+    meetings = [(one, other) for one in (ann, bob, cyn) for other in (dan, eve, flo)]
+    for one, other in meetings[first * 3 :] + meetings[: first * 3]:
+        stage.join(one, other)
+    said, who, topic = agreed((ann, bob, cyn, dan), room)
+    assert said == ["from the left", "from the right by dan", "from the right by dan"]
+    assert len(who) == 4
+    assert topic == "right"
+    for one in (eve, flo):  # flo too is told why she is in no more
+        assert overview.room_view(one.look(), "split").membership == "removed", one.name
