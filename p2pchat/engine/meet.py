@@ -70,8 +70,9 @@ def link_up(ctx: Context, up: LinkUp) -> None:
 def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
     """A link is now the one to that machine: exchange what both should know.
 
-    One side repairs on a new link. Where a link takes over later, both do: what was pushed
-    into the one before it may be lost, and the other side may have repaired before that.
+    One side repairs on a new link, the other tells of rooms that may be new to it. Where a link
+    takes over later, both repair: what was pushed into the one before it may be lost, and the other
+    side may have repaired before that.
     """
     if number is None:
         return
@@ -84,6 +85,8 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
     offer(ctx, link)
     if begin:
         sync.begin(ctx, link)
+    else:
+        sync.tell_of_rooms(ctx, link)
     for room in rooms.common(ctx, link):
         keys.ask_again(ctx, link, room)
     ctx.out.append(Tell("peer", link.account))

@@ -24,7 +24,7 @@ from p2pchat.engine.reconcile import Reconciler
 from p2pchat.engine.rooms import readable_from
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import AccountId, EventId
-from p2pchat.model import DIRECT, StoredEvent
+from p2pchat.model import DIRECT, ROOM, StoredEvent
 from p2pchat.wire.codec import portions
 from p2pchat.wire.limits import MAX_PLAINTEXT, MAX_RECONCILE_FRAME, MAX_UNSIGNED_RUN
 from p2pchat.wire.messages.events import Event, is_control
@@ -101,6 +101,15 @@ def begin(ctx: Context, link: Link) -> None:
     """A link has come up: repair every room we share, control first."""
     for room in rooms.common(ctx, link):
         _ask(ctx, link, room, control=True)
+
+
+def tell_of_rooms(ctx: Context, link: Link) -> None:
+    """A link has come up on which the other side repairs: it cannot ask for a room of which it knows
+    nothing, because it was let in, or the room was opened to the office, while it was away."""
+    for room in rooms.common(ctx, link):
+        knows = link.device in room.heads or any(device == link.device for device, _ in room.their_have)
+        if room.row.kind == ROOM and not knows and rooms.access(ctx, link, room) != rooms.PAST:
+            _ask(ctx, link, room, control=True)
 
 
 def periodic(ctx: Context) -> None:
