@@ -132,7 +132,7 @@ class Writer:
         hello = overview.hello(other.node.look(other.now()))
         return happened.LinkUp(
             link, other.me.device, other.me.account, hello.statements, hello.registers, initiator,
-            "192.0.2.1", 0, bytes(64), self.wall_ms,
+            f"192.0.{link >> 8}.{link & 255}", 0, bytes(64), self.wall_ms,
         )  # fmt: skip
 
     def meet(self, other: Writer) -> None:
@@ -210,15 +210,17 @@ def converse(
 
 
 def history(home: Path, count: int, run: int, newcomer: Path) -> Filled:
-    """A room of `count` messages in `home`, and in `newcomer` somebody who is let in and knows nothing."""
+    """A room of `count` messages in `home`, and in `newcomer` somebody who is let in before the last
+    of them and knows nothing."""
     now_ms = time.time_ns() // 10**6
     writer = Writer(home, "alice", now_ms - WEEKS * WEEK_MS)
     room = writer.create()
-    say(writer, room, count, run, now_ms)
+    say(writer, room, count - 1, run, now_ms)
     writer.wall_ms = now_ms
     other = Writer(newcomer, "bob", now_ms)
     writer.invite(room, other)
     other.close()
+    say(writer, room, 1, run, now_ms)  # under a new key, sealed to the newcomer too
     writer.index()
     filled = Filled(home, room, writer.me.account, writer.me.device, count, writer.head(room))
     writer.close()
