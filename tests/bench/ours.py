@@ -183,11 +183,14 @@ def socket_trips(place: Place, count: int) -> list[float]:
 # -- many ---------------------------------------------------------------------------------------
 
 
-def crowd(stack: ExitStack, hosts: Sequence[Host], folder: Path) -> list[Driven]:
-    """A daemon on every host, all going."""
-    inside = folder / f"crowd-{time.monotonic_ns()}"
-    inside.mkdir()
-    members = [drive(stack, host, inside, f"member{number:02d}") for number, host in enumerate(hosts)]
+def crowd(stack: ExitStack, hosts: Sequence[Host], folder: Path, *, profiled: bool = False) -> list[Driven]:
+    """A daemon on every host, all going; profiled ones leave their profiles in `folder`."""
+    inside = folder if profiled else folder / f"crowd-{time.monotonic_ns()}"
+    inside.mkdir(exist_ok=True)
+    members = [
+        drive(stack, host, inside, f"member{number:02d}", profiled=profiled)
+        for number, host in enumerate(hosts)
+    ]
     for member in members:
         member.go()
     for member in members:
@@ -211,10 +214,15 @@ def room_of(author: Driven, members: Sequence[Driven]) -> str:
     return room
 
 
-def room_messages(hosts: Sequence[Host], folder: Path, count: int, pause_s: float) -> list[list[float]]:
-    """Of each message in a room of all hosts: seconds from the Post to each receiver's commit."""
+def room_messages(
+    hosts: Sequence[Host], folder: Path, count: int, pause_s: float, *, profiled: bool = False
+) -> list[list[float]]:
+    """Of each message in a room of all hosts: seconds from the Post to each receiver's commit.
+
+    `profiled`: member00.prof, the author's, and those of the others stay in `folder`.
+    """
     with ExitStack() as stack:
-        author, *others = crowd(stack, hosts, folder)
+        author, *others = crowd(stack, hosts, folder, profiled=profiled)
         until_all_linked([author, *others])
         room = room_of(author, others)
         author.worker.tell(do="post", room=room, count=count, pause_s=pause_s)
@@ -231,6 +239,9 @@ def room_messages(hosts: Sequence[Host], folder: Path, count: int, pause_s: floa
                     raise WorkerFailed(f"{folder.name}: a message of the room did not arrive")
                 time.sleep(0.05)
             kept.append(told)
+        for one in (author, *others) if profiled else ():
+            one.worker.tell(do="leave")
+            one.worker.process.wait(30)
     return [[_first(told, number) - at for told in kept] for number, at in asked]
 
 

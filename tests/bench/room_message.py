@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -59,13 +60,19 @@ def measure(chosen: argparse.Namespace, report: Report) -> None:
         )
 
     sync = Table("The disk's own fdatasync of 4 KiB", {"p50": "ms", "p99": "ms"})
-    with Network(chosen.daemons) as net, tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with Network(chosen.daemons) as net, tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
         for _ in range(chosen.rounds):
             note(BARE, contests.prototype_room(net.hosts, folder, count, chosen.pause_s))
             note(OURS, ours.room_messages(net.hosts, folder, count, chosen.pause_s))
             took = [seconds * 1e3 for seconds in contests.disk_sync(folder)]
             sync.add("append, fdatasync", p50=percentile(took, 50), p99=percentile(took, 99))
+        if chosen.profile is not None:
+            inside = folder / "profiled"
+            ours.room_messages(net.hosts, inside, count, chosen.pause_s, profiled=True)
+            chosen.profile.mkdir(exist_ok=True)
+            for name in ("member00", "member01"):
+                shutil.copy(inside / f"{name}.prof", chosen.profile)
     report.tables.append(sync)
     p50, p99 = (table.ratio(OURS, BARE, column) for column in ("p50", "p99"))
     report.verdicts.append(Verdict("p2pchat / bare prototype, p50", p50, 1.5, None))
@@ -77,6 +84,9 @@ def measure(chosen: argparse.Namespace, report: Report) -> None:
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--messages", type=int, default=200, metavar="N", help="counted ones a round")
     parser.add_argument("--daemons", type=int, default=12, metavar="N")
+    parser.add_argument(
+        "--profile", type=Path, metavar="DIR", help="one run more, with cProfile: member00.prof writes"
+    )
     parser.add_argument("--pause-s", type=float, default=0.1, metavar="S", help="between two messages")
 
 
