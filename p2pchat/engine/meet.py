@@ -70,8 +70,9 @@ def link_up(ctx: Context, up: LinkUp) -> None:
 def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
     """A link is now the one to that machine: exchange what both should know.
 
-    One side repairs on a new link. Where a link takes over later, both do: what was pushed
-    into the one before it may be lost, and the other side may have repaired before that.
+    One side repairs on a new link, the other tells of rooms that may be new to it. Where a link
+    takes over later, both repair: what was pushed into the one before it may be lost, and the other
+    side may have repaired before that.
     """
     if number is None:
         return

@@ -17,6 +17,10 @@ from tests.bench.report import ROOT, Report, machine
 FIGURES = {
     "message_rtt": "send → delivered over a namespace link, p50 and p99",
     "message_rate": "sustained archived messages a second, one direction and 12 daemons",
+    "room_message": "a message in a room of 12 daemons, until the last has committed it",
+    "room_sync": "a newcomer syncs a room of 100,000 messages: time, memory, who waits meanwhile",
+    "room_repair": "repair of 20 messages among 100,000: records and bytes",
+    "room_rotation": "a new key for a room of 500 machines",
     "handshake": "cost of a handshake",
     "discovery": "a newcomer among 2, 20 and 50 hosts: sighted, connected",
     "idle": "memory and CPU of an idle daemon with 50 peers",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,26 @@ def prototype(place: Place, mode: str, count: int, pause_s: float = 0.0) -> dict
         here = python_module(module, "author", mode, folder, place.bob.ip, port, count, pause_s)
         author = stack.enter_context(Worker(place.alice, here, folder))
         return author.hear_all("rate" if mode in ("batch", "run") else "done_s", RUN_S)
+
+
+def prototype_room(hosts: Sequence[Host], folder: Path, count: int, pause_s: float) -> list[list[float]]:
+    """Of each message of the bare prototype to all other hosts: seconds until each has committed it."""
+    inside = folder / f"room-{time.monotonic_ns()}"
+    module = "tests.bench.prototype"
+    with workers() as stack:
+        recipients = []
+        for number, host in enumerate(hosts[1:]):
+            place = inside / str(number)
+            place.mkdir(parents=True)
+            argv = python_module(module, "recipient", "room", place, host.ip)
+            recipients.append(stack.enter_context(Worker(host, argv, place)))
+        ports = ",".join(str(one.hear("port")) for one in recipients)
+        ips = ",".join(host.ip for host in hosts[1:])
+        argv = python_module(module, "author", "room", inside, ips, ports, count, pause_s)
+        author = stack.enter_context(Worker(hosts[0], argv, inside))
+        asked: list[float] = author.hear("asked", RUN_S)
+        kept: list[list[float]] = [one.hear("kept", RUN_S) for one in recipients]
+    return [[told[number] - at for told in kept] for number, at in enumerate(asked)]
 
 
 def disk_sync(folder: Path, count: int = 100) -> list[float]:

@@ -5,13 +5,17 @@
 Decides: how the real parts are put together here (as the daemon does: real TCP, real mDNS, an
 archive on disk at FULL) and what can be asked of them. Does not know: what is compared.
 
-Says {"up"}. Told {"do": "go"} it starts, says {"going": t}, then {"account", "label"}, and from
-then on {"sighted": label, "t": t} and {"linked": account, "t": t}, times on the machine's one
+Says {"up"}. Told {"do": "go"} it starts, says {"going": t}, then {"account", "device", "label"}, and
+from then on {"sighted": label, "t": t} and {"linked": account, "t": t}, times on the machine's one
 monotonic clock. Told {"do": "trips" | "stream", "to": account, "count": n}, trips also "pause_s", it
 answers {"done_s": [...]} or {"rate": n}. Told {"do": "await", "room", "device", "head": n} it says
 {"authentic": t} once it holds and can read all of that machine's events there up to number n, then
-{"searchable": t, "messages": n} once the full text has all; {"do": "leave"} stops it. With --control
-it also answers on the control socket of FOLDER, like the program.
+{"searchable": t, "messages": n} once the full text has all. Told {"do": "room", "people": [account]}
+it makes a room with them in it and says {"room"}; {"do": "post", "room", "count": n, "pause_s"} says
+{"asked": [[number, t]]}, when each message was posted and which event of this machine it became;
+{"do": "kept", "room", "device"} says {"kept": [[number, t]]}, after which commit how many of that
+machine's events were here. {"do": "leave"} stops it. With --control it also answers on the control
+socket of FOLDER, like the program.
 """
 
 from __future__ import annotations
@@ -35,13 +39,14 @@ from p2pchat.daemon.host import DaemonHost
 from p2pchat.daemon.identity import load_or_make
 from p2pchat.daemon.main import SystemEntropy, start_log, wall_and_mono
 from p2pchat.daemon.queries import Queries
-from p2pchat.engine.inputs import Post, Tell
+from p2pchat.engine.inputs import CreateRoom, Post, RoomAct, Tell
 from p2pchat.ids import DeviceId, RoomId
+from p2pchat.model import ROOM
 from p2pchat.net.lan import Announcement, JoinedLan, Notice, Sighting
 from p2pchat.net.mdns import MdnsDiscovery
 from p2pchat.net.tcp import TcpTransport
 from p2pchat.paths import Profile, profile
-from p2pchat.store.ledger import open_ledger
+from p2pchat.store.ledger import Ledger, open_ledger
 from tests.bench.prototype import TEXT, WINDOW
 from tests.bench.workers import say
 
@@ -81,13 +86,44 @@ class WatchedLan(JoinedLan):
             await notices.send(notice)
 
 
-def build(where: Profile, name: str) -> Daemon:
+class Watch:
+    """Notes after every commit how far it knows each chain of its rooms."""
+
+    def __init__(self) -> None:
+        self.daemon: Daemon | None = None
+        self.kept: dict[tuple[RoomId, DeviceId], list[tuple[int, float]]] = {}
+
+    def open(self, path: Path) -> Ledger:
+        """The archive, with an eye on its commits."""
+        ledger = open_ledger(path)
+        commit = ledger.commit
+
+        def watched() -> None:
+            wrote = ledger.wrote
+            commit()
+            if wrote and self.daemon is not None:
+                self._note(self.daemon, time.monotonic())
+
+        ledger.commit = watched  # type: ignore[method-assign]
+        return ledger
+
+    def _note(self, daemon: Daemon, at: float) -> None:
+        for room in daemon.runner.node.cache.rooms.values():
+            if room.row.kind != ROOM:
+                continue
+            for device, head in room.heads.items():
+                kept = self.kept.setdefault((room.row.id, device), [])
+                if not kept or kept[-1][0] < head.seq:
+                    kept.append((head.seq, at))
+
+
+def build(where: Profile, name: str, watch: Watch) -> Daemon:
     """The daemon's composition on a folder of its own."""
     entropy = SystemEntropy()
     return Daemon(
         Parts(
             identity=load_or_make(where.identity, entropy.bytes),
-            open_ledger=lambda: open_ledger(where.archive),
+            open_ledger=lambda: watch.open(where.archive),
             lan=WatchedLan(TcpTransport(), MdnsDiscovery()),
             entropy=entropy,
             clock=wall_and_mono,
@@ -134,6 +170,26 @@ async def stream(daemon: Daemon, to: str, count: int) -> float:
     return count / (time.perf_counter() - start)
 
 
+async def room_with(daemon: Daemon, people: list[str]) -> RoomId:
+    """A new room with these people in it."""
+    made = await daemon.runner.ask(lambda request: CreateRoom(request, "bench"))
+    room: RoomId = made["room"].id
+    await daemon.runner.ask(lambda request: RoomAct(request, "invite", room.hex(), tuple(people)))
+    return room
+
+
+async def posts(daemon: Daemon, room: RoomId, count: int, pause_s: float) -> list[tuple[int, float]]:
+    """One message after the other: the number of its event, and when it was posted."""
+    asked = []
+    for _ in range(count):
+        await trio.sleep(pause_s)
+        at = time.monotonic()
+        await daemon.runner.ask(lambda request: post(request, room.hex(), ""))
+        heads = daemon.runner.node.cache.rooms[room].heads
+        asked.append((heads[daemon.parts.identity.me.device].seq, at))
+    return asked
+
+
 async def complete(daemon: Daemon, where: Profile, room: RoomId, device: DeviceId, head: int) -> None:
     """Say when all events of `device` up to `head` are taken in and read, and when all can be found."""
     while True:
@@ -149,7 +205,7 @@ async def complete(daemon: Daemon, where: Profile, room: RoomId, device: DeviceI
         say(searchable=at, messages=reader.execute(INDEXED).fetchone()[0])
 
 
-async def obey(daemon: Daemon, where: Profile) -> None:
+async def obey(daemon: Daemon, where: Profile, watch: Watch) -> None:
     """Lines from stdin, until told to leave or the parent has gone."""
     while True:
         line = await trio.to_thread.run_sync(_line, abandon_on_cancel=True)
@@ -163,6 +219,14 @@ async def obey(daemon: Daemon, where: Profile) -> None:
             case "await":
                 room, device = RoomId(bytes.fromhex(told["room"])), DeviceId(bytes.fromhex(told["device"]))
                 await complete(daemon, where, room, device, told["head"])
+            case "room":
+                say(room=(await room_with(daemon, told["people"])).hex())
+            case "post":
+                room = RoomId(bytes.fromhex(told["room"]))
+                say(asked=await posts(daemon, room, told["count"], told["pause_s"]))
+            case "kept":
+                room, device = RoomId(bytes.fromhex(told["room"])), DeviceId(bytes.fromhex(told["device"]))
+                say(kept=watch.kept.get((room, device), []))
             case "leave":
                 return
 
@@ -174,7 +238,8 @@ def _line() -> str:
 async def run(where: Profile, name: str, answering: bool) -> None:
     await trio.to_thread.run_sync(_line)
     say(going=time.monotonic())
-    daemon = build(where, name)
+    watch = Watch()
+    daemon = watch.daemon = build(where, name, watch)
     linked: dict[bytes, None] = {}
 
     def heard(tell: Tell) -> None:
@@ -193,8 +258,9 @@ async def run(where: Profile, name: str, answering: bool) -> None:
             await nursery.start(daemon.run, open_control(where), handler, __version__)
         else:
             await nursery.start(daemon.run)
-        say(account=daemon.parts.identity.me.account.hex(), label=daemon.label)
-        await obey(daemon, where)
+        me = daemon.parts.identity.me
+        say(account=me.account.hex(), device=me.device.hex(), label=daemon.label)
+        await obey(daemon, where, watch)
         daemon.stop()
 
 

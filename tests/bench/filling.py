@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,11 +25,13 @@ from p2pchat.daemon.identity import load_or_make
 from p2pchat.daemon.main import SystemEntropy
 from p2pchat.engine import inputs as happened
 from p2pchat.engine import overview
-from p2pchat.engine.inputs import Effect, Input, Reply, SetTimer
+from p2pchat.engine.inputs import Effect, Input, Reply, Send, SetTimer
 from p2pchat.engine.node import Node
 from p2pchat.ids import AccountId, DeviceId, RoomId
 from p2pchat.model import Now, RoomView
-from p2pchat.store.ledger import open_ledger
+from p2pchat.store.ledger import MEMORY, open_ledger
+from p2pchat.wire.codec import Record
+from p2pchat.wire.messages.link import decode_frame, encode_frame
 from tests.bench.prototype import TEXT
 
 WEEKS = 26
@@ -75,13 +78,13 @@ def texts(count: int) -> Iterator[str]:
 class Writer:
     """Somebody's node on an archive of its own, fed without a daemon."""
 
-    def __init__(self, home: Path, name: str, wall_ms: int) -> None:
-        """Makes the person at the first use of `home`."""
+    def __init__(self, home: Path, name: str, wall_ms: int, *, on_disk: bool = True) -> None:
+        """Makes the person at the first use of `home`; his archive is there, or only in memory."""
         home.mkdir(mode=0o700, exist_ok=True)
         entropy = SystemEntropy()
         self.home = home
         self.me = load_or_make(home / "identity", entropy.bytes).me
-        self.ledger = open_ledger(home / "archive.db")
+        self.ledger = open_ledger(home / "archive.db" if on_disk else MEMORY)
         self.node = Node(self.me, self.ledger, entropy, name=name, label=name)
         self.wall_ms = wall_ms
         self._due: dict[str, None] = {}
@@ -124,14 +127,17 @@ class Writer:
         assert isinstance(view, RoomView)
         return view.id
 
+    def up(self, other: Writer, link: int = LINK, *, initiator: bool = True) -> happened.LinkUp:
+        """What we hear when a handshake with `other` is over."""
+        hello = overview.hello(other.node.look(other.now()))
+        return happened.LinkUp(
+            link, other.me.device, other.me.account, hello.statements, hello.registers, initiator,
+            f"192.0.{link >> 8}.{link & 255}", 0, bytes(64), self.wall_ms,
+        )  # fmt: skip
+
     def meet(self, other: Writer) -> None:
         """Learn of somebody as on a link that ends again."""
-        hello = overview.hello(other.node.look(other.now()))
-        up = happened.LinkUp(
-            LINK, other.me.device, other.me.account, hello.statements, hello.registers, True,
-            "192.0.2.1", 0, bytes(64), self.wall_ms,
-        )  # fmt: skip
-        self.feed([[up], [happened.LinkDown(LINK, "closed")]])
+        self.feed([[self.up(other)], [happened.LinkDown(LINK, "closed")]])
 
     def invite(self, room: RoomId, *people: Writer) -> None:
         """Let them in; they know nothing of it yet."""
@@ -171,16 +177,50 @@ def say(writer: Writer, room: RoomId, count: int, run: int, until_ms: int) -> No
         done += size
 
 
+def _as_it_is(message: Record) -> Record:
+    return message
+
+
+def converse(
+    one: Writer, other: Writer, on_the_way: Callable[[Record], Record] = _as_it_is
+) -> list[tuple[Record, int]]:
+    """A link that `one` dials, until neither has anything left to say; every record with its bytes.
+
+    `on_the_way` may change what is carried.
+    """
+    said: list[tuple[Record, int]] = []
+    mail: deque[tuple[Writer, Writer, Record]] = deque()
+
+    def feed(writer: Writer, far: Writer, event: Input) -> None:
+        for effect in writer.feed([[event]]):
+            if isinstance(effect, Send):
+                mail.append((writer, far, effect.message))
+
+    ups = one.up(other), other.up(one, initiator=False)
+    feed(one, other, ups[0])
+    feed(other, one, ups[1])
+    while mail:
+        sender, receiver, message = mail.popleft()
+        raw = encode_frame(on_the_way(message))
+        said.append((message, len(raw)))
+        feed(receiver, sender, happened.FromPeer(LINK, decode_frame(raw)))
+    for writer in (one, other):
+        writer.feed([[happened.LinkDown(LINK, "closed")]])
+    return said
+
+
 def history(home: Path, count: int, run: int, newcomer: Path) -> Filled:
-    """A room of `count` messages in `home`, and in `newcomer` somebody who is let in and knows nothing."""
+    """A room of `count` messages in `home`, and in `newcomer` somebody who is let in before the last
+    of them and knows nothing."""
     now_ms = time.time_ns() // 10**6
     writer = Writer(home, "alice", now_ms - WEEKS * WEEK_MS)
     room = writer.create()
-    say(writer, room, count, run, now_ms)
+    say(writer, room, count - 1, run, now_ms)
     writer.wall_ms = now_ms
     other = Writer(newcomer, "bob", now_ms)
     writer.invite(room, other)
     other.close()
+    say(writer, room, 1, run, now_ms)  # under a new key, sealed to the newcomer too
     writer.index()
     filled = Filled(home, room, writer.me.account, writer.me.device, count, writer.head(room))
     writer.close()

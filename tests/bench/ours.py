@@ -29,10 +29,11 @@ CROWD_S = 180.0
 
 @dataclass
 class Driven:
-    """One driven daemon. `account` and `label` are known once it goes."""
+    """One driven daemon. `account`, `device` and `label` are known once it goes."""
 
     worker: Worker
     account: str = ""
+    device: str = ""
     label: str = ""
     went: float = 0.0
 
@@ -44,7 +45,7 @@ class Driven:
         """Wait until it is up."""
         self.went = self.worker.hear("going")
         said = self.worker.hear_all("account", LINKED_S)
-        self.account, self.label = said["account"], said["label"]
+        self.account, self.device, self.label = said["account"], said["device"], said["label"]
 
 
 def drive(
@@ -182,11 +183,14 @@ def socket_trips(place: Place, count: int) -> list[float]:
 # -- many ---------------------------------------------------------------------------------------
 
 
-def crowd(stack: ExitStack, hosts: Sequence[Host], folder: Path) -> list[Driven]:
-    """A daemon on every host, all going."""
-    inside = folder / f"crowd-{time.monotonic_ns()}"
-    inside.mkdir()
-    members = [drive(stack, host, inside, f"member{number:02d}") for number, host in enumerate(hosts)]
+def crowd(stack: ExitStack, hosts: Sequence[Host], folder: Path, *, profiled: bool = False) -> list[Driven]:
+    """A daemon on every host, all going; profiled ones leave their profiles in `folder`."""
+    inside = folder if profiled else folder / f"crowd-{time.monotonic_ns()}"
+    inside.mkdir(exist_ok=True)
+    members = [
+        drive(stack, host, inside, f"member{number:02d}", profiled=profiled)
+        for number, host in enumerate(hosts)
+    ]
     for member in members:
         member.go()
     for member in members:
@@ -201,6 +205,49 @@ def until_all_linked(members: Sequence[Driven]) -> None:
         missing = {other.account for other in members if other is not member}
         while missing:
             missing.discard(member.worker.hear("linked", max(0.1, deadline - time.monotonic())))
+
+
+def room_of(author: Driven, members: Sequence[Driven]) -> str:
+    """A room the author has made and let the members into."""
+    author.worker.tell(do="room", people=[member.account for member in members])
+    room: str = author.worker.hear("room", RUN_S)
+    return room
+
+
+def room_messages(
+    hosts: Sequence[Host], folder: Path, count: int, pause_s: float, *, profiled: bool = False
+) -> list[list[float]]:
+    """Of each message in a room of all hosts: seconds from the Post to each receiver's commit.
+
+    `profiled`: member00.prof, the author's, and those of the others stay in `folder`.
+    """
+    with ExitStack() as stack:
+        author, *others = crowd(stack, hosts, folder, profiled=profiled)
+        until_all_linked([author, *others])
+        room = room_of(author, others)
+        author.worker.tell(do="post", room=room, count=count, pause_s=pause_s)
+        asked: list[tuple[int, float]] = author.worker.hear("asked", RUN_S)
+        last, kept = asked[-1][0], []
+        deadline = time.monotonic() + LINKED_S
+        for other in others:
+            while True:
+                other.worker.tell(do="kept", room=room, device=author.device)
+                told: list[tuple[int, float]] = other.worker.hear("kept", RUN_S)
+                if told and told[-1][0] >= last:
+                    break
+                if time.monotonic() > deadline:
+                    raise WorkerFailed(f"{folder.name}: a message of the room did not arrive")
+                time.sleep(0.05)
+            kept.append(told)
+        for one in (author, *others) if profiled else ():
+            one.worker.tell(do="leave")
+            one.worker.process.wait(30)
+    return [[_first(told, number) - at for told in kept] for number, at in asked]
+
+
+def _first(told: Sequence[tuple[int, float]], number: int) -> float:
+    """When the event of that number was first among what was committed."""
+    return next(at for seq, at in told if seq >= number)
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,15 @@ p2pchat; it is the ruler the daemon is held against, so nothing of it is importe
 
     python -m tests.bench.prototype recipient MODE FOLDER HOST     says {"port"}
     python -m tests.bench.prototype author MODE FOLDER HOST PORT COUNT PAUSE_S
+    python -m tests.bench.prototype author room FOLDER HOST,HOST… PORT,PORT… COUNT PAUSE_S
 
 Modes: `echo` a frame there and one back · `each` one transaction a message: author
 commits, sends; recipient opens, verifies, commits, sends its receipt; author opens it and
 commits `delivered` · `batch` the same with one transaction a read batch, the author
 writing up to 64 messages at a time in a window of 1,024 · `run` as batch, with one
-signature over the hash-linked 64.
+signature over the hash-linked 64 · `room` one author commits a message and sends it to many,
+each of whom verifies, opens and commits it and says nothing; the author says {"asked": [t]}, each
+recipient at the end of his stream {"kept": [t]}, on the machine's one monotonic clock.
 """
 
 from __future__ import annotations
@@ -83,6 +86,13 @@ def digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=32).digest()
 
 
+def seal_frame(plaintext: bytes, number: int) -> bytes:
+    """The `number`th frame of a link."""
+    nonce = bytes(4) + number.to_bytes(8, "little")
+    sealed = bindings.crypto_aead_chacha20poly1305_ietf_encrypt(plaintext, b"", nonce, KEY)
+    return len(sealed).to_bytes(2, "big") + sealed
+
+
 class Side:
     """Either end: codec, keys, counters, archive and a framed sealed stream."""
 
@@ -102,10 +112,8 @@ class Side:
     # -- frames ---------------------------------------------------------------------------
 
     def seal(self, plaintext: bytes) -> bytes:
-        nonce = bytes(4) + self.sealed.to_bytes(8, "little")
         self.sealed += 1
-        sealed = bindings.crypto_aead_chacha20poly1305_ietf_encrypt(plaintext, b"", nonce, KEY)
-        return len(sealed).to_bytes(2, "big") + sealed
+        return seal_frame(plaintext, self.sealed - 1)
 
     async def read(self) -> list[bytes]:
         """All whole frames of one read, opened; empty at the end of the stream."""
@@ -176,12 +184,46 @@ async def recipient(mode: str, folder: Path, host: str) -> None:
             await stream.send_all(data[:8])
         return
     side = Side(stream, mode, folder, "recipient.db")
+    if mode == "room":
+        await keep_all(side)
+        return
     while frames := await side.read():
         side.db.execute("begin")
         taken = [side.take(side.event_of(frame)) for frame in frames]
         side.db.execute("commit")
         receipt = Receipt(KEY, PUBLIC, taken[0].seq, taken[-1].seq)
         await stream.send_all(side.seal(side.encode(receipt)))
+
+
+async def keep_all(side: Side) -> None:
+    """Says when each message was committed, in their order."""
+    kept = []
+    while frames := await side.read():
+        side.db.execute("begin")
+        for frame in frames:
+            side.take(side.event_of(frame))
+        side.db.execute("commit")
+        kept += [time.monotonic()] * len(frames)
+    say(kept=kept)
+
+
+async def to_all(folder: Path, hosts: list[str], ports: list[int], count: int, pause_s: float) -> None:
+    """Says when each message was wanted; committed here before it goes to anybody."""
+    streams = [await trio.open_tcp_stream(*place) for place in zip(hosts, ports, strict=True)]
+    side = Side(streams[0], "room", folder, "author.db")
+    asked = []
+    for number in range(count):
+        await trio.sleep(pause_s)
+        asked.append(time.monotonic())
+        side.db.execute("begin")
+        event = side.compose(TEXT)
+        side.db.execute("commit")
+        frame = side.encode(event)
+        for stream in streams:  # each link has keys of its own, so each is sealed anew
+            await stream.send_all(seal_frame(frame, number))
+    for stream in streams:
+        await stream.aclose()
+    say(asked=asked)
 
 
 async def round_trips(side: Side, count: int, pause_s: float) -> None:
@@ -265,4 +307,8 @@ if __name__ == "__main__":
         trio.run(recipient, mode, Path(folder), host)
     else:
         port, count, pause_s = sys.argv[5:8]
-        trio.run(author, mode, Path(folder), host, int(port), int(count), float(pause_s))
+        if mode == "room":
+            ports = [int(one) for one in port.split(",")]
+            trio.run(to_all, Path(folder), host.split(","), ports, int(count), float(pause_s))
+        else:
+            trio.run(author, mode, Path(folder), host, int(port), int(count), float(pause_s))

@@ -19,6 +19,10 @@ from typing import Any
 TINY = {
     "message_rtt": ["--trips", "5"],
     "message_rate": ["--messages", "100", "--daemons", "3"],
+    "room_message": ["--messages", "3", "--daemons", "3"],
+    "room_sync": ["--messages", "600"],
+    "room_repair": ["--messages", "300", "--lacking", "3"],
+    "room_rotation": ["--devices", "8"],
     "handshake": ["--handshakes", "3"],
     "discovery": ["--hosts", "3"],
     "idle": ["--peers", "2", "--seconds", "1"],

@@ -61,3 +61,22 @@ def test_what_stands_on_a_void_act_is_judged_by_everybody(stage: Stage, first: i
     assert topic == "right"
     for one in (eve, flo):  # flo too is told why she is in no more
         assert overview.room_view(one.look(), "split").membership == "removed", one.name
+
+
+@pytest.mark.parametrize("newcomer_dials", [True, False])
+@pytest.mark.parametrize("admission", ["invite", "office"])
+def test_who_was_away_hears_of_a_room_whoever_dials(
+    stage: Stage, admission: str, newcomer_dials: bool
+) -> None:
+    """Only who dials repairs; Bob, who dialled, could not ask for a room he knew nothing of, and
+    heard of it when Ann next happened to repair with him."""
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    stage.join(ann, bob)
+    stage.cut()
+    room = create(ann, admission=admission)
+    say(ann, "launch", "while you were away")
+    if admission == "invite":
+        act(ann, "invite", "launch", bob)
+    stage.join(*((bob, ann) if newcomer_dials else (ann, bob)))
+    assert sorted(members(bob, room).values()) == ["member", "owner"][admission == "office" :]
+    assert texts(bob, room) == ["while you were away"] * (admission == "invite")
