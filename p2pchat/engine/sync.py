@@ -128,7 +128,7 @@ def begin_unheard(ctx: Context, link: Link) -> None:
     """The other side repairs what it knows of: a room it gives no sign of knowing we begin with."""
     for room in rooms.common(ctx, link):
         heard = link.device in room.heads or (link.device, ctx.me.device) in room.their_have
-        if room.row.kind != DIRECT and not heard and link.account in room.graph.members:
+        if room.row.kind != DIRECT and not heard and rooms.access(ctx, link, room) != rooms.PAST:
             _ask(ctx, link, room, control=True)
 
 
