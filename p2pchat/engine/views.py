@@ -53,7 +53,8 @@ class Said:
 def read_body(kind: int, plain: bytes) -> Record | None:
     """The record in an opened body, its text within limits; RemoteProtocolError if wrong.
 
-    What was sealed wrongly (`plain` empty), and a record `v` or kind from a later version gives None: kept and relayed, not shown.
+    What was sealed wrongly (`plain` empty) and a record `v` or kind from a later version give None:
+    kept and relayed, not shown.
     """
     known = wire.BODIES.get(kind)
     if known is None or not plain:
