@@ -43,16 +43,6 @@ def voids_nothing(patch: Patch) -> None:
     patch.setattr(membership, "_judge_again", lambda ctx, room, before: None)
 
 
-def forgets_void_links(patch: Patch) -> None:
-    """Acts are handed over without the void ones they link to."""
-    patch.setattr(sync, "with_void_links", lambda ctx, room, events: events)
-
-
-def keeps_what_he_said(patch: Patch) -> None:
-    """What somebody said before he went is not taken from him."""
-    patch.setattr(sync, "asks_past", lambda ctx, link, room: False)
-
-
 def waits_for_nobody(patch: Patch) -> None:
     """A message is told to be delivered when one has it."""
     patch.setattr(membership, "_await_new", lambda ctx, room: None)
@@ -71,8 +61,6 @@ ALL: dict[str, Callable[[Patch], None]] = {
     "keys are given to all": gives_keys_to_all,
     "newcomers see the past": shows_the_past,
     "nothing is voided afterwards": voids_nothing,
-    "void acts stay behind": forgets_void_links,
-    "the last words of who left are lost": keeps_what_he_said,
     "delivered means sent": waits_for_nobody,
     "nobody asks for his right": speaks_without_right,
 }

@@ -15,16 +15,14 @@ FULL = {"rooms": 200, "room-homes": 50, "room-clocks": 50, "byzantine": 100}
 GATE = {"rooms": 12, "room-homes": 6, "room-clocks": 6, "byzantine": 6}
 REMEMBERED: dict[str, tuple[int, ...]] = {
     "rooms": (0, 1, 3, 15, 18, 22),
-    "room-homes": (),
-    "room-clocks": (),
+    "room-homes": (1001,),
+    "room-clocks": (1003,),
     "byzantine": (),
 }
 """Seeds that once broke a law, as long as they mean the same history."""
 BROKEN = {
     ("rooms", 1016): "somebody asks about a room whom his graph never let in",
-    ("room-homes", 1001): "a second machine never gets one key",
     ("room-homes", 1002): "a delete that became void has erased the text, the view still says deleted",
-    ("room-clocks", 1003): "the same",
 }
 """Seeds that break a law today, and how: known, not mended."""
 
