@@ -318,7 +318,6 @@ def _everything_is_there(court: Court, lawless: frozenset[AccountId]) -> None:
 
 
 def _sets(home: Home, content: set[EventId], court: Court) -> None:
-    void = home.room.graph.void
     for control in (True, False):
         weeks = home.site.ledger.items.weeks(court.room, control)
         counted = {
