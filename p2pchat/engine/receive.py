@@ -302,7 +302,7 @@ def _take_effect(
     if plain is None:
         return  # waits for its key; not in `have` until then
     views.note_have(ctx, room, event)
-    body = views.read_body(event.kind, plain)
+    body = views.body_in(room, event.kind, plain)
     views.apply(ctx, room, views.Said(event, ctx.cache.owner[event.device], body))
 
 

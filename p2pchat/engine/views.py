@@ -95,11 +95,22 @@ def _ids(items: tuple[bytes, ...]) -> bool:
     return not items or (len(items) <= MAX_MENTIONS and all(len(item) == ID_BYTES for item in items))
 
 
+def body_in(room: RoomCache, kind: int, plain: bytes) -> Record | None:
+    """The record in an opened body; None where a member sealed nonsense: whoever passes it on is not
+    to blame. In a direct chat he is its author: RemoteProtocolError."""
+    try:
+        return read_body(kind, plain)
+    except RemoteProtocolError:
+        if room.row.kind == DIRECT:
+            raise
+        return None
+
+
 def said(ctx: Context, room: RoomCache, event: StoredEvent, header: wire.Header | None = None) -> Said:
     """Open an event of the log."""
     account = ctx.cache.owner[event.device]
     plain = keys.open_plain(room, event, header)
-    return Said(event, account, None if plain is None else read_body(event.kind, plain))
+    return Said(event, account, None if plain is None else body_in(room, event.kind, plain))
 
 
 def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, str], ...] = ()) -> None:

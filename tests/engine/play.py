@@ -166,6 +166,16 @@ class Actor:
         """Edit, delete, react or pin."""
         return self.do(lambda r: happened.Change(r, verb, ref, value, **more))  # type: ignore[arg-type]
 
+    def write(self, act: Callable[[overview.Context], None]) -> None:
+        """Something no command does, in a batch of its own: a rogue's event."""
+        self.ledger.begin()
+        ctx = self.node.context(self.now())
+        act(ctx)
+        effects = [*ctx.out, *self.node.close_batch(self.now())]
+        self.ledger.commit()
+        for effect in effects:
+            self._perform(effect)
+
     def look(self) -> overview.Context:
         return self.node.look(self.now())
 

@@ -7,8 +7,12 @@ from itertools import combinations
 
 import pytest
 
-from p2pchat.engine import overview
+from p2pchat.engine import keys, log, overview, rooms
+from p2pchat.engine.context import Context
 from p2pchat.ids import RoomId
+from p2pchat.wire.codec import encode
+from p2pchat.wire.limits import MAX_TEXT
+from p2pchat.wire.messages import events as wire
 from tests.engine.play import Actor, Stage
 from tests.engine.test_rooms import act, create, members, say, texts
 
@@ -80,3 +84,29 @@ def test_who_was_away_hears_of_a_room_whoever_dials(
     stage.join(*((bob, ann) if newcomer_dials else (ann, bob)))
     assert sorted(members(bob, room).values()) == ["member", "owner"][admission == "office" :]
     assert texts(bob, room) == ["while you were away"] * (admission == "invite")
+
+
+def test_a_body_out_of_form_is_kept_and_blames_nobody_who_passes_it_on(stage: Stage) -> None:
+    """Ann seals a text longer than any may be: Bob, who hands it to Cem, keeps his link."""
+    ann, bob, cem = people = [stage.actor(name) for name in ("ann", "bob", "cem")]
+    all_meet(stage, people)
+    room = create(ann)
+    act(ann, "invite", "launch", bob, cem)
+    say(ann, "launch", "fine")
+    stage.cut()
+    stage.join(ann, bob)
+    cached = rooms.room(ann.look(), room)
+    wrong = encode(wire.Message(1, "x" * (MAX_TEXT + 1), b"", b"", (), False, 0))
+
+    def write(ctx: Context) -> None:
+        log.append(ctx, cached, wire.MESSAGE, wrong, keys.current(ctx, cached), lambda ctx, event: None)
+
+    ann.write(write)
+    stage.settle()
+    closed = list(bob.closed)
+    stage.cut()
+    stage.join(bob, cem)
+    say(bob, "launch", "still here")
+    assert texts(cem, room) == texts(bob, room) == ["fine", "still here"]
+    assert bob.closed == closed
+    assert cem.ledger.connection.execute("SELECT count(*) FROM event WHERE kind = 32").fetchone()[0] == 3
