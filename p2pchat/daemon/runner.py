@@ -61,7 +61,7 @@ BULK_EVENTS: Final = 1024
 BULK_SLICE_S: Final = 0.005
 BULK_RUN: Final = 16
 """A frame with more events than this is backfill, not chat."""
-INDEX_SLICE: Final = 250
+INDEX_SLICE: Final = 500
 CHORES_AFTER_S: Final = 0.25
 """So long nothing must have come before chores are done: chat first."""
 REBUILD_WINDOW_S: Final = 60.0
@@ -175,6 +175,8 @@ class Runner:
 
     async def _loop(self) -> None:
         while True:
+            if self._live or self._bulk:
+                self._chores_due = False
             if self._live:
                 await self._batch(self._admit(self._take_live()))
                 if self._live:  # a crowd of links must not keep the loop from everything else
@@ -199,10 +201,11 @@ class Runner:
             self._look_for_room()
             return
         if self._chores_due:
-            self._chores_due = False
             if not self._rested and self._has_room():
                 self._chores()
-                return
+                await trio.lowlevel.checkpoint()
+                return  # and go on, as long as nothing comes
+            self._chores_due = False
         if not self._rested:
             self._resting_since = trio.current_time()
             self._may_tidy.set()

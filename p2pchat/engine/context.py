@@ -129,6 +129,7 @@ class Recon:
     need: tuple[bytes, ...] = ()  # still to be wanted
     lacking: int = 0  # how many the other side lacks
     rounds: int = 0
+    more: tuple[bytes, ...] = ()  # some of what it lacks, where there is more than one run may find
     wanting: int = 0  # wants that are out, and not all of it given
 
 
@@ -157,6 +158,7 @@ class Live:
     asked_keys: dict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=dict)
     repaired: dict[RoomId, int] = field(default_factory=dict)  # when a repair was last completed, ms
     repairing: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # since a change of members
+    asked_past: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # see sync.asks_past
     told: dict[tuple[int, AccountId], int] = field(
         default_factory=dict
     )  # statements given on a link, so many
@@ -197,6 +199,7 @@ class RoomCache:
     forks: dict[DeviceId, int] = field(default_factory=dict)  # the lowest forked number of a chain
     reached: dict[int, Ranges] = field(default_factory=dict)  # own numbers everybody has, has read
     sending: EpochRow | None = None  # the epoch `keys.current` chose, until keys or members change
+    pool_seen: bool = False  # whether all that waits to be judged has been looked at
     links_back: tuple[tuple[bytes, ...], int] | None = None  # see log._links_back
 
 

@@ -75,6 +75,8 @@ class Graph:
         self._begin()
 
     def _begin(self) -> None:
+        self.ever_open = False
+        """Whether an act ever opened the room to the office: who joined then may not be known yet."""
         self._races = Races(self.root, self._proof_holds, self._below)
         self._heads: dict[EventId, Node] = {}
         self._links: tuple[EventId, ...] | None = ()
@@ -109,6 +111,10 @@ class Graph:
             self._heads.pop(parent, None)
         self._heads[act.id] = node
         self._links = None
+        if isinstance(act.body, wire.Create):
+            self.ever_open |= act.body.admission == wire.OFFICE
+        elif isinstance(act.body, wire.Settings):
+            self.ever_open |= any(one.value == wire.OFFICE for one in act.body.changes)
         if node.mark >= 0:
             return
         if node.sort:

@@ -49,7 +49,7 @@ def current(ctx: Context, room: RoomCache) -> EpochRow:
     chosen = room.sending
     if chosen is None:
         wanted = member_hash(room)
-        fitting = [e for e in room.epochs.values() if e.key is not None and e.member_hash == wanted]
+        fitting = [e for e in room.epochs.values() if e.member_hash == wanted and _usable(ctx, room, e)]
         if not fitting:
             return start(ctx, room)
         chosen = room.sending = min(fitting, key=lambda e: (-e.gen, e.epoch))
@@ -57,6 +57,15 @@ def current(ctx: Context, room: RoomCache) -> EpochRow:
         # Still send under it: the new one should not stand between a person and his message.
         ctx.timer(f"rotate:{room.row.id.hex()}", ctx.now.mono + ROTATE_SPREAD_S * ctx.entropy.random())
     return chosen
+
+
+def _usable(ctx: Context, room: RoomCache, epoch: EpochRow) -> bool:
+    """Whether we may send under it: never under a key that somebody knows who is out, who could have
+    prepared one for the time after him; nor one that was announced without right."""
+    event = ctx.ledger.events.get(epoch.event)
+    if epoch.key is None or event is None or epoch.event in room.graph.void:
+        return False
+    return ctx.cache.owner[event.device] in room.graph.members
 
 
 def rotate(ctx: Context, room: RoomCache) -> None:
@@ -124,10 +133,11 @@ def heard_epoch(ctx: Context, room: RoomCache, event: StoredEvent, body: wire.Ep
         raise RemoteProtocolError("epoch out of range")
     if EpochId(body.epoch_id) in room.epochs:
         return  # announced before: who repeats it changes nothing
+    highest = max((known.gen for known in room.epochs.values()), default=0)
     row = EpochRow(
         room.row.id,
         EpochId(body.epoch_id),
-        body.gen,
+        min(body.gen, highest + 1),  # nobody takes away all numbers that others could give
         body.member_hash,
         body.shareable,
         None,
@@ -230,19 +240,17 @@ def take(ctx: Context, link: Link, room: RoomCache, keys: Keys) -> list[EpochId]
 
 
 def open_plain(room: RoomCache, event: StoredEvent, header: wire.Header | None = None) -> bytes | None:
-    """The plaintext body of a content event, None while body or key is missing."""
+    """The plaintext body of a content event, None while body or key is missing, empty where its
+    author sealed it wrongly: no fault of who relays it, who may not have the key."""
     epoch = room.epochs.get(event.epoch)
     if event.body is None or epoch is None or epoch.key is None:
         return None
     known = header or decode(wire.Header, event.header)
-    return crypto.open_body(
-        epoch.key,
-        event.room,
-        event.device,
-        event.seq,
-        log.associated_data(event.header, known.body_len),
-        event.body,
-    )
+    ad = log.associated_data(event.header, known.body_len)
+    try:
+        return crypto.open_body(epoch.key, event.room, event.device, event.seq, ad, event.body)
+    except RemoteProtocolError:
+        return b""
 
 
 # -- our own prekeys ----------------------------------------------------------------------

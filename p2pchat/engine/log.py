@@ -93,6 +93,8 @@ def append(
     if head is not None and past < head.hlc <= stamp(ctx.now.wall_ms + FUTURE_MS):
         past = head.hlc
     clock = max(stamp(ctx.now.wall_ms), 1 + past)
+    if kind in (wire.ADD, wire.JOIN):  # a whole ms, by which sets tell before from after
+        clock = -(-clock >> HLC_SHIFT) << HLC_SHIFT
     header = Header(
         v=1,
         room=room_id,

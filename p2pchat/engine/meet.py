@@ -86,7 +86,7 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
     if begin:
         sync.begin(ctx, link)
     else:
-        sync.tell_of_rooms(ctx, link)
+        sync.begin_unheard(ctx, link)
     for room in rooms.common(ctx, link):
         keys.ask_again(ctx, link, room)
     ctx.out.append(Tell("peer", link.account))

@@ -56,6 +56,8 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
     graph.add(act)
     if event.id in graph.void:
         set_void(ctx, room, event, act.body, void=True)
+        if before is not None:
+            before.void[event.id] = graph.void[event.id]  # counted out already
     if before is not None:
         _judge_again(ctx, room, before)
     room.accounts = tuple(sorted(graph.members))

@@ -21,6 +21,7 @@ from p2pchat.engine import (
     peers,
     people,
     quota,
+    ranges,
     receive,
     revocations,
     room_commands,
@@ -376,6 +377,6 @@ def rebuild_views(node: Node, now: Now) -> None:
         everything = [
             event
             for device, head in room.heads.items()
-            for event in ctx.ledger.events.run(room_id, device, 1, head.seq, head.seq)
+            for event in ctx.ledger.events.run(room_id, device, 1, head.seq, ranges.MAX_SEQ)  # forks too
         ]
         views.rebuild(ctx, room, everything)

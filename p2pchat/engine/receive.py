@@ -43,12 +43,18 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
         room = rooms.room_with(ctx, link, room_id, hear=True)
         if room is None:
             continue  # of a room this peer has no business with: nothing to judge it by
-        if rooms.access(ctx, link, room) != rooms.ALL:
-            group = [read for read in group if wire.is_control(read.header.kind)]
+        access = rooms.access(ctx, link, room)
+        if access != rooms.ALL:
+            group = [r for r in group if wire.is_control(r.header.kind) or _own_past(ctx, link, access, r)]
         _again(ctx, room, [read for read in group if read.id not in missing])
         fresh = [read for read in _unique(group) if read.id in missing]
         if fresh:
             _room_events(ctx, link, room, fresh, good)
+
+
+def _own_past(ctx: Context, link: Link, access: str, read: Read) -> bool:
+    """Whether somebody who is out says what he wrote while he was in: nobody else may have it."""
+    return access == rooms.PAST and ctx.cache.owner.get(DeviceId(read.header.device)) == link.account
 
 
 def _unique(reads: Sequence[Read]) -> list[Read]:
@@ -140,7 +146,7 @@ def _judge(
         if not judgeable:
             _park(ctx, room, read)
             continue
-        if read.id in pooled or ctx.cache.parked.get((room.row.id, device)):
+        if read.id in pooled or ctx.cache.parked.get((room.row.id, device), True):
             ctx.ledger.events.unpark(read.id)
         took_act |= _take(ctx, room, read, auth, wanted_keys)
     return took_act
@@ -178,9 +184,13 @@ def _neighbours(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
 
 def _awakened(ctx: Context, room: RoomCache) -> list[Read]:
     """Parked events of a room whose acts are all known by now."""
-    if not any(waits and place[0] == room.row.id for place, waits in ctx.cache.parked.items()):
+    waiting = any(waits and place[0] == room.row.id for place, waits in ctx.cache.parked.items())
+    if room.pool_seen and not waiting:
         return []
+    room.pool_seen = True
     reads = [_read_again(stored) for stored in ctx.ledger.events.parked_in(room.row.id)]
+    for read in reads:
+        ctx.cache.parked[room.row.id, DeviceId(read.header.device)] = True
     return [r for r in reads if r.header.auth and all(room.graph.knows(EventId(a)) for a in r.header.auth)]
 
 
@@ -269,6 +279,9 @@ def _twins(ctx: Context, room: RoomCache, read: Read) -> int:
     for twin in twins:
         if not twin.flags & StoredEvent.FORKED:
             ctx.ledger.events.put_flags(twin.id, twin.flags | StoredEvent.FORKED)
+            marked = ctx.ledger.events.get(twin.id)
+            if marked is not None and marked.kind == wire.MESSAGE:
+                views.refresh(ctx, room, views.said(ctx, room, marked))
     if seq < room.forks.get(device, seq + 1):
         room.forks[device] = seq
         room.graph.reconsider()
@@ -295,8 +308,7 @@ def _take_effect(
 
 def _keys_of(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
     """Acts that bring keys."""
-    if act.id in room.graph.void:
-        return
+    # Of void ones too: what was said under them may count (keys.current never sends under them).
     if isinstance(act.body, wire.Epoch):
         keys.heard_epoch(ctx, room, event, act.body)
     elif isinstance(act.body, wire.Seal):

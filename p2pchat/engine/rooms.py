@@ -57,6 +57,9 @@ def know(ctx: Context, row: RoomRow) -> None:
     ctx.ledger.rooms.put_room(row)
     ctx.cache.known_rooms[row.id] = row
     ctx.cache.heard_of.pop(row.id, None)
+    cached = ctx.cache.rooms.get(row.id)
+    if cached is not None and cached.row != row:
+        del ctx.cache.rooms[row.id]  # it was heard of as something else
     ctx.cache.meant.clear()  # an id or a name may now mean two
     ctx.batch.wrote = True
 
@@ -81,7 +84,7 @@ def access(ctx: Context, link: Link, cached: RoomCache) -> str:
         return PAST
     if cached.row.id in ctx.cache.heard_of or graph.settings.admission == OFFICE:
         return CONTROL  # of a room only heard of there is nothing here to give
-    return NOTHING
+    return PAST if graph.ever_open else NOTHING  # he may have joined before he heard that it is closed
 
 
 def room_with(ctx: Context, link: Link, room_id: bytes, *, hear: bool = False) -> RoomCache | None:

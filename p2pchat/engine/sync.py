@@ -24,10 +24,10 @@ from p2pchat.engine.reconcile import Reconciler
 from p2pchat.engine.rooms import readable_from
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import AccountId, EventId
-from p2pchat.model import DIRECT, ROOM, StoredEvent
-from p2pchat.wire.codec import portions
+from p2pchat.model import DIRECT, StoredEvent
+from p2pchat.wire.codec import decode, portions
 from p2pchat.wire.limits import MAX_PLAINTEXT, MAX_RECONCILE_FRAME, MAX_UNSIGNED_RUN
-from p2pchat.wire.messages.events import Event, is_control
+from p2pchat.wire.messages.events import Event, Header, is_control
 from p2pchat.wire.messages.link import Events, Given, Pull, Reconcile, Registers, Statements, Want
 
 PUSH: Final = 256
@@ -41,6 +41,8 @@ _Sets = tuple[Items, dict[bytes, bytes]]
 """Items, and the way back to real ids where they are salted."""
 MAX_NEED: Final = 65_536
 """Ids a run may find lacking here before it fetches them: 2 MiB that a liar can make us hold."""
+SAMPLE: Final = 16
+"""Of what a run found lacking: if nothing of it came, the peer does not have what it says."""
 MAX_ROUNDS: Final = 256
 MAX_WEEK: Final = 2**48 // WEEK_MS
 REPAIR_S: Final = 60.0
@@ -94,6 +96,25 @@ def with_covers(ctx: Context, events: Sequence[StoredEvent]) -> list[StoredEvent
     return sorted(chosen.values(), key=lambda e: (e.kind > 31, e.device, e.seq, e.id))
 
 
+def with_void_links(ctx: Context, room: RoomCache, events: list[StoredEvent]) -> list[StoredEvent]:
+    """`events` behind the void acts they link to: these are in no set, and nobody could judge what
+    names an act that he does not know."""
+    void = room.graph.void
+    if not void:
+        return events
+    found: dict[EventId, StoredEvent] = {}
+    todo = list(events)
+    while todo:
+        for one in map(EventId, decode(Header, todo.pop().header).auth):
+            if one in void and one not in found:
+                act = ctx.ledger.events.get(one)
+                if act is not None:
+                    found[one] = act
+                    todo.append(act)
+    here = {event.id for event in events}
+    return [*(act for one, act in found.items() if one not in here), *events]
+
+
 # -- repair ------------------------------------------------------------------------------------
 
 
@@ -103,12 +124,11 @@ def begin(ctx: Context, link: Link) -> None:
         _ask(ctx, link, room, control=True)
 
 
-def tell_of_rooms(ctx: Context, link: Link) -> None:
-    """A link has come up on which the other side repairs: it cannot ask for a room of which it knows
-    nothing, because it was let in, or the room was opened to the office, while it was away."""
+def begin_unheard(ctx: Context, link: Link) -> None:
+    """The other side repairs what it knows of: a room it gives no sign of knowing we begin with."""
     for room in rooms.common(ctx, link):
-        knows = link.device in room.heads or any(device == link.device for device, _ in room.their_have)
-        if room.row.kind == ROOM and not knows and rooms.access(ctx, link, room) != rooms.PAST:
+        heard = link.device in room.heads or (link.device, ctx.me.device) in room.their_have
+        if room.row.kind != DIRECT and not heard and rooms.access(ctx, link, room) != rooms.PAST:
             _ask(ctx, link, room, control=True)
 
 
@@ -134,6 +154,9 @@ def _items(ctx: Context, link: Link, room: RoomCache, control: bool, salt: bytes
     room_id, store = room.row.id, ctx.ledger.items
     log.flush_items(ctx, room_id, control)
     access = rooms.access(ctx, link, room)
+    out = _out(ctx, link, room)
+    if out is not None and not control:
+        return VectorItems(_written_by(ctx, room, out)), {}
     if access != rooms.ALL and not control:
         return WeekItems((), _nothing, ctx.cache.weeks, ()), {}
     if access == rooms.PAST:
@@ -149,6 +172,36 @@ def _items(ctx: Context, link: Link, room: RoomCache, control: bool, salt: bytes
     load = functools.partial(store.packed, room_id, control)
     whole = WeekItems(rows, load, ctx.cache.weeks, (room_id, control))
     return (ItemsFrom(whole, since_ms) if since_ms else whole), {}
+
+
+def _out(ctx: Context, link: Link, room: RoomCache) -> AccountId | None:
+    """Which of the two ends was in the room and is out."""
+    former = room.graph.former
+    return next((account for account in (ctx.me.account, link.account) if account in former), None)
+
+
+def _written_by(ctx: Context, room: RoomCache, account: AccountId) -> list[tuple[int, bytes]]:
+    """What somebody said while he was in, as items: members may lack it though it counts."""
+    known = ctx.cache.accounts.get(account)
+    devices = [device for device in (known.devices if known else ()) if device in room.heads]
+    return sorted(
+        (event.hlc >> log.HLC_SHIFT, bytes(event.id))
+        for device in devices
+        for event in ctx.ledger.events.run(room.row.id, device, 1, room.heads[device].seq, MAX_NEED)
+        if not is_control(event.kind) and not event.flags & StoredEvent.VOID
+    )
+
+
+def asks_past(ctx: Context, link: Link, room: RoomCache) -> bool:
+    """Whether what one of the two said while he was in is still to be compared on this link."""
+    both = {ctx.me.account, link.account}
+    place = (link.link, room.row.id)
+    one_is_in = not both.isdisjoint(room.graph.members)
+    if room.row.kind == DIRECT or _out(ctx, link, room) is None or not one_is_in:
+        return False
+    asked = place in ctx.live.asked_past
+    ctx.live.asked_past[place] = None
+    return not asked
 
 
 def _nothing(week: int) -> bytes:
@@ -207,7 +260,9 @@ def heard(ctx: Context, link: Link, message: Reconcile) -> None:
     if give and recon.lacking <= PUSH:
         hand_over(ctx, link, room, give)
     ctx.live.recons[message.session] = recon
-    enough = len(need) >= MAX_NEED or recon.rounds >= MAX_ROUNDS  # the next run finds the rest
+    enough = len(need) >= MAX_NEED or recon.rounds >= MAX_ROUNDS  # another run finds the rest
+    if step.reply is not None and enough:
+        recon = ctx.live.recons[message.session] = replace(recon, more=recon.need[-SAMPLE:])
     if step.reply is not None and not enough:
         _say(ctx, recon, message.session, step.reply)
         return
@@ -253,6 +308,13 @@ def _finished(ctx: Context, link: Link, session: int) -> None:
     if recon.control and rooms.access(ctx, link, room) == rooms.ALL and ctx.me.account in room.graph.members:
         _ask(ctx, link, room, control=False)
         return
+    some = [EventId(one) for one in recon.more]
+    if some and not recon.salt and len(ctx.ledger.events.missing(some)) < len(some):  # it was no lie
+        _ask(ctx, link, room, control=recon.control)
+        return
+    if recon.control and asks_past(ctx, link, room):
+        _ask(ctx, link, room, control=False)
+        return
     ctx.live.repaired[recon.room] = ctx.now.wall_ms
     keys.ask_again(ctx, link, room)
 
@@ -285,6 +347,7 @@ def hand_over(ctx: Context, link: Link, room: RoomCache, ids: Sequence[EventId])
         found = [event for event in found if is_control(event.kind)]
     since = rooms.readable_from(ctx, room, link.account)
     found = [event for event in found if event.hlc >= since or is_control(event.kind)]
+    found = with_void_links(ctx, room, found)
     introduce(ctx, link, room, found)
     ctx.out.extend(Send(link.link, frame) for frame in in_frames(with_covers(ctx, found)))
 
@@ -328,7 +391,7 @@ def moved(ctx: Context) -> None:
 
 def pull(ctx: Context, link: Link, message: Pull) -> None:
     """The other side has much for us, or lost its answers: ask, anew if we are asking already."""
-    room = rooms.room_with(ctx, link, message.room)
+    room = rooms.room_with(ctx, link, message.room, hear=True)
     if room is None:
         return
     for session, recon in list(ctx.live.recons.items()):
@@ -353,5 +416,7 @@ def link_gone(ctx: Context, number: int) -> None:
         del ctx.live.asked_keys[asked]
     for repaired in [key for key in ctx.live.repairing if key[0] == number]:
         del ctx.live.repairing[repaired]
+    for asked_past in [key for key in ctx.live.asked_past if key[0] == number]:
+        del ctx.live.asked_past[asked_past]
     for told in [key for key in ctx.live.told if key[0] == number]:
         del ctx.live.told[told]

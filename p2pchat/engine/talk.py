@@ -22,7 +22,7 @@ from p2pchat.engine import (
     views,
 )
 from p2pchat.engine.context import Context, RoomCache
-from p2pchat.engine.inputs import CancelQueued, Change, ConfirmShown, Post, Reply
+from p2pchat.engine.inputs import CancelQueued, Change, ConfirmShown, Post, Reply, Tell
 from p2pchat.errors import CommandError
 from p2pchat.ids import AccountId, EventId, hex_prefix
 from p2pchat.model import CANCELLED, DIRECT, HELD, QUEUED, SCHEDULED, Draft, MessageView, StoredEvent
@@ -204,6 +204,14 @@ def drafts_due(ctx: Context) -> None:
 
 def _send_draft(ctx: Context, draft: Draft) -> None:
     room = rooms.room(ctx, draft.room)
+    try:
+        room_commands.need_to_write(ctx, room, wire.MESSAGE)
+    except CommandError as error:  # it was allowed when it was written
+        ctx.ledger.outbox.put_draft(replace(draft, cancelled=True))
+        ctx.batch.wrote = True
+        text = f"the draft {draft.id!r} was not sent: {error.message}"
+        ctx.out.append(Tell("warning", ("draft", text)))
+        return
     body = wire.Message(
         1,
         draft.text,

@@ -53,10 +53,11 @@ class Said:
 def read_body(kind: int, plain: bytes) -> Record | None:
     """The record in an opened body, its text within limits; RemoteProtocolError if wrong.
 
-    A record `v` or kind from a later version gives None: kept and relayed, not shown.
+    What was sealed wrongly (`plain` empty) gives None, and so does a record `v` or kind from a later
+    version: kept and relayed, not shown.
     """
     known = wire.BODIES.get(kind)
-    if known is None:
+    if known is None or not plain:
         return None
     body = decode(known, plain)
     if getattr(body, "v", 1) != 1:
@@ -130,10 +131,14 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
     target = ctx.ledger.events.get(touch.target)
     if target is None or target.room != event.room:
         return  # takes effect when its target comes
+    if wire.is_control(target.kind):
+        return  # acts stand whatever their author says later
     if _counts_as_absent(touch, ctx.cache.owner.get(target.device)) and target.body is None:
         note_have(ctx, room, target)
     by_author = touch.kind == wire.DELETE and touch.account == ctx.cache.owner.get(target.device)
     if by_author:
+        if target.flags & StoredEvent.KEYLESS:
+            note_have(ctx, room, target)  # its key is not waited for any more
         target = erase(ctx, target, shown=True)
     if target.kind != wire.MESSAGE:
         if by_author:  # an edit is taken back with the message it changed, or before anybody had it
@@ -254,6 +259,7 @@ def erase(ctx: Context, event: StoredEvent, *, shown: bool) -> StoredEvent:
     flags = event.flags | StoredEvent.ERASED
     if shown and event.body is not None and not flags & StoredEvent.KEYLESS:
         flags |= StoredEvent.SHOWN
+    flags &= ~StoredEvent.KEYLESS
     ctx.ledger.events.put_body(event.id, None, flags)
     ctx.batch.wrote = True
     return StoredEvent(
@@ -434,7 +440,7 @@ def rebuild(ctx: Context, room: RoomCache, events: list[StoredEvent]) -> None:
             messages.append(what)
             continue
         touch = _touch(what, what.body)
-        if touch is not None:
+        if touch is not None and not event.flags & StoredEvent.VOID:
             ctx.ledger.views.put_touch(touch)
     for what in messages:
         refresh(ctx, room, what)

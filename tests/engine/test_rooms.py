@@ -244,3 +244,14 @@ def test_the_lobby_is_there_without_anybody_making_it(stage: Stage) -> None:
     room = rooms.lobby_id(OPEN_OFFICE_KEY)
     assert texts(ann, room) == texts(bob, room) == texts(cem, room) == ["anybody?", "me"]
     assert len(members(ann, room)) == 3
+
+
+def test_who_was_invited_while_off_has_the_room_as_soon_as_he_is_linked(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    stage.hang_up(link_of(ann, cem))
+    stage.hang_up(link_of(bob, cem))
+    room = create(ann)
+    act(ann, "invite", "launch", bob, cem)
+    say(ann, "launch", "see you")
+    stage.join(cem, bob)  # he dials, and has never heard of the room
+    assert texts(cem, room) == ["see you"]

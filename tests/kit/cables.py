@@ -20,9 +20,10 @@ from typing import Final, Protocol
 from p2pchat.engine.peers import CONTEST
 from p2pchat.wire.codec import Record
 from p2pchat.wire.limits import DEAD_AFTER_S
-from p2pchat.wire.messages.link import Ping, Pong, decode_frame, encode_frame
+from p2pchat.wire.messages.link import Events, Ping, Pong, decode_frame, encode_frame
 
 FIRST_DELAY_S: Final = 0.0005
+TWICE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Weather:
     slow_s: float
     loss: float  # chance that a frame breaks its connection
     queue: int  # frames beyond this are dropped and the link is behind
+    twice: float = 0.0  # chance that events come once more, up to TWICE_S later and out of turn
 
 
 class Host(Protocol):
@@ -191,6 +193,18 @@ class Cable:
             self.send(way.target, Pong(message.token))
         elif not isinstance(message, Pong) or message.token >= CONTEST:
             way.target.host.heard(way.target.number, message, raw)
+            if self.weather.twice and isinstance(message, Events):
+                self._again(way.target, message, raw)
+
+    def _again(self, target: End, message: Record, raw: bytes) -> None:
+        """As if another copy had come by another way."""
+
+        def once_more() -> None:
+            if target.alive:
+                target.host.heard(target.number, message, raw)
+
+        if self.chance.random() < self.weather.twice:
+            self.clock.later(self.chance.random() * TWICE_S, once_more)
 
     def hang_up(self, end: End, reason: str) -> None:
         """`end` closes: what it sent still arrives, then the other end learns of it."""

@@ -65,6 +65,7 @@ class Machine:
         self.skew_ms = 0
         self.lag_s = 0.003  # how long inputs lie before a batch takes them
         self.requests = 0
+        self.refused = 0  # the link whose frame broke a rule last
         self._fresh()
 
     def _fresh(self) -> None:
@@ -230,6 +231,7 @@ class Machine:
     def _refuse(self, event: Input) -> None:
         error = self._error
         if isinstance(error, RemoteProtocolError):
+            self.refused = event.link  # type: ignore[union-attr]
             self.swarm.witness.broke(self, f"{type(event).__name__}: {error.reason}")
             self.pending.append(CloseLink(event.link, error.reason))  # type: ignore[union-attr]
         elif isinstance(error, CommandError):
@@ -321,11 +323,11 @@ class Swarm:
         self.fullest = 0
         self.frames = 0
 
-    def add(self, person: Person, index: int) -> Machine:
+    def add(self, person: Person, index: int, kind: type[Machine] = Machine) -> Machine:
         """One machine of `person`, switched off."""
         name = person.name if index == 0 else f"{person.name}.{index + 1}"
         address = f"192.0.2.{len(self.machines) + 1}"
-        machine = Machine(self, name, person.machines[index], address, person.name)
+        machine = kind(self, name, person.machines[index], address, person.name)
         self.machines[name] = machine
         return machine
 

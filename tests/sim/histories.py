@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.kit.laws import check, law
-from tests.kit.persons import make_person
+from tests.kit.persons import Person, make_person
 from tests.kit.seeds import Trace, dice, remembered_signatures
 from tests.kit.swarm import Machine, Swarm
 from tests.sim.people import Workload
@@ -33,12 +33,12 @@ class History:
         people = [
             make_person(plan.seed, name, count) for name, count in zip(NAMES, plan.machines, strict=False)
         ]
-        self.work = Workload(swarm, people)
+        self.work = self.workload(swarm, people)
         swarm.witness = self.work
         self.work.burst_of = plan.burst
         for person in people:
             for index in range(len(person.machines)):
-                swarm.add(person, index)
+                swarm.add(person, index, self.kind(person))
         self.places = list(swarm.machines.values())
         self.away = False
         for place, machine in enumerate(self.places):
@@ -46,6 +46,14 @@ class History:
             if machine.skew_ms:
                 self.work.book.crooked[machine.account] = None
             machine.lag_s = dice(plan.seed, "lag", place).choice((0.0005, 0.003, 0.05, 0.4))
+
+    def workload(self, swarm: Swarm, people: list[Person]) -> Workload:
+        """Whose fingers are at work."""
+        return Workload(swarm, people)
+
+    def kind(self, person: Person) -> type[Machine]:
+        """What this person's machines are."""
+        return Machine
 
     def live(self) -> None:
         """From the first boot to the last law."""

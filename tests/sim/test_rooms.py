@@ -1,0 +1,46 @@
+"""Rooms in the swarm: the gate plays fixed seeds, `--full` draws new ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pchat.errors import P2pchatError
+from tests.kit.laws import Broken
+from tests.kit.seeds import fresh_seeds
+from tests.sim import room_mutants, room_plans
+from tests.sim.room_histories import play
+from tests.sim.running import play_all
+
+FULL = {"rooms": 200, "room-homes": 50, "room-clocks": 50, "byzantine": 100}
+GATE = {"rooms": 20, "room-homes": 6, "room-clocks": 6, "byzantine": 12}
+REMEMBERED: dict[str, tuple[int, ...]] = {
+    "rooms": (0, 1, 3, 15, 18, 22),
+    "room-homes": (),
+    "room-clocks": (),
+    "byzantine": (),
+}
+"""Seeds that once broke a law, as long as they mean the same history."""
+
+
+@pytest.mark.parametrize("scenario", list(room_plans.SCENARIOS))
+def test_after_all_that_members_agree(scenario: str, full: bool, pytestconfig: pytest.Config) -> None:
+    """Histories of rooms with every law of tests/kit/laws.py and tests/kit/room_laws.py."""
+    asked: int | None = pytestconfig.getoption("--seeds")
+    count = asked if asked is not None else (FULL if full else GATE)[scenario]
+    chosen = fresh_seeds(count) if full else list(range(1000, 1000 + count))
+    if full:
+        print(f"{scenario}: seeds {chosen}")
+    play_all("rooms", scenario, [*REMEMBERED[scenario], *chosen], lambda seed: play(scenario, seed))
+
+
+@pytest.mark.parametrize("mutant", sorted(room_mutants.ALL))
+def test_a_wrong_machine_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each mistake of room_mutants.py is seen within ten histories."""
+    room_mutants.ALL[mutant](monkeypatch)
+
+    def ten() -> None:
+        for seed in range(10):
+            play("rooms", seed)
+
+    with pytest.raises((Broken, P2pchatError)):
+        ten()
