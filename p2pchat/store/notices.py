@@ -1,7 +1,7 @@
 """What happened to a room, for those who read its history.
 
 Decides: which acts of the log are notices, and what each says. Does not know: whether an act
-counts (void ones are outside their set), or what people are called.
+counts (its flags say so), or what people are called.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import AccountId, DeviceId, EventId
-from p2pchat.model import Notice
+from p2pchat.model import Notice, StoredEvent
 from p2pchat.store.core import Names
 from p2pchat.store.schema import HLC_OFFSET
 from p2pchat.wire.codec import Record, decode
@@ -29,7 +29,7 @@ TYPES: Final = {
     ev.REVOKE: "revoked",
 }
 _COUNTED: Final = (
-    "SELECT id, kind, hlc, device, body, item FROM event WHERE room = ? AND item IN (1, 3)"
+    "SELECT id, kind, hlc, device, body, flags FROM event WHERE room = ? AND item IN (1, 3)"
     " AND hlc BETWEEN ? AND ? AND kind IN (1, 2, 3, 4, 5, 6, 7, 8) ORDER BY hlc DESC, id DESC LIMIT ?"
 )
 
@@ -54,7 +54,7 @@ def _body(kind: int, body: bytes) -> Record | None:
 
 
 def _notice(
-    names: Names, identity: bytes, kind: int, hlc: int, device: int, body: bytes | None, item: int
+    names: Names, identity: bytes, kind: int, hlc: int, device: int, body: bytes | None, flags: int
 ) -> Notice:
     read = _body(kind, body) if body is not None else None
     who = getattr(read, "account", None)
@@ -65,7 +65,7 @@ def _notice(
         detail = " ".join(f"{change.key}={change.value}" for change in read.changes if change.value)
     return Notice(
         EventId(identity),
-        TYPES[kind] if item == 1 else "voided",
+        "voided" if flags & StoredEvent.VOID else TYPES[kind],
         (hlc + HLC_OFFSET) >> 16,
         DeviceId(names.id(device)),
         AccountId(who) if who else None,
