@@ -128,7 +128,7 @@ def prepare(folder: Path, count: int, lacking: int) -> tuple[Filled, dict[str, P
     filled = filling.history(folder / "alice", count, 1, folder / "bob")
     giver = Writer(filled.home, "alice", time.time_ns() // 10**6)
     skip = scattered(giver, filled, lacking)
-    homes = {}
+    homes: dict[str, Path] = {}
     for kind, lost in (("scattered", skip), ("newest", [])):
         # the second goes on where the first has come to: the whole room again would take as long
         home = folder / kind

@@ -140,6 +140,9 @@ def sync(place: Place, filled: Filled, *, profiled: bool = False) -> tuple[dict[
         for what in sampler.took:
             took = sampler.within(what, linked, done["searchable"])
             found |= {f"{what}_p99": percentile(took, 99), f"{what}_max": max(took)}
+        taking = sampler.within("whoami", linked, authentic)
+        indexing = sampler.within("whoami", authentic, done["searchable"])
+        found |= {"taking_p99": percentile(taking, 99), "indexing_p99": percentile(indexing, 99)}
         for one in (alice, bob):
             one.worker.tell(do="leave")
         for one in (alice, bob):
@@ -229,7 +232,14 @@ def measure(chosen: argparse.Namespace, report: Report) -> None:
     memory = Table("Peak RSS of the daemons", {"taker": "MiB, who takes", "giver": "MiB, who gives"})
     answers = Table(
         "Answers of the taker's control socket meanwhile",
-        {"whoami_p99": "ms", "whoami_max": "ms", "history_p99": "ms", "history_max": "ms"},
+        {
+            "whoami_p99": "ms",
+            "whoami_max": "ms",
+            "history_p99": "ms",
+            "history_max": "ms",
+            "taking_p99": "ms, whoami until authentic",
+            "indexing_p99": "ms, whoami after",
+        },
     )
     report.tables += [table, memory, answers]
     rows = [RUNS] if chosen.runs_only else [RUNS, EACH]
