@@ -61,3 +61,20 @@ def test_what_stands_on_a_void_act_is_judged_by_everybody(stage: Stage, first: i
     assert topic == "right"
     for one in (eve, flo):  # flo too is told why she is in no more
         assert overview.room_view(one.look(), "split").membership == "removed", one.name
+
+
+@pytest.mark.parametrize("dialled_by", ["the newcomer", "a member"])
+def test_a_newcomer_hears_of_the_room_whoever_dials(stage: Stage, dialled_by: str) -> None:
+    """Who dials repairs the rooms he knows; the newcomer knew of none, and heard of it a minute late."""
+    ann, bob, cyn = people = [stage.actor(n) for n in ("ann", "bob", "cyn")]
+    all_meet(stage, people)
+    room = create(ann)
+    act(ann, "invite", "launch", bob)
+    stage.cut()
+    stage.join(ann, bob)
+    act(ann, "invite", "launch", cyn)
+    say(ann, "launch", "for cyn")
+    stage.cut()
+    stage.join(*((cyn, bob) if dialled_by == "the newcomer" else (bob, cyn)))
+    stage.wait(2)
+    assert texts(cyn, room) == ["for cyn"]
