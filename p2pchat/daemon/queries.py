@@ -35,7 +35,7 @@ from p2pchat.engine import inputs
 from p2pchat.engine.context import Link
 from p2pchat.engine.inputs import Tell
 from p2pchat.errors import CommandError, SettingsError
-from p2pchat.ids import fingerprint, show
+from p2pchat.ids import EventId, fingerprint, show
 from p2pchat.model import HELD, QUEUED, MessageView, PeerView, QueueRow
 from p2pchat.store.reader import Reader
 
@@ -239,11 +239,22 @@ class Queries:
     async def _send(self, params: Params) -> Json:
         if params["ack_by_ms"] is not None and not params["ack"]:
             raise CommandError("usage", "'ack_by_ms' without 'ack'", "ask people to take note as well")
-        post = await self._host.ask(lambda n: inputs.Post(n, **params))
+        try:
+            post = await self._host.ask(lambda n: inputs.Post(n, **params))
+        except CommandError as error:
+            if isinstance(error.result, dict):  # not yet as far as was waited for: say who has it
+                error.result |= await self._reached(str(error.result["id"]))
+            raise
         answer = {key: post[key] for key in ("id", "room", "state")}
         if post.get("warning"):
             answer["warning"] = post["warning"]
         return answer
+
+    async def _reached(self, message: str) -> Json:
+        """How far an own message has come, in people."""
+        views = await self._host.read(lambda reader: reader.messages([EventId(bytes.fromhex(message))]))
+        progress = self._host.looks.progress(views[0]) if views else None
+        return {} if progress is None else {"progress": fields.progress_fields(progress)}
 
     async def _change(self, verb: str, params: Params, value: str = "") -> Json:
         told = await self._host.ask(

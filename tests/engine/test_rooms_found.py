@@ -110,3 +110,20 @@ def test_a_body_out_of_form_is_kept_and_blames_nobody_who_passes_it_on(stage: St
     assert texts(cem, room) == texts(bob, room) == ["fine", "still here"]
     assert bob.closed == closed
     assert cem.ledger.connection.execute("SELECT count(*) FROM event WHERE kind = 32").fetchone()[0] == 3
+
+
+@pytest.mark.parametrize("dialled_by", ["the newcomer", "a member"])
+def test_a_newcomer_hears_of_the_room_whoever_dials(stage: Stage, dialled_by: str) -> None:
+    """Who dials repairs the rooms he knows; the newcomer knew of none, and heard of it a minute late."""
+    ann, bob, cyn = people = [stage.actor(n) for n in ("ann", "bob", "cyn")]
+    all_meet(stage, people)
+    room = create(ann)
+    act(ann, "invite", "launch", bob)
+    stage.cut()
+    stage.join(ann, bob)
+    act(ann, "invite", "launch", cyn)
+    say(ann, "launch", "for cyn")
+    stage.cut()
+    stage.join(*((cyn, bob) if dialled_by == "the newcomer" else (bob, cyn)))
+    stage.wait(2)
+    assert texts(cyn, room) == ["for cyn"]

@@ -134,7 +134,7 @@ def message_fields(
         "files": [],
         "ack": None if acks is None else ack_fields(acks, names),
         "state": view.state,
-        "progress": None if progress is None else _counted(progress),
+        "progress": None if progress is None else progress_fields(progress),
         "delivered_to": people_fields(names, progress.delivered if progress else ()),
         "read_by": people_fields(names, progress.read if progress else ()),
         "held_by": [machine_fields(names, device) for device in held_by],
@@ -142,7 +142,8 @@ def message_fields(
     }
 
 
-def _counted(progress: Progress) -> Json:
+def progress_fields(progress: Progress) -> Json:
+    """How far an own message has come, counted in people."""
     return {"delivered": len(progress.delivered), "read": len(progress.read), "of": progress.of}
 
 
