@@ -1,13 +1,15 @@
-"""How quick commits have lately been, and so where the next one runs.
+"""How quick commits have lately been, and so where the next one runs; and how often others go first.
 
-Decides: when commits are too slow for the loop to stand still (docs/decisions/0005). Does not
-know: what is committed, or threads.
+Decides: when commits are too slow for the loop to stand still (docs/decisions/0005), and how many
+steps others get between two slices of backfill. Does not know: what is committed, or threads.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from typing import Final
+
+import trio
 
 QUICK_COMMIT_S: Final = 0.002
 SLOW_OF_LAST: Final = 4
@@ -16,6 +18,7 @@ slow ones come with every disk."""
 ONE_COMMIT_S: Final = 0.025
 """One this slow is enough: twice of it and the loop has stood still for 50 ms."""
 COMMITS_REMEMBERED: Final = 32
+STEPS_BETWEEN: Final = 6
 
 
 class Pace:
@@ -31,3 +34,10 @@ class Pace:
             return False
         ranked = sorted(self.seconds)
         return ranked[-SLOW_OF_LAST] >= QUICK_COMMIT_S or ranked[-1] >= ONE_COMMIT_S
+
+
+async def let_others() -> None:
+    """Between two slices of backfill: who asks over the control socket takes several steps to be
+    answered, and shall not wait for a slice with each."""
+    for _ in range(STEPS_BETWEEN):
+        await trio.lowlevel.checkpoint()

@@ -19,7 +19,7 @@ import trio
 
 from p2pchat.daemon.answers import Answers
 from p2pchat.daemon.logbook import plain
-from p2pchat.daemon.pace import Pace
+from p2pchat.daemon.pace import Pace, let_others
 from p2pchat.daemon.refusals import full_disk, internal, is_full
 from p2pchat.daemon.room import Room
 from p2pchat.engine.inputs import (
@@ -183,7 +183,7 @@ class Runner:
                     await trio.lowlevel.checkpoint()
             elif self._bulk:
                 await self._batch(self._admit(self._take_bulk(), bulk=True), bulk=True)
-                await trio.lowlevel.checkpoint()
+                await let_others()
             elif self._stopping:
                 self.idle.set()
                 return
@@ -203,7 +203,7 @@ class Runner:
         if self._chores_due:
             if not self._rested and self._has_room():
                 self._chores()
-                await trio.lowlevel.checkpoint()
+                await let_others()
                 return  # and go on, as long as nothing comes
             self._chores_due = False
         if not self._rested:
@@ -229,7 +229,7 @@ class Runner:
             self.ledger.begin()
             indexed = self.ledger.views.index_some(INDEX_SLICE)
             self.ledger.commit()
-            self._rested = indexed < INDEX_SLICE and self.ledger.scrub()
+            self._rested = not indexed and self.ledger.scrub()
         except Exception as error:  # as in _batch: nothing half done may stay
             self._rebuild(error)
 
@@ -344,7 +344,7 @@ class Runner:
                 continue
             if not bulk:
                 break
-            await trio.lowlevel.checkpoint()
+            await let_others()
             if self._live:
                 break
             began = self._stopwatch()
