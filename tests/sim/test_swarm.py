@@ -17,7 +17,7 @@ from tests.sim.running import play_all
 REMEMBERED = {
     "direct": (9, 11, 21, 24, 26),
     "clocks": (15,),
-    "homes": (),
+    "homes": (725539024382, 1072955443657, 467517978291, 825868771421),
     "floods": (),
 }
 """Seeds that once broke a law: they stay in the gate as long as they mean the same history
