@@ -43,6 +43,7 @@ class _Before:
     void: dict[EventId, EventId]
     cuts: dict[DeviceId, object]
     people: dict[AccountId, object]
+    revoked: dict[DeviceId, EventId]  # one that names no cut of its machine is in no list of cuts
 
 
 def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
@@ -51,7 +52,7 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
     judges = event.kind in _JUDGES_OTHERS
     before = None
     if judges:
-        before = _Before(dict(graph.void), dict(graph.cuts), dict(graph.cut_accounts))
+        before = _Before(dict(graph.void), dict(graph.cuts), dict(graph.cut_accounts), dict(graph.revoked))
     me_before = ctx.me.account in graph.members
     graph.add(act)
     if event.id in graph.void:
@@ -108,6 +109,8 @@ def _judge_again(ctx: Context, room: RoomCache, before: _Before) -> None:
                 _acts_moved(ctx, room, stored, void=act in graph.void)
     cuts, people = graph.cuts, graph.cut_accounts
     devices = {d for d in {**before.cuts, **cuts} if before.cuts.get(d) != cuts.get(d)}
+    revoked = graph.revoked
+    devices |= {d for d in {**before.revoked, **revoked} if before.revoked.get(d) != revoked.get(d)}
     moved = {a for a in {**before.people, **people} if before.people.get(a) != people.get(a)}
     moved |= {
         owner

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from p2pchat.crypto.primitives import ed25519_keypair, x25519_public
 from p2pchat.engine import inputs as happened
 from p2pchat.engine import overview
-from p2pchat.engine.accounts import device_id, make_genesis, read_statement
+from p2pchat.engine.accounts import device_id, make_genesis, make_statement, read_statement
 from p2pchat.engine.context import Me
 from p2pchat.engine.inputs import CloseLink, Dial, Effect, Refuse, Reply, Send, SetTimer, Tell
 from p2pchat.engine.links import OPEN_OFFICE_KEY
@@ -25,6 +25,7 @@ from p2pchat.model import Now
 from p2pchat.store.ledger import Ledger
 from p2pchat.wire.codec import Record
 from p2pchat.wire.messages.link import decode_frame, encode_frame
+from p2pchat.wire.messages.statements import ADD, DeviceKeys, SignedStatement
 
 EPOCH_MS = 1_700_000_000_000
 
@@ -50,14 +51,28 @@ class Actor:
     """One person with one machine."""
 
     def __init__(
-        self, stage: Stage, name: str, open_ledger: Callable[[], Ledger], *, lobby: bool = False
+        self,
+        stage: Stage,
+        name: str,
+        open_ledger: Callable[[], Ledger],
+        *,
+        lobby: bool = False,
+        of: Actor | None = None,
     ) -> None:
+        """`of`: this is a further machine of that person, who states so."""
         dice = Dice(name)
         signing, noise, recovery = dice.bytes(32), dice.bytes(32), dice.bytes(32)
         public, key = ed25519_keypair(signing)
-        genesis = make_genesis(signing, x25519_public(noise), ed25519_keypair(recovery)[0])
-        account = read_statement(genesis).account
-        self.me = Me(account, device_id(account, public), signing, key, x25519_public(noise), (genesis,))
+        signed: tuple[SignedStatement, ...]
+        if of is None:
+            signed = (make_genesis(signing, x25519_public(noise), ed25519_keypair(recovery)[0]),)
+            account = read_statement(signed[0]).account
+        else:
+            account, last = of.account, read_statement(of.me.statements[-1]).id
+            subject = DeviceKeys(public, x25519_public(noise))
+            added = make_statement(of.me.signing_seed, account, (last,), ADD, subject)
+            signed = (*of.me.statements, added)
+        self.me = Me(account, device_id(account, public), signing, key, x25519_public(noise), signed)
         self.stage, self.name, self.recovery = stage, name, recovery
         self.ledger = open_ledger()
         office = OPEN_OFFICE_KEY if lobby else None
@@ -195,8 +210,8 @@ class Stage:
         self.dials: list[tuple[Actor, Dial]] = []
         self.dropped = 0
 
-    def actor(self, name: str, *, lobby: bool = False) -> Actor:
-        return Actor(self, name, self._open, lobby=lobby)
+    def actor(self, name: str, *, lobby: bool = False, of: Actor | None = None) -> Actor:
+        return Actor(self, name, self._open, lobby=lobby, of=of)
 
     def join(self, one: Actor, other: Actor, dial: int | None = None) -> None:
         """A handshake between two machines, dialled by `one`."""
