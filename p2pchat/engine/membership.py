@@ -7,6 +7,7 @@ who may what (control_graph), or commands (room_commands).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,12 +39,13 @@ CHANGES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """What stood before an act that may judge others."""
+    """What stood before an act that may judge others. The graph starts a new dictionary whenever
+    something in the one it had may have changed, so nothing is copied for a flood of such acts."""
 
     void: dict[EventId, EventId]
-    cuts: dict[DeviceId, object]
-    people: dict[AccountId, object]
-    revoked: dict[DeviceId, EventId]  # one that names no cut of its machine is in no list of cuts
+    cuts: Mapping[DeviceId, object]
+    people: Mapping[AccountId, object]
+    revoked: Mapping[DeviceId, EventId]  # one that names no cut of its machine is in no list of cuts
 
 
 def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
@@ -52,7 +54,7 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
     judges = event.kind in _JUDGES_OTHERS
     before = None
     if judges:
-        before = _Before(dict(graph.void), dict(graph.cuts), dict(graph.cut_accounts), dict(graph.revoked))
+        before = _Before(graph.void, graph.cuts, graph.cut_accounts, graph.revoked)
     me_before = ctx.me.account in graph.members
     graph.add(act)
     if event.id in graph.void:
@@ -102,22 +104,20 @@ def _await_new(ctx: Context, room: RoomCache) -> None:
 def _judge_again(ctx: Context, room: RoomCache, before: _Before) -> None:
     """Stored events whose standing a removal, or the fall of one, changes."""
     graph = room.graph
-    for act in {**before.void, **graph.void}:
-        if (act in before.void) != (act in graph.void):
-            stored = ctx.ledger.events.get(act)
-            if stored is not None:
-                _acts_moved(ctx, room, stored, void=act in graph.void)
+    changed: list[EventId] = []
+    if before.void is not graph.void:
+        both = {**before.void, **graph.void}
+        changed = [act for act in both if (act in before.void) != (act in graph.void)]
+    for act in changed:
+        stored = ctx.ledger.events.get(act)
+        if stored is not None:
+            _acts_moved(ctx, room, stored, void=act in graph.void)
     cuts, people = graph.cuts, graph.cut_accounts
     devices = {d for d in {**before.cuts, **cuts} if before.cuts.get(d) != cuts.get(d)}
     revoked = graph.revoked
     devices |= {d for d in {**before.revoked, **revoked} if before.revoked.get(d) != revoked.get(d)}
     moved = {a for a in {**before.people, **people} if before.people.get(a) != people.get(a)}
-    moved |= {
-        owner
-        for act in {**before.void, **graph.void}
-        if (act in before.void) != (act in graph.void)
-        for owner in _concerned(ctx, act)
-    }
+    moved |= {owner for act in changed for owner in _concerned(ctx, act)}
     for account in sorted(moved):
         known = ctx.cache.accounts.get(account)
         devices |= set(known.devices) if known else set()
