@@ -143,6 +143,12 @@ class Live:
     counter: int = 0
     strangers_dialled: int = 0
     taken_in: dict[RoomId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) of rooms
+    taken_by: dict[tuple[RoomId, AccountId], tuple[int, int]] = field(default_factory=dict)  # of a member
+    acts_by: dict[tuple[RoomId, AccountId], tuple[int, int]] = field(default_factory=dict)  # so many
+    flooded: dict[tuple[RoomId, DeviceId], int] = field(default_factory=dict)  # the day we said so
+    pace: dict[tuple[RoomId, DeviceId], tuple[float, float]] = field(
+        default_factory=dict
+    )  # (events to spare, since)
     taken: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) of strangers
     addresses: tuple[str, ...] = ()
     links: dict[int, Link] = field(default_factory=dict)
@@ -266,6 +272,7 @@ class Batch:
     keyed: dict[str, tuple[Post, ...]] = field(default_factory=dict)  # sends under a key, not yet done
     entered: dict[RoomId, None] = field(default_factory=dict)  # rooms we came into
     moved: dict[RoomId, None] = field(default_factory=dict)  # rooms whose members changed
+    unjudged: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # acts are lacking: (link, room)
     counted: bool = False  # the quota has moved
     wrote: bool = False
     fed: bool = False

@@ -159,6 +159,7 @@ class Node:
         answers, ctx.out = ctx.out, []
         sync.push_fresh(ctx)
         sync.moved(ctx)
+        sync.seek_acts(ctx)
         ctx.out.extend(answers)
         for (room, control), items in batch.items.items():
             ctx.ledger.items.add(room, control, items)

@@ -1,22 +1,35 @@
-"""How much strangers may make us keep.
+"""How much strangers, and members of a room, may make us keep.
 
 Decides: whether there is room for one more event of somebody who is neither verified nor
-on a roster, and how many such people are remembered (docs/protocol.md, "Limits"). Does
+on a roster, or of a member of a room, and how many such people are remembered (docs/protocol.md,
+"Limits"). Does
 not know: disks. Refusal is local: the event stays with its author, who sees it as not
 delivered, and the user is told once a day.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-from p2pchat.engine import peers, rooms
+from p2pchat.engine import log, peers, rooms
 from p2pchat.engine.context import Context, Quota, RoomCache
 from p2pchat.engine.inputs import Tell
 from p2pchat.engine.ranges import MAX_SEQ
-from p2pchat.ids import AccountId
+from p2pchat.ids import AccountId, DeviceId, RoomId
 from p2pchat.model import DIRECT
-from p2pchat.wire.limits import MAX_ROOM_PER_DAY, MAX_STRANGERS, MAX_UNVERIFIED, MAX_UNVERIFIED_PER_DAY
+from p2pchat.wire.limits import (
+    MAX_ACTS_PER_DAY,
+    MAX_EVENTS_AT_ONCE,
+    MAX_EVENTS_PER_MINUTE,
+    MAX_MEMBER_PER_DAY,
+    MAX_ROOM_PER_DAY,
+    MAX_STRANGERS,
+    MAX_UNVERIFIED,
+    MAX_UNVERIFIED_PER_DAY,
+    RECENT_MS,
+)
 
 SHARES = 4
 """One stranger gets a quarter of the day's room, so that another one is still heard."""
@@ -26,6 +39,7 @@ STATEMENTS_EACH = 4
 """On average over all of them: most people have a machine or two."""
 DAY_MS = 24 * 3600 * 1000
 _KEY = "quota"
+_UNASKED: Final = RoomId(bytes(32))
 
 
 def takes(ctx: Context, account: AccountId, size: int) -> bool:
@@ -56,25 +70,123 @@ def takes(ctx: Context, account: AccountId, size: int) -> bool:
     return fits
 
 
-def takes_whole(ctx: Context, room: RoomCache, size: int) -> bool:
+class Weight(NamedTuple):
+    """One event."""
+
+    hlc: int
+    size: int
+    act: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one machine's events of a frame come to."""
+
+    account: AccountId
+    device: DeviceId
+    size: int
+    own: int  # of it in the author's own share
+    recent: int  # how many are dated within RECENT_MS of now, or ahead
+    acts: int
+
+
+def load_of(
+    ctx: Context, account: AccountId, device: DeviceId, by: AccountId, events: Sequence[Weight]
+) -> Load:
+    """The load of one machine's events, handed over by `by`.
+
+    Acts that another member hands over weigh on nobody but the room: what honest people write may
+    link to them, and who was shown others instead could judge it no more.
+    """
+    since = log.stamp(max(0, ctx.now.wall_ms - RECENT_MS))
+    size = sum(one.size for one in events)
+    weighed = [one for one in events if account == by or not one.act]
+    recent = sum(one.hlc >= since for one in weighed)
+    acts = sum(one.act for one in weighed)
+    return Load(account, device, size, sum(one.size for one in weighed), recent, acts)
+
+
+def takes_all(ctx: Context, room: RoomCache, loads: Sequence[Load]) -> bool:
     """Count all of a frame in at once where the room has place for it; False: ask for each event."""
     if room.row.kind == DIRECT or ctx.me.account not in room.graph.members:
         return False
-    return takes_in(ctx, room, ctx.me.account, size)
+    fits = all(_fits(ctx, room, one) for one in loads)
+    # each alone fits; together they must too
+    total = Load(ctx.me.account, ctx.me.device, sum(one.size for one in loads), 0, 0, 0)
+    fits = fits and len({one.account for one in loads}) == len(loads) and _fits(ctx, room, total)
+    for one in loads if fits else ():
+        _count(ctx, room, one)
+    return fits
 
 
-def takes_in(ctx: Context, room: RoomCache, account: AccountId, size: int) -> bool:
+def takes_in(ctx: Context, room: RoomCache, what: Load) -> bool:
     """The same for an event of a room we are in: its members have the room's share of a day, or
-    nobody could come into a long room; in a direct chat each has his own."""
+    nobody could come into a long room; none of them all of it, nor more than his pace. In a
+    direct chat each has his own."""
     if room.row.kind == DIRECT or ctx.me.account not in room.graph.members:
-        return takes(ctx, account, size)
-    quota = _current(ctx)
-    day, before = ctx.live.taken_in.get(room.row.id, (quota.day, 0))
-    today = before + size if day == quota.day else size
-    if today > MAX_ROOM_PER_DAY:
+        return takes(ctx, what.account, what.size)
+    fits = _fits(ctx, room, what)
+    if fits:
+        _count(ctx, room, what)
+    else:
+        _tell_flood(ctx, room, what.device)
+    return fits
+
+
+def _tell_flood(ctx: Context, room: RoomCache, device: DeviceId) -> None:
+    """Once a day for each."""
+    today, place = _current(ctx).day, (room.row.id, device)
+    if ctx.live.flooded.get(place) != today:
+        ctx.live.flooded[place] = today
+        machine, where = device.hex()[:12], room.row.id.hex()[:12]
+        text = f"machine {machine} writes more in room {where} than is taken: the rest is left out for now"
+        ctx.out.append(Tell("warning", ("quota", text)))
+
+
+def _fits(ctx: Context, room: RoomCache, what: Load) -> bool:
+    today, place, live = _current(ctx).day, _counted_as(ctx, room), ctx.live
+    if _today(live.taken_in.get(place), today) + what.size > MAX_ROOM_PER_DAY:
         return False
-    ctx.live.taken_in[room.row.id] = (quota.day, today)
-    return True
+    if what.account == ctx.me.account:
+        return True
+    member = (place, what.account)
+    return (
+        _today(live.taken_by.get(member), today) + what.own <= MAX_MEMBER_PER_DAY
+        and _today(live.acts_by.get(member), today) + what.acts <= MAX_ACTS_PER_DAY
+        and what.recent <= _spare(ctx, room, what.device)
+    )
+
+
+def _count(ctx: Context, room: RoomCache, what: Load) -> None:
+    today, place, live = _current(ctx).day, _counted_as(ctx, room), ctx.live
+    member = (place, what.account)
+    live.taken_in[place] = (today, _today(live.taken_in.get(place), today) + what.size)
+    live.taken_by[member] = (today, _today(live.taken_by.get(member), today) + what.own)
+    if what.acts:
+        live.acts_by[member] = (today, _today(live.acts_by.get(member), today) + what.acts)
+    if what.recent:
+        left = max(0.0, _spare(ctx, room, what.device) - what.recent)
+        live.pace[room.row.id, what.device] = (left, ctx.now.mono)
+
+
+def _today(counted: tuple[int, int] | None, today: int) -> int:
+    return counted[1] if counted is not None and counted[0] == today else 0
+
+
+def _spare(ctx: Context, room: RoomCache, device: DeviceId) -> float:
+    left, since = ctx.live.pace.get((room.row.id, device), (float(MAX_EVENTS_AT_ONCE), ctx.now.mono))
+    return min(MAX_EVENTS_AT_ONCE, left + (ctx.now.mono - since) * MAX_EVENTS_PER_MINUTE / 60)
+
+
+def _counted_as(ctx: Context, room: RoomCache) -> RoomId:
+    """The room itself; all together those in which we never wrote and into which somebody not
+    verified brought us: he could make as many as he likes."""
+    if ctx.me.device in room.heads:
+        return room.row.id
+    added_by = room.graph.members[ctx.me.account].added_by
+    event = ctx.ledger.events.get(added_by) if added_by is not None else None
+    trust = ctx.cache.trust.get(ctx.cache.owner[event.device]) if event is not None else None
+    return room.row.id if trust is not None and trust.verified else _UNASKED
 
 
 def _one_too_many(ctx: Context, account: AccountId) -> bool:
@@ -187,5 +299,7 @@ def _current(ctx: Context) -> Quota:
         quota = ctx.cache.quota = Quota(day, 0, 0, False)
     if quota.day != day:
         ctx.live.taken.clear()
+        ctx.live.taken_by.clear()
+        ctx.live.acts_by.clear()
         quota = ctx.cache.quota = Quota(day, 0, quota.total, False)
     return quota

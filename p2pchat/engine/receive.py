@@ -91,7 +91,7 @@ def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], g
     wanted_keys: list[EpochId] = []
     pooled = {read.id for read in waiting}
     work = [*waiting, *fresh]
-    while work and _judge(ctx, room, work, good, pooled, wanted_keys):
+    while work and _judge(ctx, link, room, work, good, pooled, wanted_keys):
         work = _awakened(ctx, room)
         pooled = {read.id for read in work}
     if wanted_keys:
@@ -100,6 +100,7 @@ def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], g
 
 def _judge(
     ctx: Context,
+    link: Link,
     room: RoomCache,
     reads: list[Read],
     good: set[EventId],
@@ -127,8 +128,15 @@ def _judge(
     authentic = log.covered([*reads, *before], holds, named)
     took_act = False
     # One look for all of a room's frame, where there is room for all of it.
-    fresh = [log.size(read.event) for read in reads if read.id not in pooled]
-    paid = quota.takes_whole(ctx, room, sum(fresh))
+    fresh: dict[DeviceId, list[quota.Weight]] = {}
+    for read in reads:
+        if read.id not in pooled:
+            fresh.setdefault(DeviceId(read.header.device), []).append(_weight(read))
+    loads = [
+        quota.load_of(ctx, ctx.cache.owner[device], device, link.account, weights)
+        for device, weights in fresh.items()
+    ]
+    paid = quota.takes_all(ctx, room, loads)
     for read in reads:
         machine = machines[read.header.device]
         if machine is None:
@@ -141,15 +149,22 @@ def _judge(
         if judgeable and not _stands(room, read, device, owner, auth):
             continue
         if not paid and read.id not in pooled:
-            if not quota.takes_in(ctx, room, owner, log.size(read.event)):
+            load = quota.load_of(ctx, owner, device, link.account, [_weight(read)])
+            if not quota.takes_in(ctx, room, load):
                 continue
         if not judgeable:
+            if authentic[read.id]:
+                ctx.batch.unjudged[link.link, room.row.id] = None
             _park(ctx, room, read)
             continue
         if read.id in pooled or ctx.cache.parked.get((room.row.id, device), True):
             ctx.ledger.events.unpark(read.id)
         took_act |= _take(ctx, room, read, auth, wanted_keys)
     return took_act
+
+
+def _weight(read: Read) -> quota.Weight:
+    return quota.Weight(read.header.hlc, log.size(read.event), wire.is_control(read.header.kind))
 
 
 def _stands(

@@ -100,6 +100,8 @@ def _join(ctx: Context, room: RoomCache, command: RoomAct) -> None:
     if status == "removed" or (status is None and room.graph.settings.admission != wire.OFFICE):
         why = "you were removed from" if status else "you are not invited to"
         raise CommandError("no_right", f"{why} {_shown(ctx, room)!r}", _ask(ctx, room))
+    if len(room.accounts) >= MAX_MEMBERS:
+        raise CommandError("policy", f"a room holds at most {MAX_MEMBERS} people", "make another room")
     _act(ctx, room, ev.JOIN, wire.Join(1))
 
 

@@ -389,6 +389,19 @@ def moved(ctx: Context) -> None:
                 _ask(ctx, link, room, control=True)
 
 
+def seek_acts(ctx: Context) -> None:
+    """At the end of a batch: who handed over what links to acts that are not here has these acts,
+    and is asked at once; whoever shows his acts to some only holds up nobody."""
+    for number, room_id in ctx.batch.unjudged:
+        link = ctx.live.links.get(number)
+        asking = any(
+            recon.control and (recon.link, recon.room) == (number, room_id)
+            for recon in ctx.live.recons.values()
+        )
+        if link is not None and not asking and ctx.live.by_device.get(link.device) == number:
+            _ask(ctx, link, rooms.room(ctx, room_id), control=True)
+
+
 def pull(ctx: Context, link: Link, message: Pull) -> None:
     """The other side has much for us, or lost its answers: ask, anew if we are asking already."""
     room = rooms.room_with(ctx, link, message.room, hear=True)

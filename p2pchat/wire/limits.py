@@ -126,6 +126,17 @@ MAX_UNVERIFIED_PER_DAY: Final = 64 * MIB
 """Taken from people who are neither verified nor on a roster, all of them together."""
 MAX_ROOM_PER_DAY: Final = GIB
 """Taken in one room in one day: its whole history when one comes in, and no more than a disk bears."""
+MAX_MEMBER_PER_DAY: Final = MAX_ROOM_PER_DAY // 4
+"""The same of one member: who floods a room leaves place for the others."""
+MAX_ACTS_PER_DAY: Final = 10_000
+"""Control events one member himself hands over in one room: memory of the graph, about 1 KiB each,
+for as long as the room is; five times what its owner needs to let 500 people in one by one."""
+MAX_EVENTS_PER_MINUTE: Final = 600
+"""What one machine writes in a room, on and on: ten a second is a busy script."""
+MAX_EVENTS_AT_ONCE: Final = 100_000
+"""And at once: what was written on the way while somebody was off, and a long history, come in one go."""
+RECENT_MS: Final = 10 * 60 * 1000
+"""Only events dated younger than this count to these: what is repaired is bounded by its bytes."""
 MAX_UNVERIFIED: Final = GIB
 """The same, ever: strangers cannot fill a disk by coming back tomorrow."""
 MAX_STRANGERS: Final = 2000
