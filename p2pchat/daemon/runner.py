@@ -17,6 +17,7 @@ from typing import Final, Protocol, TypeVar
 
 import trio
 
+from p2pchat.daemon import chores
 from p2pchat.daemon.answers import Answers
 from p2pchat.daemon.logbook import plain
 from p2pchat.daemon.pace import Pace, let_others
@@ -61,7 +62,6 @@ BULK_EVENTS: Final = 1024
 BULK_SLICE_S: Final = 0.005
 BULK_RUN: Final = 16
 """A frame with more events than this is backfill, not chat."""
-INDEX_SLICE: Final = 500
 CHORES_AFTER_S: Final = 0.25
 """So long nothing must have come before chores are done: chat first."""
 REBUILD_WINDOW_S: Final = 60.0
@@ -202,8 +202,7 @@ class Runner:
             return
         if self._chores_due:
             if not self._rested and self._has_room():
-                self._chores()
-                await let_others()
+                await self._chores()
                 return  # and go on, as long as nothing comes
             self._chores_due = False
         if not self._rested:
@@ -223,15 +222,14 @@ class Runner:
             self._chores_due = True
             self._wake.set()
 
-    def _chores(self) -> None:
-        """One slice of what can wait: full text, then making erased text unreadable."""
+    async def _chores(self) -> None:
         try:
-            self.ledger.begin()
-            indexed = self.ledger.views.index_some(INDEX_SLICE)
-            self.ledger.commit()
-            self._rested = not indexed and self.ledger.scrub()
+            self._rested = await chores.do_some(
+                self.ledger, lambda: bool(self._live or self._bulk or self._stopping)
+            )
         except Exception as error:  # as in _batch: nothing half done may stay
             self._rebuild(error)
+        await let_others()
 
     def _take_live(self) -> list[Input]:
         batch: list[Input] = []

@@ -179,6 +179,11 @@ def ask(ctx: Context, link: Link, room: RoomCache, wanted: list[EpochId]) -> Non
         ctx.timer(f"keys:{room.row.id.hex()}", ctx.now.mono + ANSWER_S)
 
 
+def ask_ahead(ctx: Context, link: Link, room: RoomCache) -> None:
+    """All acts are here, what was said is asked for next: the keys shall come before it."""
+    ask(ctx, link, room, [epoch.epoch for epoch in room.epochs.values() if epoch.key is None])
+
+
 def ask_again(ctx: Context, link: Link, room: RoomCache) -> None:
     """A link has come up, or a repair is done: whom we asked before may have had no key then."""
     lacking = [epoch.epoch for epoch in room.epochs.values() if epoch.key is None]

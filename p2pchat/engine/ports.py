@@ -48,6 +48,9 @@ class EventLog(Protocol):
         """Insert; the caller has made sure that the id is new."""
 
     def get(self, event: EventId) -> StoredEvent | None: ...
+    def some(self, events: Sequence[EventId]) -> list[StoredEvent]:
+        """Those of `events` that are in the log, in no order."""
+
     def missing(self, events: Sequence[EventId]) -> list[EventId]:
         """Those of `events` that are not in the log, in the given order."""
 
@@ -218,6 +221,9 @@ class ViewStore(Protocol):
 
     def drop_touch(self, event: EventId) -> None:
         """Forget what one event does to another, its text included."""
+
+    def touched(self, targets: Sequence[EventId]) -> set[EventId]:
+        """Those of `targets` that something touches."""
 
     def touches(self, target: EventId) -> list[Touch]:
         """In (hlc, id) order."""

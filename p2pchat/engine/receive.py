@@ -137,6 +137,7 @@ def _judge(
         for device, weights in fresh.items()
     ]
     paid = quota.takes_all(ctx, room, loads)
+    views.look_ahead(ctx, [read.id for read in reads if read.header.kind == wire.MESSAGE])
     for read in reads:
         machine = machines[read.header.device]
         if machine is None:
@@ -146,7 +147,8 @@ def _judge(
             continue  # until members have said how much of its chain stands
         auth = tuple(EventId(one) for one in read.header.auth)
         judgeable = authentic[read.id] and all(room.graph.knows(one) for one in auth)
-        if judgeable and not _stands(room, read, device, owner, auth):
+        standing = _standing(room, read, device, owner, auth) if judgeable else ""
+        if standing == "never":
             continue
         if not paid and read.id not in pooled:
             load = quota.load_of(ctx, owner, device, link.account, [_weight(read)])
@@ -159,7 +161,7 @@ def _judge(
             continue
         if read.id in pooled or ctx.cache.parked.get((room.row.id, device), True):
             ctx.ledger.events.unpark(read.id)
-        took_act |= _take(ctx, room, read, auth, wanted_keys)
+        took_act |= _take(ctx, room, read, auth, standing == "allowed", wanted_keys)
     return took_act
 
 
@@ -167,14 +169,14 @@ def _weight(read: Read) -> quota.Weight:
     return quota.Weight(read.header.hlc, log.size(read.event), wire.is_control(read.header.kind))
 
 
-def _stands(
+def _standing(
     room: RoomCache, read: Read, device: DeviceId, owner: AccountId, auth: tuple[EventId, ...]
-) -> bool:
-    """Whether an event is kept at all: allowed, or void by something that may fall."""
+) -> str:
+    """How an event stands; all are kept, but for those that never will: even void ones may count again."""
     kind = read.header.kind
     if kind == wire.CREATE:
-        return room.row.kind == ROOM and not room.graph.heads
-    return room.graph.judge(device, owner, read.header.seq, read.id, auth, kind).standing != "never"
+        return "allowed" if room.row.kind == ROOM and not room.graph.heads else "never"
+    return room.graph.judge(device, owner, read.header.seq, read.id, auth, kind).standing
 
 
 def _neighbours(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
@@ -239,7 +241,12 @@ def _park(ctx: Context, room: RoomCache, read: Read) -> None:
 
 
 def _take(
-    ctx: Context, room: RoomCache, read: Read, auth: tuple[EventId, ...], wanted_keys: list[EpochId]
+    ctx: Context,
+    room: RoomCache,
+    read: Read,
+    auth: tuple[EventId, ...],
+    allowed: bool,
+    wanted_keys: list[EpochId],
 ) -> bool:
     """Write one authentic event and let it take effect; whether it was an act."""
     header = read.header
@@ -255,9 +262,7 @@ def _take(
     stored = log.stored_event(read, ctx.now.wall_ms, flags)
     plain = None
     if not control:
-        owner = ctx.cache.owner[device]
-        verdict = room.graph.judge(device, owner, header.seq, read.id, auth, header.kind)
-        if verdict.standing != "allowed":
+        if not allowed:
             flags |= StoredEvent.VOID
         if stored.body is not None:
             plain = keys.open_plain(room, stored, header)

@@ -37,6 +37,9 @@ CHUNK: Final = 256
 WANTS: Final = 3
 """Wants under way at a time, so that giving and taking go on side by side; still inside the queue."""
 FRAME_BYTES: Final = MAX_PLAINTEXT - 4096
+FRAME_ENOUGH: Final = 24 * 1024
+"""A frame this full ends with the next signature: what it holds can be judged without the next
+one, and within the milliseconds that others wait for it."""
 _Sets = tuple[Items, dict[bytes, bytes]]
 """Items, and the way back to real ids where they are salted."""
 MAX_NEED: Final = 65_536
@@ -64,7 +67,7 @@ def push_fresh(ctx: Context) -> None:
 
 
 def in_frames(events: Iterable[StoredEvent]) -> Iterable[Events]:
-    """Events packed into as few frames as they need."""
+    """Events packed into frames, a run and its cover in one where they fit."""
     pending: list[Event] = []
     size = 0
     for stored in events:
@@ -75,6 +78,9 @@ def in_frames(events: Iterable[StoredEvent]) -> Iterable[Events]:
             pending, size = [], 0
         pending.append(event)
         size += cost
+        if size >= FRAME_ENOUGH and event.signature:
+            yield Events(tuple(pending))
+            pending, size = [], 0
     if pending:
         yield Events(tuple(pending))
 
@@ -251,11 +257,11 @@ def heard(ctx: Context, link: Link, message: Reconcile) -> None:
     items, real = _items(ctx, link, room, recon.control, recon.salt, recon.week)
     step = Reconciler(items, MAX_RECONCILE_FRAME, initiator=True).reconcile(message.message)
     give = [EventId(real.get(one, one)) for one in dict.fromkeys(step.have)]
-    need = dict.fromkeys((*recon.need, *step.need))
     if recon.salt:
-        need = {one: None for one in need if one not in real}
+        lacked: Sequence[bytes] = [one for one in step.need if one not in real]
     else:
-        need = dict.fromkeys(ctx.ledger.events.missing([EventId(one) for one in need]))
+        lacked = ctx.ledger.events.missing([EventId(one) for one in step.need])
+    need = dict.fromkeys((*recon.need, *lacked))
     recon = replace(recon, need=tuple(need), lacking=recon.lacking + len(give), rounds=recon.rounds + 1)
     if give and recon.lacking <= PUSH:
         hand_over(ctx, link, room, give)
@@ -306,6 +312,7 @@ def _finished(ctx: Context, link: Link, session: int) -> None:
     recon = ctx.live.recons.pop(session)
     room = rooms.room(ctx, recon.room)
     if recon.control and rooms.access(ctx, link, room) == rooms.ALL and ctx.me.account in room.graph.members:
+        keys.ask_ahead(ctx, link, room)
         _ask(ctx, link, room, control=False)
         return
     some = [EventId(one) for one in recon.more]
@@ -337,8 +344,7 @@ def wanted(ctx: Context, link: Link, message: Want) -> None:
 def hand_over(ctx: Context, link: Link, room: RoomCache, ids: Sequence[EventId]) -> None:
     """Send these events of a room, as far as the peer may have them, each with what it takes to
     judge it: the statements of people, then acts, each behind those it names, then content."""
-    found = [event for event in map(ctx.ledger.events.get, ids) if event is not None]
-    found = [event for event in found if event.room == room.row.id]
+    found = [event for event in ctx.ledger.events.some(ids) if event.room == room.row.id]
     access = rooms.access(ctx, link, room)
     if access == rooms.PAST:
         past = room.graph.past(link.account)

@@ -8,6 +8,7 @@ Does not know: who may send an event (it is allowed when it gets here), or deliv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from p2pchat.engine import keys, log, ranges
@@ -120,7 +121,7 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
     """
     event, body = what.event, what.body
     if event.kind == wire.MESSAGE:
-        touches = ctx.ledger.views.touches(event.id)
+        touches = [] if event.id in ctx.batch.untouched else ctx.ledger.views.touches(event.id)
         if event.body is not None and _taken_back(what.account, touches):
             # Its author's delete came before it: then its text never stays here.
             what = Said(erase(ctx, event, shown=False), what.account, None)
@@ -138,6 +139,7 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
         erase(ctx, event, shown=False)  # the author took this edit back before it came
         return
     ctx.ledger.views.put_touch(touch)
+    ctx.batch.untouched.discard(touch.target)
     ctx.batch.wrote = True
     target = ctx.ledger.events.get(touch.target)
     if target is None or target.room != event.room:
@@ -158,6 +160,12 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
     view = refresh(ctx, room, said(ctx, room, target))
     if view is not None and not view.hidden:
         ctx.feed(FEED_TYPES[event.kind], target.id)
+
+
+def look_ahead(ctx: Context, ids: Sequence[EventId]) -> None:
+    """Look once for all of these new messages which of them something touches already."""
+    ctx.batch.untouched.update(ids)
+    ctx.batch.untouched -= ctx.ledger.views.touched(ids)
 
 
 def show_own(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, str], ...] = ()) -> None:

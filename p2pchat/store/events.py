@@ -13,7 +13,7 @@ from typing import Final
 from p2pchat.ids import DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import Head, StoredEvent
 from p2pchat.store.core import Core
-from p2pchat.store.rows import EVENT_COLUMNS, event_of, parked_of
+from p2pchat.store.rows import EVENT_COLUMNS, event_of, in_portions, parked_of
 from p2pchat.store.schema import HLC_OFFSET
 from p2pchat.wire.messages.events import LAST_CONTROL
 
@@ -39,8 +39,6 @@ _PARKED: Final = (
     " WHERE device = ? AND room = ? AND seq BETWEEN ? AND ? ORDER BY seq, id"
 )
 _PARKED_IN: Final = f"SELECT {EVENT_COLUMNS} FROM parked WHERE room = ? ORDER BY device, seq, id"  # noqa: S608
-ASKED_AT_ONCE: Final = 128
-"""Ids in one look into the index; always so many or a few, so that SQLite compiles few statements."""
 MAX_PARKED_BYTES: Final = 4 * 1024 * 1024
 """Of one device: more is no chat out of order but somebody's waste."""
 # One look-up per device instead of a walk over the room's whole chain index.
@@ -104,14 +102,17 @@ class Events:
         row = self._conn.execute(_GET, (event,)).fetchone()
         return None if row is None else event_of(row, self._core.names)
 
+    def some(self, events: Sequence[EventId]) -> list[StoredEvent]:
+        """Those of `events` that are in the log, in no order."""
+        found: list[StoredEvent] = []
+        for sql, some in in_portions(_SELECT, "id", events):
+            found += [event_of(row, self._core.names) for row in self._conn.execute(sql, some)]
+        return found
+
     def missing(self, events: Sequence[EventId]) -> list[EventId]:
         """Those of `events` that are not in the log, in the given order."""
         found: set[bytes] = set()
-        for at in range(0, len(events), ASKED_AT_ONCE):
-            some = list(events[at : at + ASKED_AT_ONCE])
-            some += some[-1:] * (ASKED_AT_ONCE - len(some)) if len(some) > 8 else []
-            marks = ",".join("?" * len(some))
-            sql = f"SELECT id FROM event WHERE id IN ({marks})"  # noqa: S608 - question marks
+        for sql, some in in_portions("SELECT id FROM event ", "id", events):
             found.update(row[0] for row in self._conn.execute(sql, some))
         return [one for one in events if one not in found]
 

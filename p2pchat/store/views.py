@@ -18,6 +18,7 @@ from p2pchat.store.rows import (
     STATE_NUMBER,
     VIEW_COLUMNS,
     ack_of,
+    in_portions,
     join_ids,
     pack_reactions,
     place_of,
@@ -195,6 +196,15 @@ class Views:
         """Forget what one event does to another, its text included."""
         self._conn.execute("DELETE FROM touch WHERE id = ?", (event,))
         self._core.erased = True
+
+    def touched(self, targets: Sequence[EventId]) -> set[EventId]:
+        """Those of `targets` that something touches."""
+        sql = "SELECT target FROM touch "
+        return {
+            EventId(row[0])
+            for statement, some in in_portions(sql, "target", targets)
+            for row in self._conn.execute(statement, some)
+        }
 
     def touches(self, target: EventId) -> list[Touch]:
         """In (hlc, id) order."""

@@ -48,6 +48,7 @@ class Views:
             raise self._ledger.index_fails
         done = min(limit, self._ledger.unindexed)
         self._ledger.unindexed -= done
+        self._ledger.on_index()
         return done
 
 
@@ -65,6 +66,7 @@ class FakeLedger:
     commit_fails: Exception | None = None
     rollback_fails: Exception | None = None
     index_fails: Exception | None = None
+    on_index: Callable[[], None] = lambda: None
     commit_takes: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:

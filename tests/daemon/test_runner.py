@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from p2pchat.daemon import pace
+from p2pchat.daemon import chores, pace
 from p2pchat.daemon import runner as loop
 from p2pchat.daemon.runner import BULK_EVENTS, BULK_RUN, LINGER_S, LIVE_BATCH, Stop
 from p2pchat.engine.context import Sight
@@ -505,20 +505,44 @@ async def test_what_follows_backfill_on_its_link_does_not_overtake_it() -> None:
 
 async def test_text_is_indexed_when_nothing_else_is_there(autojump_clock: MockClock) -> None:
     stage = Stage()
-    stage.ledger.unindexed = loop.INDEX_SLICE * 2 + 5
+    stage.ledger.unindexed = chores.INDEX_SLICE * 2 + 5
     stage.runner._rested = False
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stage.runner.run)
         await trio.sleep(loop.CHORES_AFTER_S / 2)
         stage.tell("read")
         await trio.sleep(loop.CHORES_AFTER_S * 0.9)
-        assert stage.ledger.unindexed == loop.INDEX_SLICE * 2 + 5, "not while somebody speaks"
+        assert stage.ledger.unindexed == chores.INDEX_SLICE * 2 + 5, "not while somebody speaks"
         await trio.sleep(2)
         assert stage.ledger.unindexed == 0
         batches = len(stage.story)
         await trio.sleep(600)
         assert len(stage.story) == batches, "and then there is rest"
         nursery.cancel_scope.cancel()
+
+
+async def test_indexing_gives_way_to_who_speaks(autojump_clock: MockClock) -> None:
+    stage = Stage()
+    stage.ledger.unindexed = chores.INDEX_SLICE * 8
+    stage.runner._rested = False
+    left: list[int] = []
+
+    def heard() -> None:
+        if stage.ledger.unindexed <= chores.INDEX_SLICE * 6 and not left:
+            left.append(stage.ledger.unindexed)
+            stage.tell("write chat")
+        elif stage.disk and len(left) == 1:
+            left.append(stage.ledger.unindexed)
+
+    stage.ledger.on_index = heard
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.runner.run)
+        await trio.sleep(5)
+        nursery.cancel_scope.cancel()
+    assert left == [chores.INDEX_SLICE * 6, chores.INDEX_SLICE * 5], (
+        "written after this slice, before the next"
+    )
+    assert stage.ledger.unindexed == 0
 
 
 async def test_stop_handles_what_lies_there_and_idle_says_when_all_is_done() -> None:
