@@ -9,6 +9,7 @@ Times are milliseconds since 1970 (`…_ms`) unless said otherwise.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
 
@@ -47,13 +48,8 @@ class Now:
     mono: float
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event as the archive holds it: authentic, and allowed unless `void`.
-
-    `header` and `signature` are the exact bytes; the fields after `body` are read
-    from the header once, so that nobody has to decode it again.
-    """
+class _Stored(NamedTuple):
+    """The fields of a StoredEvent: a tuple, for a long history makes hundreds of thousands."""
 
     id: EventId
     header: bytes
@@ -69,13 +65,23 @@ class StoredEvent:
     received_ms: int
     flags: int = 0
 
+
+class StoredEvent(_Stored):
+    """An event as the archive holds it: authentic, and allowed unless `void`.
+
+    `header` and `signature` are the exact bytes; the fields after `body` are read
+    from the header once, so that nobody has to decode it again.
+    """
+
+    __slots__ = ()
+
     # Bits of `flags`.
-    VOID = 32  # does not count: a cut takes it away, or its author had no right to it
-    FORKED = 1  # another event of this device has the same seq
-    FUTURE = 2  # its hlc was more than 5 min ahead when it came
-    KEYLESS = 4  # its epoch key is not here (yet)
-    ERASED = 8  # its body is absent: never came, or erased
-    SHOWN = 16  # its body was here, or at another machine, before it was erased
+    VOID: Final = 32  # does not count: a cut takes it away, or its author had no right to it
+    FORKED: Final = 1  # another event of this device has the same seq
+    FUTURE: Final = 2  # its hlc was more than 5 min ahead when it came
+    KEYLESS: Final = 4  # its epoch key is not here (yet)
+    ERASED: Final = 8  # its body is absent: never came, or erased
+    SHOWN: Final = 16  # its body was here, or at another machine, before it was erased
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +190,7 @@ class Touch:
     ack: int = 0  # as in wire.Message
 
 
-@dataclass(frozen=True, slots=True)
-class MessageView:
+class MessageView(NamedTuple):
     """What a message looks like now: the row that history, search and listen show."""
 
     id: EventId

@@ -14,7 +14,7 @@ from p2pchat.store.ledger import Ledger
 
 INDEX_SLICE: Final = 400
 """Messages taken into the full text before others have a turn: about 5 ms."""
-INDEX_COMMIT: Final = 4000
+INDEX_COMMIT: Final = 2000
 """So many at most in one transaction."""
 
 

@@ -20,6 +20,7 @@ import trio
 from p2pchat.daemon import chores
 from p2pchat.daemon.answers import Answers
 from p2pchat.daemon.logbook import plain
+from p2pchat.daemon.ordering import part_early, repeats, sends_first
 from p2pchat.daemon.pace import Pace, let_others
 from p2pchat.daemon.refusals import full_disk, internal, is_full
 from p2pchat.daemon.room import Room
@@ -47,7 +48,7 @@ from p2pchat.engine.node import Node
 from p2pchat.errors import ArchiveError, CommandError, P2pchatError, RemoteProtocolError
 from p2pchat.model import Now
 from p2pchat.store.ledger import Ledger
-from p2pchat.wire.messages.link import Events, Given, ReadMark, Receipt
+from p2pchat.wire.messages.link import Events, Given
 
 log = logging.getLogger(__name__)
 
@@ -342,14 +343,15 @@ class Runner:
                 continue
             if not bulk:
                 break
+            effects = self._speak_early(effects)
             await let_others()
             if self._live:
                 break
             began = self._stopwatch()
-        if handled == len(batch) and all(_repeats(event) for event in batch):
+        if handled == len(batch) and all(repeats(event) for event in batch):
             effects, now = await self._lingering(batch, effects, now)
             handled = len(batch)
-        return _sends_first(effects, self.node.close_batch(now)), handled
+        return sends_first(effects, self.node.close_batch(now)), handled
 
     async def _lingering(
         self, batch: list[Input], effects: list[Effect], now: Now
@@ -360,8 +362,8 @@ class Runner:
         answered at once, for his next message may be what comes.
         """
         until = trio.current_time() + LINGER_S
-        effects = self._answer_early(effects)
-        while all(_repeats(event) for event in batch) and not self._bulk and not self._stopping:
+        effects = self._speak_early(effects)
+        while all(repeats(event) for event in batch) and not self._bulk and not self._stopping:
             self._wake = trio.Event()
             if not self._live:
                 with trio.move_on_at(until):
@@ -375,19 +377,16 @@ class Runner:
                 batch += admitted  # before it is handled: if that fails, all are done again alone
                 for event in admitted:
                     effects += self.node.handle(event, now)
-            effects = self._answer_early(effects)
+            effects = self._speak_early(effects)
             if len(batch) >= LIVE_BATCH:
                 break
         return effects, now
 
-    def _answer_early(self, effects: list[Effect]) -> list[Effect]:
-        """Give the answers that need no commit; the rest of the effects."""
-        rest: list[Effect] = []
-        for effect in effects:
-            if isinstance(effect, Reply) and effect.early:
-                self._perform(effect)
-            else:
-                rest.append(effect)
+    def _speak_early(self, effects: list[Effect]) -> list[Effect]:
+        """Give answers and ask questions that need no commit; the rest of the effects."""
+        early, rest = part_early(effects)
+        for effect in early:
+            self._perform(effect)
         return rest
 
     async def _commit(self) -> None:
@@ -481,15 +480,3 @@ class Runner:
                     listener(effect)
             case _:
                 self._hands.perform(effect)
-
-
-def _repeats(event: Input) -> bool:
-    """Whether losing what follows from this input costs nothing: it is told again on the next link."""
-    return isinstance(event, FromPeer) and isinstance(event.message, Receipt | ReadMark)
-
-
-def _sends_first(effects: list[Effect], closing: list[Effect]) -> list[Effect]:
-    """Timers are set and frames leave before anybody is answered: the answer can wait a moment."""
-    both = [*effects, *closing]
-    later = (Reply, Refuse, Tell, FeedGrew)
-    return [e for e in both if not isinstance(e, later)] + [e for e in both if isinstance(e, later)]

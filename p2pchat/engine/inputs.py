@@ -323,10 +323,14 @@ Input = (
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Hand `message` to a link; dropped, and the link marked behind, if its queue is full."""
+    """Hand `message` to a link; dropped, and the link marked behind, if its queue is full.
+
+    `early`: may leave before the commit of its batch. Only for questions: they promise nothing.
+    """
 
     link: int
     message: Record
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)

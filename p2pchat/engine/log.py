@@ -8,7 +8,7 @@ protocol.md, "Records"). Does not know: rights, rooms' members or what bodies sa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from p2pchat.crypto.epochs import seal_body
 from p2pchat.crypto.primitives import XNONCE_BYTES, ed25519_sign, ed25519_verify, hash_tagged, same
@@ -39,8 +39,7 @@ Finish = Callable[[Context, StoredEvent], None]
 """Called in the transaction of an own event once its id is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """A received event in due form, its id computed; nothing is verified yet."""
 
     id: EventId
@@ -247,7 +246,7 @@ def read_event(event: Event) -> Read:
         raise RemoteProtocolError("signature of wrong length")
     header = decode(Header, event.header)
     hashes = (header.room, header.device, header.prev, header.body_hash, *header.deps, *header.auth)
-    if header.v != 1 or any(len(item) != ID_BYTES for item in hashes) or len(header.epoch) != EPOCH_ID_BYTES:
+    if header.v != 1 or set(map(len, hashes)) != {ID_BYTES} or len(header.epoch) != EPOCH_ID_BYTES:
         raise RemoteProtocolError("event header with wrong lengths")
     if len(header.deps) > MAX_DEPS or len(header.auth) > MAX_AUTH:
         raise RemoteProtocolError("event header with too many links")

@@ -87,9 +87,9 @@ def _body_after_all(ctx: Context, room: RoomCache, stored: StoredEvent, read: Re
 
 def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], good: set[EventId]) -> None:
     """Judge and take, and again what an act among them lets us judge at last."""
-    waiting = _neighbours(ctx, room, fresh)
+    waiting, parked = _neighbours(ctx, room, fresh)
     wanted_keys: list[EpochId] = []
-    pooled = {read.id for read in waiting}
+    pooled = parked
     work = [*waiting, *fresh]
     while work and _judge(ctx, link, room, work, good, pooled, wanted_keys):
         work = _awakened(ctx, room)
@@ -159,7 +159,7 @@ def _judge(
                 ctx.batch.unjudged[link.link, room.row.id] = None
             _park(ctx, room, read)
             continue
-        if read.id in pooled or ctx.cache.parked.get((room.row.id, device), True):
+        if read.id in pooled:
             ctx.ledger.events.unpark(read.id)
         took_act |= _take(ctx, room, read, auth, standing == "allowed", wanted_keys)
     return took_act
@@ -179,8 +179,9 @@ def _standing(
     return room.graph.judge(device, owner, read.header.seq, read.id, auth, kind).standing
 
 
-def _neighbours(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
-    """Parked events of the same chains and near: this frame may bring the cover they wait for."""
+def _neighbours(ctx: Context, room: RoomCache, fresh: list[Read]) -> tuple[list[Read], set[EventId]]:
+    """Parked events of the same chains and near: this frame may bring the cover they wait for.
+    Those that have not just come again, and the ids of all."""
     new = {read.id for read in fresh}
     spans: dict[DeviceId, tuple[int, int]] = {}
     for read in fresh:
@@ -188,6 +189,7 @@ def _neighbours(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
         low, high = spans.get(device, (seq, seq))
         spans[device] = (min(low, seq), max(high, seq))
     found = []
+    parked: set[EventId] = set()
     for device, (low, high) in spans.items():
         place = (room.row.id, device)
         if ctx.cache.parked.get(place) is False:
@@ -196,7 +198,8 @@ def _neighbours(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
         if place not in ctx.cache.parked:
             ctx.cache.parked[place] = bool(near or ctx.ledger.events.parked(*place, 0, MAX_SEQ))
         found += [_read_again(stored) for stored in near if stored.id not in new]
-    return found
+        parked.update(stored.id for stored in near)
+    return found, parked
 
 
 def _awakened(ctx: Context, room: RoomCache) -> list[Read]:

@@ -295,7 +295,8 @@ def _next_want(ctx: Context, link: Link, session: int) -> None:
     while need and wanting < WANTS:
         chunk, need = need[:CHUNK], need[CHUNK:]
         wanting += 1
-        ctx.out.append(Send(link.link, Want(recon.room, recon.control, chunk, recon.salt, recon.week)))
+        want = Want(recon.room, recon.control, chunk, recon.salt, recon.week)
+        ctx.out.append(Send(link.link, want, early=True))
     ctx.live.recons[session] = replace(recon, need=need, wanting=wanting)
 
 

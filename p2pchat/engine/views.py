@@ -9,7 +9,7 @@ Does not know: who may send an event (it is allowed when it gets here), or deliv
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from p2pchat.engine import keys, log, ranges
 from p2pchat.engine.context import Context, RoomCache
@@ -42,8 +42,7 @@ FEED_TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """A content event with its body opened, and the person it is from."""
 
     event: StoredEvent

@@ -22,6 +22,7 @@ from typing import Final
 from p2pchat.ids import EventId
 from p2pchat.store.core import Core
 from p2pchat.store.folding import unlike
+from p2pchat.store.rows import in_portions
 
 MAX_SLICE_CHARS: Final = 200_000
 """Text per slice: the loop's time, whatever the messages' length."""
@@ -49,12 +50,22 @@ class FullText:
             if chars >= MAX_SLICE_CHARS:
                 break
         found.sort()  # the index writes ascending rows as one segment
+        taken = self._taken([place for place, _, _, _ in found])
         for place, pk, identity, text in found:
-            doc = self._free_doc(place, identity)
+            doc = self._free_doc(place, identity) if place in taken else place
+            taken.add(doc)
             folded = unlike(text)
             self._conn.execute("UPDATE message SET doc = ?, folded = ? WHERE pk = ?", (doc, folded, pk))
             self._conn.execute("INSERT INTO fulltext (rowid, text) VALUES (?, ?)", (doc, folded or text))
         return len(found)
+
+    def _taken(self, places: list[int]) -> set[int]:
+        """Those of `places` that are somebody's row already, looked up at once."""
+        return {
+            row[0]
+            for sql, some in in_portions("SELECT doc FROM message ", "doc", places)
+            for row in self._conn.execute(sql, some)
+        }
 
     def drop(self, doc: int, text: str) -> None:
         """Take a message out; `text` is what it said. The caller sets `doc` to NULL."""

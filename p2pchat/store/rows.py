@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EpochId, EventId, RoomId
+from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EpochId, RoomId
 from p2pchat.model import FeedRow, MessageView, StoredEvent
 from p2pchat.store.core import Names
 from p2pchat.store.schema import HLC_OFFSET, STATES
@@ -158,12 +158,13 @@ def _reactions(text: str | None) -> tuple[tuple[str, tuple[AccountId, ...]], ...
     )
 
 
+V = TypeVar("V")
 ASKED_AT_ONCE: Final = 128
 """Ids in one look into an index; always so many or a few, so that SQLite compiles few statements."""
 
 
-def in_portions(select: str, column: str, ids: Sequence[EventId]) -> Iterator[tuple[str, list[EventId]]]:
-    """Statements and values that look for rows by id, some at a time."""
+def in_portions(select: str, column: str, ids: Sequence[V]) -> Iterator[tuple[str, list[V]]]:
+    """Statements and values that look for rows by a column with an index, some at a time."""
     for at in range(0, len(ids), ASKED_AT_ONCE):
         some = list(ids[at : at + ASKED_AT_ONCE])
         some += some[-1:] * (ASKED_AT_ONCE - len(some)) if len(some) > 8 else []

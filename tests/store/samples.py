@@ -6,7 +6,6 @@ the same rows. Does not know: signatures; the store never looks at one.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
@@ -71,7 +70,7 @@ class Samples:
             epoch=NO_EPOCH if is_control(kind) else EPOCH,
             received_ms=self.now_ms,
         )
-        return replace(event, **changes)
+        return event._replace(**changes)
 
     def message(
         self,
@@ -109,7 +108,7 @@ class Samples:
             reactions=(),
             state=QUEUED if mine else RECEIVED,
         )
-        return event, replace(view, **changes)
+        return event, view._replace(**changes)
 
     def put(self, ledger: Ledger, **fields: Any) -> MessageView:
         """Write one message with its event and item, in the open transaction."""

@@ -42,7 +42,7 @@ def crowd(ledger: Ledger, samples: Samples, count: int = 1500) -> None:
 def put(ledger: Ledger, samples: Samples, **fields: object) -> tuple[StoredEvent, MessageView]:
     """A message whose text and body hold the canary."""
     event, view = samples.message(text=f"say {CANARY} please", **fields)  # type: ignore[arg-type]
-    event = replace(event, body=b"sealed " + CANARY.encode())
+    event = event._replace(body=b"sealed " + CANARY.encode())
     ledger.begin()
     ledger.events.add(event)
     ledger.items.add(ROOM, False, [(event.hlc >> 16, event.id)])
@@ -73,7 +73,7 @@ def test_a_deleted_message_leaves_nothing(
     assert remains(path)
     ledger.begin()
     ledger.events.put_body(event.id, None, StoredEvent.ERASED)
-    ledger.views.put_message(replace(view, **gone))  # type: ignore[arg-type]
+    ledger.views.put_message(view._replace(**gone))  # type: ignore[arg-type]
     ledger.commit()
     scrub(ledger)
     assert remains(path) == 0
@@ -89,11 +89,11 @@ def test_words_of_an_edit_before_the_delete_leave_nothing(
     ledger.views.index_some()
     ledger.commit()
     ledger.begin()
-    ledger.views.put_message(replace(view, text="harmless", edited=True))
+    ledger.views.put_message(view._replace(text="harmless", edited=True))
     ledger.commit()
     ledger.begin()
     ledger.events.put_body(event.id, None, StoredEvent.ERASED)
-    ledger.views.put_message(replace(view, text=None, deleted=True))
+    ledger.views.put_message(view._replace(text=None, deleted=True))
     ledger.commit()
     scrub(ledger)
     assert remains(path) == 0
@@ -110,7 +110,7 @@ def test_what_nobody_had_is_gone_without_touching_the_index(
     ledger.commit()
     ledger.begin()
     ledger.events.put_body(event.id, None, StoredEvent.ERASED)
-    ledger.views.put_message(replace(view, text="better words"))
+    ledger.views.put_message(view._replace(text="better words"))
     ledger.commit()
     assert not ledger._core.words_stale()
     assert ledger.scrub()  # one step: the log
@@ -119,7 +119,7 @@ def test_what_nobody_had_is_gone_without_touching_the_index(
 
 def test_the_text_of_an_erased_edit_goes_with_its_body(ledger: Ledger, path: Path, samples: Samples) -> None:
     _, target = samples.message()
-    edit = replace(samples.event(kind=EDIT), body=CANARY.encode())
+    edit = samples.event(kind=EDIT)._replace(body=CANARY.encode())
     ledger.begin()
     ledger.events.add(edit)
     ledger.views.put_touch(Touch(target.id, edit.id, BOB, edit.hlc, EDIT, f"edit {CANARY}", False))
@@ -143,7 +143,7 @@ def test_the_canary_would_be_found(ledger: Ledger, path: Path, samples: Samples)
     ledger.commit()
     ledger.begin()
     ledger.events.put_body(event.id, None, StoredEvent.ERASED)
-    ledger.views.put_message(replace(view, text=None, deleted=True))
+    ledger.views.put_message(view._replace(text=None, deleted=True))
     ledger.commit()
     scrub(ledger)
     assert remains(path)
@@ -156,7 +156,7 @@ def test_a_crash_right_after_erasing_leaves_a_log_that_is_emptied(
     event, view = put(opened, samples, mine=True)
     opened.begin()
     opened.events.put_body(event.id, None, StoredEvent.ERASED)
-    opened.views.put_message(replace(view, text="harmless"))
+    opened.views.put_message(view._replace(text="harmless"))
     opened.commit()
     crashed = tmp_path / "crashed"
     crashed.mkdir()
@@ -207,13 +207,13 @@ def test_rows_that_moved_between_pages_leave_hardly_a_copy(
         ledger.commit()
         ledger.begin()
     for n, (_, view) in enumerate(puts):  # rows grow where they lie
-        ledger.views.put_message(replace(view, text=(view.text or "") + "more " * (n * 7 % 90)))
+        ledger.views.put_message(view._replace(text=(view.text or "") + "more " * (n * 7 % 90)))
     ledger.commit()
     ledger.begin()
     ledger.views.index_some()
     for event, view in puts:
         ledger.events.put_body(event.id, None, StoredEvent.ERASED)
-        ledger.views.put_message(replace(view, text=None, deleted=True))
+        ledger.views.put_message(view._replace(text=None, deleted=True))
     ledger.commit()
     scrub(ledger)
     assert remains(path) <= 3, "of 200"
@@ -231,7 +231,7 @@ def test_erasing_goes_on_after_a_restart_and_ends_at_the_latest_when_closing(
     opened.commit()
     opened.begin()
     opened.events.put_body(event.id, None, StoredEvent.ERASED)
-    opened.views.put_message(replace(view, text=None, deleted=True))
+    opened.views.put_message(view._replace(text=None, deleted=True))
     opened.commit()
     opened.connection.close()  # a crash
     again = open_ledger(path)
@@ -246,7 +246,7 @@ def test_erasing_waits_for_a_reader(ledger: Ledger, reader: Reader, path: Path, 
         reader._conn.execute("SELECT count(*) FROM message").fetchone()
         ledger.begin()
         ledger.events.put_body(event.id, None, StoredEvent.ERASED)
-        ledger.views.put_message(replace(view, text=None, deleted=True))
+        ledger.views.put_message(view._replace(text=None, deleted=True))
         ledger.commit()
         assert not any(ledger.scrub() for _ in range(5))
     scrub(ledger)
@@ -266,7 +266,7 @@ def test_in_memory_erasing_ends_too(samples: Samples) -> None:
     _, view = put(opened, samples, state=DELIVERED)
     opened.begin()
     opened.views.index_some()
-    opened.views.put_message(replace(view, text=None, deleted=True))
+    opened.views.put_message(view._replace(text=None, deleted=True))
     opened.commit()
     scrub(opened)
     assert opened.serialize().count(CANARY[2:].encode()) == 1  # the body, which nobody erased

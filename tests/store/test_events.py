@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -37,7 +36,7 @@ def test_an_id_is_in_the_log_once(either: Ledger, samples: Samples) -> None:
     event = samples.event()
     either.events.add(event)
     with pytest.raises(Exception, match="UNIQUE"):
-        either.events.add(replace(event, seq=2))
+        either.events.add(event._replace(seq=2))
 
 
 def test_missing_keeps_the_order(either: Ledger, samples: Samples) -> None:
@@ -96,9 +95,9 @@ def test_a_body_can_go_and_come(either: Ledger, samples: Samples) -> None:
     event = samples.event()
     either.events.add(event)
     either.events.put_body(event.id, None, StoredEvent.ERASED)
-    assert either.events.get(event.id) == replace(event, body=None, flags=StoredEvent.ERASED)
+    assert either.events.get(event.id) == event._replace(body=None, flags=StoredEvent.ERASED)
     either.events.put_body(event.id, b"back", 0)
-    assert either.events.get(event.id) == replace(event, body=b"back", flags=0)
+    assert either.events.get(event.id) == event._replace(body=b"back", flags=0)
 
 
 def test_what_waits_for_a_key(either: Ledger, samples: Samples) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -231,10 +230,10 @@ def test_edits_and_deletes_of_indexed_text(ledger: Ledger, reader: Reader, sampl
     ledger.views.index_some()
     ledger.commit()
     ledger.begin()
-    edited = replace(one, text="after one", edited=True)
+    edited = one._replace(text="after one", edited=True)
     ledger.views.put_message(edited)
-    ledger.views.put_message(replace(two, text=None, deleted=True))
-    ledger.views.put_message(replace(three, pinned=True))  # same words: stays in the index
+    ledger.views.put_message(two._replace(text=None, deleted=True))
+    ledger.views.put_message(three._replace(pinned=True))  # same words: stays in the index
     ledger.commit()
     for _ in range(2):
         assert [hit.message.id for hit in reader.search("before").hits] == [three.id]
@@ -340,13 +339,13 @@ def test_folded_words_leave_the_index_with_their_message(
     ledger.commit()
     assert ledger.check_integrity() == []
     ledger.begin()
-    ledger.views.put_message(replace(view, text="viele Fäße", edited=True))
+    ledger.views.put_message(view._replace(text="viele Fäße", edited=True))
     ledger.views.index_some()
     ledger.commit()
     assert reader.search("grüsse").hits == ()
     assert len(reader.search("fässe").hits) == 1
     ledger.begin()
-    ledger.views.put_message(replace(view, text=None, deleted=True))
+    ledger.views.put_message(view._replace(text=None, deleted=True))
     ledger.commit()
     assert ledger.connection.execute("SELECT count(*) FROM message WHERE folded IS NOT NULL").fetchone() == (
         0,

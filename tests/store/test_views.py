@@ -45,7 +45,7 @@ def test_a_view_without_its_event_is_our_bug(either: Ledger, samples: Samples) -
 
 def test_a_replaced_view_is_the_new_one(either: Ledger, samples: Samples) -> None:
     view = samples.put(either)
-    changed = replace(view, text="changed", edited=True, pinned=True, reactions=(("🎉", (BOB,)),))
+    changed = view._replace(text="changed", edited=True, pinned=True, reactions=(("🎉", (BOB,)),))
     either.views.put_message(changed)
     assert either.views.message(view.id) == changed
     either.views.put_message(view)
@@ -61,7 +61,7 @@ def test_unread_is_kept_over_a_replace_and_cleared_by_reading(either: Ledger, sa
     samples.put(either, hidden=True)
     samples.put(either, deleted=True, text=None)
     samples.put(either, room=OTHER_ROOM)
-    either.views.put_message(replace(second, text="changed", edited=True))
+    either.views.put_message(second._replace(text="changed", edited=True))
     assert either.views.unread(ROOM, 9) == [first.id, second.id]
     assert either.views.unread(ROOM, 1) == [first.id]
     assert either.views.mark_read([first.id, EventId(made("?")), second.id]) == [
@@ -77,7 +77,7 @@ def test_unread_is_kept_over_a_replace_and_cleared_by_reading(either: Ledger, sa
 @pytest.mark.parametrize("gone", [{"hidden": True}, {"deleted": True, "text": None}])
 def test_what_is_taken_back_is_not_unread(either: Ledger, samples: Samples, gone: dict[str, object]) -> None:
     view = samples.put(either)
-    either.views.put_message(replace(view, **gone))  # type: ignore[arg-type]
+    either.views.put_message(view._replace(**gone))  # type: ignore[arg-type]
     assert either.views.unread(ROOM, 9) == []
     either.views.put_message(view)
     assert either.views.unread(ROOM, 9) == []
