@@ -1,12 +1,12 @@
 """What can wait: full text first, then making erased text unreadable.
 
 Decides: how much of it is done before others have a turn, and before a commit. Does not know:
-when there is time for it (the runner).
+when there is time for it, or where a slow commit runs (the runner).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from p2pchat.daemon.pace import let_others
@@ -18,7 +18,9 @@ INDEX_COMMIT: Final = 2000
 """So many at most in one transaction."""
 
 
-async def do_some(ledger: Ledger, called_away: Callable[[], bool]) -> bool:
+async def do_some(
+    ledger: Ledger, called_away: Callable[[], bool], commit: Callable[[], Awaitable[None]]
+) -> bool:
     """One transaction's worth, less if `called_away`; whether nothing is left to do.
 
     Whatever it raises leaves the transaction open: the handle is finished then.
@@ -30,5 +32,5 @@ async def do_some(ledger: Ledger, called_away: Callable[[], bool]) -> bool:
         await let_others()
         if indexed >= INDEX_COMMIT or called_away():
             break
-    ledger.commit()
+    await commit()
     return not indexed and ledger.scrub()

@@ -226,7 +226,7 @@ class Runner:
     async def _chores(self) -> None:
         try:
             self._rested = await chores.do_some(
-                self.ledger, lambda: bool(self._live or self._bulk or self._stopping)
+                self.ledger, lambda: bool(self._live or self._bulk or self._stopping), self._commit
             )
         except Exception as error:  # as in _batch: nothing half done may stay
             self._rebuild(error)

@@ -273,6 +273,7 @@ class Batch:
     entered: dict[RoomId, None] = field(default_factory=dict)  # rooms we came into
     moved: dict[RoomId, None] = field(default_factory=dict)  # rooms whose members changed
     untouched: set[EventId] = field(default_factory=set)  # messages that nothing touches, looked up before
+    bulk: bool = False  # it takes in backfill
     unjudged: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # acts are lacking: (link, room)
     counted: bool = False  # the quota has moved
     wrote: bool = False

@@ -201,8 +201,8 @@ class SeenStore(Protocol):
 class ViewStore(Protocol):
     """What messages look like now; rebuildable from the event log."""
 
-    def put_message(self, view: MessageView) -> None:
-        """Insert or replace by id. The event is in the log already."""
+    def put_message(self, view: MessageView, *, bulk: bool = False) -> None:
+        """Insert or replace by id. The event is in the log already; `bulk`: it is one of many."""
 
     def message(self, event: EventId) -> MessageView | None: ...
     def find(self, prefix: str) -> list[EventId]:

@@ -9,7 +9,7 @@ Does not know: who may send an event (it is allowed when it gets here), or deliv
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from p2pchat.engine import keys, log, ranges
 from p2pchat.engine.context import Context, RoomCache
@@ -33,6 +33,8 @@ from p2pchat.wire.limits import MAX_EMOJI, MAX_MENTIONS, MAX_NAME, MAX_TEXT, MAX
 from p2pchat.wire.messages import events as wire
 from p2pchat.wire.messages import registers, rooms
 
+BULK: Final = 16
+"""So many messages in one frame are backfill."""
 FEED_TYPES = {
     wire.EDIT: "edit",
     wire.DELETE: "delete",
@@ -162,7 +164,8 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
 
 
 def look_ahead(ctx: Context, ids: Sequence[EventId]) -> None:
-    """Look once for all of these new messages which of them something touches already."""
+    """Look once for all of these new messages of a frame which of them something touches already."""
+    ctx.batch.bulk = ctx.batch.bulk or len(ids) >= BULK
     ctx.batch.untouched.update(ids)
     ctx.batch.untouched -= ctx.ledger.views.touched(ids)
 
@@ -294,7 +297,7 @@ def refresh(
         touches = ctx.ledger.views.touches(what.event.id)
     view = compute(ctx, room, what, touches)
     if view is not None:
-        ctx.ledger.views.put_message(view)
+        ctx.ledger.views.put_message(view, bulk=ctx.batch.bulk)
         ctx.batch.wrote = True
     return view
 

@@ -133,10 +133,11 @@ class Ledger:
         """Make all of it durable. ArchiveError if not: then this handle is finished (DU7)."""
         try:
             self.events.flush()
+            self._fulltext.flush()
             self._conn.execute("COMMIT")
         except sqlite3.Error as error:
             self._failed = True
-            self._core.forget()
+            self._forget()
             raise _wrapped(self.path, error) from error
         if self._conn.in_transaction:
             self._failed = True
@@ -145,7 +146,7 @@ class Ledger:
 
     def rollback(self) -> None:
         """Undo all of it and drop every cache. Harmless where SQLite has rolled back already."""
-        self._core.forget()
+        self._forget()
         if self._conn.in_transaction:
             try:
                 self._conn.execute("ROLLBACK")
@@ -159,7 +160,12 @@ class Ledger:
     def forget(self) -> None:
         """Drop every cache; what is asked next is read from the tables."""
         self.events.flush()
+        self._fulltext.flush()
+        self._forget()
+
+    def _forget(self) -> None:
         self._core.forget()
+        self._fulltext.forget()
 
     # -- upkeep, between transactions ----------------------------------------------------
 

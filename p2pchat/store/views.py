@@ -31,8 +31,8 @@ from p2pchat.store.schema import HLC_OFFSET
 _INSERT: Final = (
     "INSERT INTO message (room, account, device, seq, hlc, place, written, received, urgent, edited, deleted,"
     " pinned, hidden, mine, mentions_me, state, reply_to, thread, mentions, reactions, flags, text, ack,"
-    " pk, unread)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " pk, unread, doc, folded)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE: Final = (
     "UPDATE message SET room = ?, account = ?, device = ?, seq = ?, hlc = ?, place = ?, written = ?,"
@@ -50,6 +50,9 @@ _ADVANCE_ANY: Final = (
     "SELECT m.seq, m.pk, e.id FROM event e JOIN message m ON m.pk = e.pk"
     " WHERE m.state = ? AND e.room = ? AND e.device = ? AND e.seq BETWEEN ? AND ?"
 )
+_PLACE: Final = 5
+_STATE: Final = 15
+"""Where these two stand among the values of a row."""
 _LIVE_STATES: Final = (1, 2, 3)
 WAITING: Final = (1, 2)
 """Numbers of `queued` and `held`: nobody has it yet."""
@@ -68,11 +71,12 @@ class Views:
         self._write = core.conn.cursor()
         self._fulltext = fulltext
 
-    def put_message(self, view: MessageView) -> None:
+    def put_message(self, view: MessageView, *, bulk: bool = False) -> None:
         """Insert or replace by id. The event is in the log already.
 
         Unread at first insert unless own or hidden; a replace keeps the mark, hiding and
-        deleting clear it.
+        deleting clear it. `bulk`: one of so many that a new one enters the full text with this
+        transaction.
         """
         intern = self._core.names.intern
         values = (
@@ -109,7 +113,10 @@ class Views:
                 raise LocalProtocolError(f"no event '{view.id.hex()}' for this message")
             old = self._conn.execute(_OLD, (pk,)).fetchone()
         if old is None:
-            self._write.execute(_INSERT, (*values, pk, 0 if view.mine or gone else 1))
+            doc, folded = None, None
+            if bulk and view.text is not None and not view.hidden and values[_STATE] not in WAITING:
+                doc, folded = self._fulltext.add(values[_PLACE], view.id, view.text)
+            self._write.execute(_INSERT, (*values, pk, 0 if view.mine or gone else 1, doc, folded))
             return
         unread, doc, text, state = old
         if text is not None and text != view.text:
