@@ -238,13 +238,10 @@ class Runner:
             batch.append(self._live.popleft())
         return batch
 
-    def _take_bulk(self) -> list[Input]:
+    def _take_bulk(self, most: int = BULK_EVENTS) -> list[Input]:
         batch: list[Input] = []
-        events = 0
-        while self._bulk and events < BULK_EVENTS:
-            event = self._bulk.popleft()
-            batch.append(event)
-            events += len(event.message.events) if isinstance(event.message, Events) else 1
+        while self._bulk and _weight(batch) < most:
+            batch.append(self._bulk.popleft())
         return batch
 
     def _has_room(self) -> bool:
@@ -339,7 +336,7 @@ class Runner:
         for event in batch:
             effects += self.node.handle(event, now)
             handled += 1
-            if handled == len(batch) or self._stopwatch() - began <= limit:
+            if (handled == len(batch) and not bulk) or self._stopwatch() - began <= limit:
                 continue
             if not bulk:
                 break
@@ -347,6 +344,8 @@ class Runner:
             await let_others()
             if self._live:
                 break
+            if handled == len(batch):  # what has come meanwhile shares the commit
+                batch += self._admit(self._take_bulk(BULK_EVENTS - _weight(batch)), bulk=True)
             began = self._stopwatch()
         if handled == len(batch) and all(repeats(event) for event in batch):
             effects, now = await self._lingering(batch, effects, now)
@@ -480,3 +479,11 @@ class Runner:
                     listener(effect)
             case _:
                 self._hands.perform(effect)
+
+
+def _weight(batch: Sequence[Input]) -> int:
+    """How many events a batch of backfill holds."""
+    return sum(
+        len(one.message.events) if isinstance(one, FromPeer) and isinstance(one.message, Events) else 1
+        for one in batch
+    )
