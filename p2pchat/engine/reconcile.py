@@ -77,8 +77,12 @@ class Reconciler:
         *,
         initiator: bool,
         work: int = MAX_RECONCILE_WORK,
+        list_below: int = LIST_BELOW,
     ) -> None:
         """`frame_limit`: greatest message in bytes, 0 (none) or at least 4096.
+
+        `list_below`: in answers, ranges with fewer items are listed; more than the reference's
+        saves a round where one side has a few items more, and peers need not agree on it.
 
         `work`: items read per message after which the rest of the range is put off to
         the next message; at least one range is always dealt with.
@@ -89,12 +93,13 @@ class Reconciler:
         self.frame_limit = frame_limit
         self.initiator = initiator
         self.work = work
+        self.list_below = list_below
 
     def initiate(self, since_ms: int = 0, until_ms: int = INFINITY.ms) -> bytes:
         """The first message, about items of `since_ms` ≤ time < `until_ms`."""
         if not self.initiator:
             raise LocalProtocolError("the answering side cannot initiate")
-        first = _Answer(self)
+        first = _Answer(self, LIST_BELOW)  # mostly both are equal: no more than the reference says
         since = Bound(since_ms, b"")
         until = INFINITY if until_ms >= INFINITY.ms else Bound(until_ms, b"")
         if since_ms:
@@ -106,7 +111,7 @@ class Reconciler:
         """What the other side's answer tells us; RemoteProtocolError if it is malformed."""
         if not self.initiator:
             raise LocalProtocolError("the answering side only responds")
-        answer = _Answer(self).answer(decode(message))
+        answer = _Answer(self, self.list_below).answer(decode(message))
         said = answer.out.message()
         return Step(said if len(said) > 1 else None, tuple(answer.have), tuple(answer.need))
 
@@ -119,19 +124,20 @@ class Reconciler:
             raise LocalProtocolError("the asking side does not respond")
         if version(message) != VERSION:
             return Writer().message()
-        return _Answer(self).answer(decode(message)).out.message()
+        return _Answer(self, self.list_below).answer(decode(message)).out.message()
 
 
 class _Answer:
     """The answer to one message, range by range: what to say, and what was learned."""
 
-    def __init__(self, side: Reconciler) -> None:
+    def __init__(self, side: Reconciler, list_below: int) -> None:
         self.out = Writer()
         self.have: list[bytes] = []
         self.need: list[bytes] = []
         self._items = side.items
         self._initiator = side.initiator
         self._frame_limit = side.frame_limit
+        self._list_below = list_below
         self._stop_at = side.items.work + side.work
         self._start = 0  # index of the first item of the next range
         self._said = 0  # index up to which the bounds written so far reach
@@ -243,7 +249,7 @@ class _Answer:
     def split(self, start: int, end: int, upper: Bound) -> None:
         """Say what is in [start, end): a list of few items, fingerprints of many."""
         count = end - start
-        if count < LIST_BELOW:
+        if count < self._list_below:
             self.out.id_list(upper, list(self._items.ids(start, end)))
             return
         size, larger = divmod(count, BUCKETS)

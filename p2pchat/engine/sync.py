@@ -40,6 +40,8 @@ FRAME_BYTES: Final = MAX_PLAINTEXT - 4096
 FRAME_ENOUGH: Final = 24 * 1024
 """A frame this full ends with the next signature: what it holds can be judged without the next
 one, and within the milliseconds that others wait for it."""
+LISTED: Final = 64
+"""Ranges of fewer items are listed: 2 KiB at most, where the last round would else have said half of it."""
 _Sets = tuple[Items, dict[bytes, bytes]]
 """Items, and the way back to real ids where they are salted."""
 MAX_NEED: Final = 65_536
@@ -232,8 +234,12 @@ def _open(ctx: Context, link: Link, room: RoomCache, recon: Recon) -> None:
     session = ctx.number()
     ctx.live.recons[session] = recon
     items, _ = _items(ctx, link, room, recon.control, recon.salt, recon.week)
-    first = Reconciler(items, MAX_RECONCILE_FRAME, initiator=True).initiate()
+    first = _reconciler(items, asking=True).initiate()
     _say(ctx, recon, session, first)
+
+
+def _reconciler(items: Items, *, asking: bool) -> Reconciler:
+    return Reconciler(items, MAX_RECONCILE_FRAME, initiator=asking, list_below=LISTED)
 
 
 def _say(ctx: Context, recon: Recon, session: int, message: bytes) -> None:
@@ -255,7 +261,7 @@ def heard(ctx: Context, link: Link, message: Reconcile) -> None:
     if recon is None or recon.link != link.link or recon.room != message.room:
         return
     items, real = _items(ctx, link, room, recon.control, recon.salt, recon.week)
-    step = Reconciler(items, MAX_RECONCILE_FRAME, initiator=True).reconcile(message.message)
+    step = _reconciler(items, asking=True).reconcile(message.message)
     give = [EventId(real.get(one, one)) for one in dict.fromkeys(step.have)]
     if recon.salt:
         lacked: Sequence[bytes] = [one for one in step.need if one not in real]
@@ -279,7 +285,7 @@ def heard(ctx: Context, link: Link, message: Reconcile) -> None:
 
 def _answer(ctx: Context, link: Link, room: RoomCache, message: Reconcile) -> None:
     items, _ = _items(ctx, link, room, message.control, message.salt, message.week)
-    reply = Reconciler(items, MAX_RECONCILE_FRAME, initiator=False).respond(message.message)
+    reply = _reconciler(items, asking=False).respond(message.message)
     answer = Reconcile(
         message.room, message.control, message.session, False, message.salt, message.week, reply
     )

@@ -82,6 +82,19 @@ def test_sums_agree_at_every_edge_of_a_long_week() -> None:
     assert all(weekly.sum(a, b) == whole.sum(a, b) for a in edges for b in edges if a <= b)
 
 
+@pytest.mark.parametrize("count", [1, 2, 31, 63, 64, 65, 127, 128, 200])
+def test_the_greatest_ids_and_times_carry_into_nothing(count: int) -> None:
+    week = (2**48 - 1) // WEEK_MS - 1
+    last = (week + 1) * WEEK_MS - 1
+    items = [(last - n % 3, (2**256 - 1 - n).to_bytes(32, "little")) for n in range(count)]
+    row, packed = add_to_week(empty_week(week), b"", items)
+    by_week = WeekItems([row], lambda _: packed, WeekCache(), ())
+    whole = VectorItems(items)
+    for start in range(0, count, 7):
+        for end in range(start, count + 1):
+            assert by_week.sum(start, end) == whole.sum(start, end)
+
+
 def test_a_bound_between_weeks_unpacks_nothing() -> None:
     rows, _ = rows_of(many(100, 10))
     loaded: list[int] = []

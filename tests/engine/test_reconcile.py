@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pchat.engine.items import WEEK_MS, Item, Items, VectorItems, WeekCache, WeekItems, salted
-from p2pchat.engine.reconcile import MIN_FRAME_BYTES, Reconciler, fingerprint
+from p2pchat.engine.reconcile import LIST_BELOW, MIN_FRAME_BYTES, Reconciler, fingerprint
+from p2pchat.engine.sync import LISTED
 from p2pchat.errors import LocalProtocolError, RemoteProtocolError
-from p2pchat.wire.limits import MAX_RECONCILE_WORK
+from p2pchat.wire.limits import MAX_RECONCILE_FRAME, MAX_RECONCILE_WORK
 from p2pchat.wire.negentropy import INFINITY, Bound, Fingerprint, IdList, Skip, decode, encode
 from tests.engine.weeks import rows_of
 
@@ -42,11 +43,13 @@ def run(
     limit: int = 0,
     work: int = MAX_RECONCILE_WORK,
     span: tuple[int, int] = (0, INFINITY.ms),
+    listed: tuple[int, int] = (LIST_BELOW, LIST_BELOW),
 ) -> tuple[list[bytes], set[bytes], set[bytes]]:
     """All messages, and what the asking side has and needs. A new machine for every message."""
 
     def side(items: list[Item], initiator: bool) -> Reconciler:
-        return Reconciler(make(items), limit, initiator=initiator, work=work)
+        list_below = listed[0] if initiator else listed[1]
+        return Reconciler(make(items), limit, initiator=initiator, work=work, list_below=list_below)
 
     have: set[bytes] = set()
     need: set[bytes] = set()
@@ -83,6 +86,41 @@ def test_any_two_sets_reconcile_exactly(
     assert (have, need) == difference(ours, theirs)
     assert not limit or max(map(len, messages)) <= limit
     assert run(ours, theirs, weekly, limit)[0] == messages
+
+
+@given(
+    st.integers(0, 2**32),
+    sizes,
+    sizes,
+    sizes,
+    st.tuples(st.sampled_from([2, 32, 64]), st.sampled_from([2, 64])),
+)
+def test_peers_need_not_agree_on_what_is_listed(
+    seed: int, common: int, only_ours: int, only_theirs: int, listed: tuple[int, int]
+) -> None:
+    shared = some(seed, common, 5 * WEEK_MS)
+    ours = shared + some(seed + 1, only_ours, 5 * WEEK_MS)
+    theirs = shared + some(seed + 2, only_theirs, 5 * WEEK_MS)
+    _, have, need = run(ours, theirs, limit=60_000, listed=listed)
+    assert (have, need) == difference(ours, theirs)
+
+
+@pytest.mark.parametrize("lacks", ["asks", "answers"])
+@pytest.mark.parametrize("lost", ["newest", "scattered"])
+def test_twenty_of_a_hundred_thousand_are_found_in_four_messages(lost: str, lacks: str) -> None:
+    many = sorted(some(7, 100_020, 26 * WEEK_MS))
+    gone = (
+        set(range(100_000, 100_020)) if lost == "newest" else set(random.Random(9).sample(range(100_020), 20))
+    )
+    fewer = [item for at, item in enumerate(many) if at not in gone]
+    ours, theirs = (fewer, many) if lacks == "asks" else (many, fewer)
+    cache = {id(items): VectorItems(items) for items in (ours, theirs)}
+    messages, have, need = run(
+        ours, theirs, lambda items: cache[id(items)], MAX_RECONCILE_FRAME, listed=(LISTED, LISTED)
+    )
+    assert (have, need) == difference(ours, theirs)
+    assert len(messages) == 4
+    assert sum(map(len, messages)) <= (4096 if lost == "newest" else 32 * 1024)
 
 
 @given(st.integers(0, 2**32), st.integers(0, 200), st.integers(0, 200), st.sampled_from([1, 50, 400]))
