@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-QUICK_COMMIT_S: Final = 0.002
+QUICK_COMMIT_S: Final = 0.008
 SLOW_OF_LAST: Final = 4
 """So many of the last commits must be slow before a thread is worth its 0.3 ms for each: single
 slow ones come with every disk."""
