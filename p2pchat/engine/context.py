@@ -239,6 +239,7 @@ class Cache:
     meant: dict[str, tuple[AccountId, str, str]] = field(default_factory=dict)  # see names.addressee
     read_receipts: bool = False
     parked: dict[tuple[RoomId, DeviceId], bool] = field(default_factory=dict)  # asked: does any wait?
+    author: dict[EventId, AccountId] = field(default_factory=dict)  # of acts looked up before
     quota: Quota | None = None
     weeks: WeekCache = field(default_factory=WeekCache)
 

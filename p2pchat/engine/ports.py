@@ -91,6 +91,9 @@ class EventLog(Protocol):
     def parked(self, room: RoomId, device: DeviceId, low: int, high: int) -> list[StoredEvent]:
         """Parked events of one device in one room with low <= seq <= high, by seq."""
 
+    def waits(self, room: RoomId, device: DeviceId) -> bool:
+        """Whether any event of one device is parked."""
+
     def parked_in(self, room: RoomId) -> list[StoredEvent]:
         """Every parked event of a room, by device and seq."""
 

@@ -15,7 +15,6 @@ from p2pchat.engine.context import Context, Link, RoomCache
 from p2pchat.engine.control_graph import Act, check_body
 from p2pchat.engine.inputs import Tell
 from p2pchat.engine.log import Read
-from p2pchat.engine.ranges import MAX_SEQ
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import ROOM, StoredEvent
 from p2pchat.wire.codec import decode
@@ -161,6 +160,7 @@ def _judge(
             continue
         if read.id in pooled:
             ctx.ledger.events.unpark(read.id)
+            ctx.cache.parked[room.row.id, device] = ctx.ledger.events.waits(room.row.id, device)
         took_act |= _take(ctx, room, read, auth, standing == "allowed", wanted_keys)
     return took_act
 
@@ -196,7 +196,7 @@ def _neighbours(ctx: Context, room: RoomCache, fresh: list[Read]) -> tuple[list[
             continue  # looked up before: nothing waits
         near = ctx.ledger.events.parked(*place, low - MAX_UNSIGNED_RUN, high + MAX_UNSIGNED_RUN)
         if place not in ctx.cache.parked:
-            ctx.cache.parked[place] = bool(near or ctx.ledger.events.parked(*place, 0, MAX_SEQ))
+            ctx.cache.parked[place] = bool(near) or ctx.ledger.events.waits(*place)
         found += [_read_again(stored) for stored in near if stored.id not in new]
         parked.update(stored.id for stored in near)
     return found, parked

@@ -38,6 +38,7 @@ _PARKED: Final = (
     f"SELECT {EVENT_COLUMNS} FROM parked"  # noqa: S608 - constants
     " WHERE device = ? AND room = ? AND seq BETWEEN ? AND ? ORDER BY seq, id"
 )
+_WAITS: Final = "SELECT 1 FROM parked WHERE device = ? AND room = ? LIMIT 1"
 _PARKED_IN: Final = f"SELECT {EVENT_COLUMNS} FROM parked WHERE room = ? ORDER BY device, seq, id"  # noqa: S608
 MAX_PARKED_BYTES: Final = 4 * 1024 * 1024
 """Of one device: more is no chat out of order but somebody's waste."""
@@ -225,6 +226,10 @@ class Events:
     def parked(self, room: RoomId, device: DeviceId, low: int, high: int) -> list[StoredEvent]:
         """Parked events of one device in one room with low <= seq <= high, by seq."""
         return [parked_of(row) for row in self._conn.execute(_PARKED, (device, room, low, high))]
+
+    def waits(self, room: RoomId, device: DeviceId) -> bool:
+        """Whether any event of one device is parked."""
+        return self._conn.execute(_WAITS, (device, room)).fetchone() is not None
 
     def parked_in(self, room: RoomId) -> list[StoredEvent]:
         """Every parked event of a room, by device and seq."""
