@@ -110,6 +110,9 @@ class ItemStore(Protocol):
         a covering index of the event log, where an event is an item unless excluded.
         """
 
+    def said(self, room: RoomId, device: DeviceId, before_ms: int) -> list[tuple[int, EventId]]:
+        """Content items (ms, id) of one machine dated earlier than `before_ms`; no body is read."""
+
     def add(self, room: RoomId, control: bool, items: Sequence[tuple[int, EventId]]) -> None:
         """Count new items (ms, id) in; the events are in the log already. Once a batch."""
 
@@ -200,6 +203,9 @@ class ViewStore(Protocol):
 
     def put_message(self, view: MessageView) -> None:
         """Insert or replace by id. The event is in the log already."""
+
+    def drop_message(self, event: EventId) -> None:
+        """Forget the view of one message; no view changes nothing."""
 
     def message(self, event: EventId) -> MessageView | None: ...
     def find(self, prefix: str) -> list[EventId]:

@@ -19,7 +19,17 @@ from typing import Final
 from p2pchat.engine import keys, log, people, rooms
 from p2pchat.engine.context import Context, Link, Recon, RoomCache
 from p2pchat.engine.inputs import Send
-from p2pchat.engine.items import WEEK_MS, Items, ItemsFrom, VectorItems, WeekItems, salted, unpack
+from p2pchat.engine.items import (
+    WEEK_MS,
+    Both,
+    Items,
+    ItemsFrom,
+    VectorItems,
+    WeekItems,
+    salted,
+    unpack,
+    week_of,
+)
 from p2pchat.engine.reconcile import Reconciler
 from p2pchat.engine.rooms import readable_from
 from p2pchat.errors import RemoteProtocolError
@@ -156,22 +166,38 @@ def _items(ctx: Context, link: Link, room: RoomCache, control: bool, salt: bytes
     access = rooms.access(ctx, link, room)
     out = _out(ctx, link, room)
     if out is not None and not control:
-        return VectorItems(_written_by(ctx, room, out)), {}
+        return VectorItems(_written_by(ctx, room, out, MAX_WEEK * WEEK_MS)), {}
     if access != rooms.ALL and not control:
         return WeekItems((), _nothing, ctx.cache.weeks, ()), {}
     if access == rooms.PAST:
         acts = [ctx.ledger.events.get(one) for one in room.graph.past(link.account)]
         items = sorted((act.hlc >> log.HLC_SHIFT, bytes(act.id)) for act in acts if act is not None)
         return VectorItems(items), {}
-    since = max(readable_from(ctx, room, link.account), readable_from(ctx, room, ctx.me.account))
-    since_ms = 0 if control else -(-since >> log.HLC_SHIFT)
+    since_ms, older = (0, []) if control else _before(ctx, link, room)
     if salt:
         found = unpack(store.packed(room_id, control, week))
-        return salted([item for item in found if item[0] >= since_ms], salt)
+        older = [item for item in older if week_of(item[0]) == week]
+        return salted([*older, *(item for item in found if item[0] >= since_ms)], salt)
     rows = store.weeks(room_id, control)
     load = functools.partial(store.packed, room_id, control)
     whole = WeekItems(rows, load, ctx.cache.weeks, (room_id, control))
-    return (ItemsFrom(whole, since_ms) if since_ms else whole), {}
+    recent = ItemsFrom(whole, since_ms) if since_ms else whole
+    return (Both(VectorItems(older), recent) if older else recent), {}
+
+
+def _before(ctx: Context, link: Link, room: RoomCache) -> tuple[int, list[tuple[int, bytes]]]:
+    """From which ms on both ends may have all content of a room; and what one of them wrote himself
+    earlier, which the other may have too: nobody else might ever hand it over."""
+    theirs, ours = (
+        -(-readable_from(ctx, room, one) >> log.HLC_SHIFT) for one in (link.account, ctx.me.account)
+    )
+    since = max(theirs, ours)
+    if theirs == ours:
+        least = since if link.account != ctx.me.account else 0
+    else:
+        least = min(theirs, ours)
+    late = ctx.me.account if theirs <= ours else link.account
+    return since, [item for item in _written_by(ctx, room, late, since) if item[0] >= least]
 
 
 def _out(ctx: Context, link: Link, room: RoomCache) -> AccountId | None:
@@ -180,16 +206,12 @@ def _out(ctx: Context, link: Link, room: RoomCache) -> AccountId | None:
     return next((account for account in (ctx.me.account, link.account) if account in former), None)
 
 
-def _written_by(ctx: Context, room: RoomCache, account: AccountId) -> list[tuple[int, bytes]]:
-    """What somebody said while he was in, as items: members may lack it though it counts."""
+def _written_by(ctx: Context, room: RoomCache, account: AccountId, before: int) -> list[tuple[int, bytes]]:
+    """What somebody said before that ms and counts, as items."""
     known = ctx.cache.accounts.get(account)
     devices = [device for device in (known.devices if known else ()) if device in room.heads]
-    return sorted(
-        (event.hlc >> log.HLC_SHIFT, bytes(event.id))
-        for device in devices
-        for event in ctx.ledger.events.run(room.row.id, device, 1, room.heads[device].seq, MAX_NEED)
-        if not is_control(event.kind) and not event.flags & StoredEvent.VOID
-    )
+    said = (ctx.ledger.items.said(room.row.id, device, before) for device in devices) if before else ()
+    return [(ms, bytes(one)) for run in said for ms, one in run]
 
 
 def asks_past(ctx: Context, link: Link, room: RoomCache) -> bool:
@@ -346,7 +368,9 @@ def hand_over(ctx: Context, link: Link, room: RoomCache, ids: Sequence[EventId])
     elif access != rooms.ALL:
         found = [event for event in found if is_control(event.kind)]
     since = rooms.readable_from(ctx, room, link.account)
-    found = [event for event in found if event.hlc >= since or is_control(event.kind)]
+    if since:  # his own words are his, whenever he wrote them
+        own = ctx.cache.accounts[link.account].devices
+        found = [e for e in found if e.hlc >= since or is_control(e.kind) or e.device in own]
     found = with_void_links(ctx, room, found)
     introduce(ctx, link, room, found)
     ctx.out.extend(Send(link.link, frame) for frame in in_frames(with_covers(ctx, found)))

@@ -289,6 +289,9 @@ def refresh(
     if view is not None:
         ctx.ledger.views.put_message(view)
         ctx.batch.wrote = True
+    elif what.event.body is None:  # what stood for its text has become void
+        ctx.ledger.views.drop_message(what.event.id)
+        ctx.batch.wrote = True
     return view
 
 
@@ -299,10 +302,11 @@ def compute(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> 
     if base is not None and not touches:
         return _untouched(ctx, room, what, base)
     edits = [t for t in touches if t.kind == wire.EDIT and t.account == author]
-    deleted = _taken_back(author, touches)
+    was_here = base is not None or bool(event.flags & StoredEvent.SHOWN)
+    # What was erased does not come back, even if what erased it has become void.
+    deleted = _taken_back(author, touches) or (base is None and was_here and not edits)
     if base is None and not edits and not deleted:
         return None
-    was_here = base is not None or bool(event.flags & StoredEvent.SHOWN)
     text = edits[-1].value if edits else (base.text if base else None)
     mentions = edits[-1].mentions if edits else tuple(AccountId(m) for m in (base.mentions if base else ()))
     if base is not None:

@@ -21,7 +21,7 @@ from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import DELIVERED, DIRECT, READ, ROOM, MessageView, Now, StoredEvent
 from p2pchat.wire.codec import decode
 from p2pchat.wire.messages import rooms as wire
-from p2pchat.wire.messages.events import MESSAGE, Epoch, Header, is_control
+from p2pchat.wire.messages.events import EDIT, MESSAGE, Epoch, Header, is_control
 from p2pchat.wire.messages.registers import HAVE
 from tests.kit.laws import TOKEN, Book, Site, Wish, law
 
@@ -462,10 +462,18 @@ def _wish(book: Book, wish: Wish, court: Court) -> None:
         law(event is not None, f"{wish.token} was answered and nobody has it")
         if event is None or not court.allowed(event) or event.hlc < court.since(home.site.account):
             continue
-        if court.opens(home.site.account, event.epoch) and not wish.deletes:
+        if court.opens(home.site.account, event.epoch) and not wish.deletes and not _emptied(wish, home):
             law(bool(found), f"{wish.token} was answered and is lost at {home.name}")
         if gone and steady and not court.ever_joined:
             law(not found, f"{wish.token} was taken back and still stands at {home.name}")
+
+
+def _emptied(wish: Wish, home: Home) -> bool:
+    """Whether its author changed it before anybody had it, and the change, all its text, is void."""
+    touches = home.site.ledger.views.touches(wish.id) if wish.id else []
+    edited = any(one.kind == EDIT and one.account == wish.author for one in touches)
+    event = home.events.get(wish.id) if wish.id else None
+    return bool(wish.edits) and event is not None and event.body is None and not edited
 
 
 def _no_words_of_others(book: Book, sites: Sequence[Site], courts: Sequence[Court]) -> None:

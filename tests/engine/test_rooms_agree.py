@@ -1,0 +1,93 @@
+"""Members agree, and what each shows follows from what he holds: plays that once did otherwise."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from p2pchat.engine import inputs as happened
+from p2pchat.engine.node import rebuild_views
+from p2pchat.ids import EventId, RoomId
+from p2pchat.model import MessageView
+from p2pchat.wire.messages.link import decode_frame
+from tests.engine.play import Actor, Stage
+from tests.engine.test_rooms import act, create, say, texts
+from tests.engine.test_rooms_found import all_meet
+
+
+def views_of(actor: Actor, ids: list[str]) -> list[MessageView | None]:
+    return [actor.ledger.views.message(EventId(bytes.fromhex(one))) for one in ids]
+
+
+def rebuilt(actor: Actor, ids: list[str]) -> list[MessageView | None]:
+    """The same as its events alone say."""
+    actor.ledger.begin()
+    actor.ledger.views.clear_views()
+    rebuild_views(actor.node, actor.now())
+    found = views_of(actor, ids)
+    actor.ledger.rollback()
+    actor.node.forget()
+    return found
+
+
+def removed_apart(stage: Stage) -> tuple[Actor, Actor, Actor, RoomId, str]:
+    """Ann removes Bob; Bob and Cem, who do not hear of it, are by themselves. All had a message of his."""
+    ann, bob, cem = people = [stage.actor(name) for name in ("ann", "bob", "cem")]
+    all_meet(stage, people)
+    room = create(ann)
+    act(ann, "invite", "launch", bob, cem)
+    said = say(bob, "launch", "said by bob")
+    stage.cut()
+    act(ann, "remove", "launch", bob)
+    stage.join(bob, cem)
+    return ann, bob, cem, room, said
+
+
+def test_what_a_delete_erased_stays_so_though_the_delete_becomes_void(stage: Stage) -> None:
+    """The text is gone where the delete came in time: the view says so, before and after a rebuild."""
+    ann, bob, cem, room, said = removed_apart(stage)
+    bob.change("delete", said)
+    stage.join(ann, cem)
+    assert texts(ann, room) == ["said by bob"]
+    [view] = views_of(cem, [said])
+    assert view is not None
+    assert (view.deleted, view.text) == (True, None)
+    assert rebuilt(cem, [said]) == [view]
+
+
+def test_a_message_whose_only_text_was_a_void_change_is_shown_no_more(stage: Stage) -> None:
+    """Ann had Bob's message, which he did not hear, so he changed it as one that nobody had; and then
+    she put him out, and let him in again."""
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    stage.join(ann, bob)
+    room = create(ann)
+    act(ann, "invite", "launch", bob)
+    bob.feed(happened.Post(999, "launch", "first"))
+    said = str(cast(dict[str, object], bob.answers[999])["id"])
+    number, raw = stage.mail.popleft()
+    ann.feed(happened.FromPeer(number, decode_frame(raw)))
+    assert texts(ann, room) == ["first"]
+    stage.cut()
+    bob.change("edit", said, "second")
+    act(ann, "remove", "launch", bob)
+    act(ann, "invite", "launch", bob)
+    stage.join(ann, bob)
+    assert texts(ann, room) == ["first"]
+    assert "second" not in texts(bob, room)
+    assert rebuilt(bob, [said]) == views_of(bob, [said])
+
+
+def test_what_one_wrote_before_his_latest_add_is_taken_from_himself(stage: Stage) -> None:
+    """History `joined`: Bob, who left and came back, was compared with from then on only; what he
+    wrote before and nobody else had came to nobody."""
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    stage.join(ann, bob)
+    room = create(ann, history="joined")
+    act(ann, "invite", "launch", bob)
+    stage.cut()
+    stage.mono += 1
+    say(bob, "launch", "before leave")
+    for verb in ("leave", "join"):
+        stage.mono += 1
+        act(bob, verb, "launch")
+    stage.join(ann, bob)
+    assert texts(ann, room) == texts(bob, room) == ["before leave"]
