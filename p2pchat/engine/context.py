@@ -165,6 +165,7 @@ class Live:
     repaired: dict[RoomId, int] = field(default_factory=dict)  # when a repair was last completed, ms
     repairing: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # since a change of members
     asked_past: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # see sync.asks_past
+    heard_of: dict[RoomId, RoomRow] = field(default_factory=dict)  # rooms whose `create` is not here yet
     told: dict[tuple[int, AccountId], int] = field(
         default_factory=dict
     )  # statements given on a link, so many
@@ -232,7 +233,6 @@ class Cache:
     own_prekeys: dict[int, PrekeyRow] = field(default_factory=dict)
     rooms: dict[RoomId, RoomCache] = field(default_factory=dict)
     known_rooms: dict[RoomId, RoomRow] = field(default_factory=dict)
-    heard_of: dict[RoomId, RoomRow] = field(default_factory=dict)  # rooms whose `create` is not here yet
     texts: dict[tuple[RoomId, str], RoomText] = field(default_factory=dict)
     by_name: dict[str, list[AccountId]] | None = None  # folded name -> people; None: to be made
     by_look: dict[str, list[AccountId]] | None = None  # skeleton -> people

@@ -56,7 +56,7 @@ def know(ctx: Context, row: RoomRow) -> None:
     """This room is known from now on."""
     ctx.ledger.rooms.put_room(row)
     ctx.cache.known_rooms[row.id] = row
-    ctx.cache.heard_of.pop(row.id, None)
+    ctx.live.heard_of.pop(row.id, None)
     cached = ctx.cache.rooms.get(row.id)
     if cached is not None and cached.row != row:
         del ctx.cache.rooms[row.id]  # it was heard of as something else
@@ -68,7 +68,7 @@ def room(ctx: Context, room_id: RoomId) -> RoomCache:
     """A known room, or one that was heard of; read from the ledger once."""
     cached = ctx.cache.rooms.get(room_id)
     if cached is None:
-        row = ctx.cache.known_rooms.get(room_id) or ctx.cache.heard_of[room_id]
+        row = ctx.cache.known_rooms.get(room_id) or ctx.live.heard_of[room_id]
         cached = ctx.cache.rooms[room_id] = _load(ctx, row)
     return cached
 
@@ -82,7 +82,7 @@ def access(ctx: Context, link: Link, cached: RoomCache) -> str:
         return NOTHING
     if link.account in graph.former or (graph.ever(link.account) and graph.past(link.account)):
         return PAST
-    if cached.row.id in ctx.cache.heard_of or graph.settings.admission == OFFICE:
+    if cached.row.id in ctx.live.heard_of or graph.settings.admission == OFFICE:
         return CONTROL  # of a room only heard of there is nothing here to give
     return PAST if graph.ever_open else NOTHING  # he may have joined before he heard that it is closed
 
@@ -95,11 +95,11 @@ def room_with(ctx: Context, link: Link, room_id: bytes, *, hear: bool = False) -
     if room_id == direct_id(ctx.me.account, link.account) and link.account != ctx.me.account:
         return direct(ctx, link.account)
     identity = RoomId(room_id)
-    if identity in ctx.cache.known_rooms or identity in ctx.cache.heard_of:
+    if identity in ctx.cache.known_rooms or identity in ctx.live.heard_of:
         cached = room(ctx, identity)
         return cached if access(ctx, link, cached) != NOTHING else None
-    if hear and len(room_id) == ID_BYTES and len(ctx.cache.heard_of) < MAX_HEARD_OF:
-        ctx.cache.heard_of[identity] = RoomRow(identity, ROOM, "", None)
+    if hear and len(room_id) == ID_BYTES and len(ctx.live.heard_of) < MAX_HEARD_OF:
+        ctx.live.heard_of[identity] = RoomRow(identity, ROOM, "", None)
         return room(ctx, identity)
     return None
 
@@ -118,7 +118,7 @@ def common(ctx: Context, link: Link) -> list[RoomCache]:
 def shares_a_room(ctx: Context, link: Link) -> bool:
     """Whether the peer may introduce others: whoever shares a room with us, or tells us of one."""
     ids = [row.id for row in ctx.cache.known_rooms.values() if row.kind != DIRECT]
-    return any(access(ctx, link, room(ctx, one)) != NOTHING for one in (*ctx.cache.heard_of, *ids))
+    return any(access(ctx, link, room(ctx, one)) != NOTHING for one in (*ctx.live.heard_of, *ids))
 
 
 def links_of(ctx: Context, cached: RoomCache) -> list[Link]:

@@ -8,9 +8,9 @@ from p2pchat.engine import inputs as happened
 from p2pchat.engine.node import rebuild_views
 from p2pchat.ids import EventId, RoomId
 from p2pchat.model import MessageView
-from p2pchat.wire.messages.link import decode_frame
+from p2pchat.wire.messages.link import Reconcile, decode_frame
 from tests.engine.play import Actor, Stage
-from tests.engine.test_rooms import act, create, say, texts
+from tests.engine.test_rooms import act, create, link_of, say, texts
 from tests.engine.test_rooms_found import all_meet
 
 
@@ -91,3 +91,15 @@ def test_what_one_wrote_before_his_latest_add_is_taken_from_himself(stage: Stage
         act(bob, verb, "launch")
     stage.join(ann, bob)
     assert texts(ann, room) == texts(bob, room) == ["before leave"]
+
+
+def test_what_was_heard_of_outlives_a_refused_batch(stage: Stage) -> None:
+    """Ann asked about a room that Bob did not know; then a command of his was refused, and he spoke on
+    of a room that his memory no longer held."""
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    stage.join(ann, bob)
+    room = RoomId(b"a room that ann tells bob of....")
+    bob.feed(happened.FromPeer(link_of(bob, ann), Reconcile(room, True, 1, True, b"", 0, b"a")))
+    assert list(bob.look().live.heard_of) == [room]
+    bob.refused(lambda request: happened.Post(request, "#nowhere", "said to nobody"))
+    assert list(bob.look().live.heard_of) == [room]
