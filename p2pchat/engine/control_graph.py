@@ -379,7 +379,7 @@ class Graph:
             return ALLOWED
         file = self._races.file
         node = file.nodes[self._races.index[event]]
-        stranger = by == event and not court.ever(file, node.act.account, node.reach)
+        stranger = node.mark == node.index and not court.ever(file, node.act.account, node.reach)
         return NEVER if stranger else Verdict("void", by)
 
     def _weigh(
@@ -395,16 +395,25 @@ class Graph:
         else:
             door = bench.ask(lambda: court.admission(bench, reach))
             allowed = kind == ev.JOIN and rights.may_join(room, door, stands.status)
-        if by >= 0 and (allowed or stands.status is not None):
+        if not allowed and not court.ever(file, account, reach) and not self._might_join(kind, reach):
+            return NEVER
+        if by >= 0:
             return Verdict("void", file.nodes[by].act.id)
         if not allowed:
-            if stands.status == IN:
+            if stands.status == IN or stands.cause < 0:
                 return None
-            return Verdict("void", file.nodes[stands.cause].act.id) if stands.cause >= 0 else NEVER
+            return Verdict("void", file.nodes[stands.cause].act.id)
         cutting = [i for i in file.against(account, device) if not reach.has(i) and bench.settled(i) == OK]
         if not ev.is_control(kind):
             cutting = [i for i in cutting if file.nodes[i].sort != "demote"]
         return _Open(cutting) if cutting else ALLOWED
+
+    def _might_join(self, kind: int, reach: Reach) -> bool:
+        """Whether a stranger may come in by what lies in `reach` alone, whatever voids it: what is
+        never kept must be so for everybody, from the event and its past."""
+        bench = self._races.alone(reach)
+        door = bench.ask(lambda: court.admission(bench, reach))
+        return kind == ev.JOIN and rights.may_join(self.root.kind, door, None)
 
     def _cut(self, removals: _Open, device: DeviceId, seq: int, event: EventId) -> Verdict:
         nodes = [self._races.file.nodes[i] for i in removals]
