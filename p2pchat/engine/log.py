@@ -216,17 +216,6 @@ def record(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
             room.links_back = None
 
 
-def recount(ctx: Context, room: RoomCache, event: StoredEvent, *, counts: bool) -> None:
-    """A recorded event joins or leaves the set that is reconciled."""
-    control = wire.is_control(event.kind)
-    flush_items(ctx, event.room, control)
-    item = [(event.hlc >> HLC_SHIFT, event.id)]
-    if counts:
-        ctx.ledger.items.add(event.room, control, item)
-    else:
-        ctx.ledger.items.remove(event.room, control, item)
-
-
 def flush_items(ctx: Context, room: RoomId, control: bool) -> None:
     """Count in what this very batch has recorded: it is in the log already."""
     fresh = ctx.batch.items.pop((room, control), None)

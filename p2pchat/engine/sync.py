@@ -35,9 +35,9 @@ from p2pchat.engine.rooms import readable_from
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import AccountId, EventId
 from p2pchat.model import DIRECT, StoredEvent
-from p2pchat.wire.codec import decode, portions
+from p2pchat.wire.codec import portions
 from p2pchat.wire.limits import MAX_PLAINTEXT, MAX_RECONCILE_FRAME, MAX_UNSIGNED_RUN
-from p2pchat.wire.messages.events import Event, Header, is_control
+from p2pchat.wire.messages.events import Event, is_control
 from p2pchat.wire.messages.link import Events, Given, Pull, Reconcile, Registers, Statements, Want
 
 PUSH: Final = 256
@@ -104,25 +104,6 @@ def with_covers(ctx: Context, events: Sequence[StoredEvent]) -> list[StoredEvent
             if later.signature:
                 break
     return sorted(chosen.values(), key=lambda e: (e.kind > 31, e.device, e.seq, e.id))
-
-
-def with_void_links(ctx: Context, room: RoomCache, events: list[StoredEvent]) -> list[StoredEvent]:
-    """`events` behind the void acts they link to: these are in no set, and nobody could judge what
-    names an act that he does not know."""
-    void = room.graph.void
-    if not void:
-        return events
-    found: dict[EventId, StoredEvent] = {}
-    todo = list(events)
-    while todo:
-        for one in map(EventId, decode(Header, todo.pop().header).auth):
-            if one in void and one not in found:
-                act = ctx.ledger.events.get(one)
-                if act is not None:
-                    found[one] = act
-                    todo.append(act)
-    here = {event.id for event in events}
-    return [*(act for one, act in found.items() if one not in here), *events]
 
 
 # -- repair ------------------------------------------------------------------------------------
@@ -371,7 +352,6 @@ def hand_over(ctx: Context, link: Link, room: RoomCache, ids: Sequence[EventId])
     if since:  # his own words are his, whenever he wrote them
         own = ctx.cache.accounts[link.account].devices
         found = [e for e in found if e.hlc >= since or is_control(e.kind) or e.device in own]
-    found = with_void_links(ctx, room, found)
     introduce(ctx, link, room, found)
     ctx.out.extend(Send(link.link, frame) for frame in in_frames(with_covers(ctx, found)))
 

@@ -64,7 +64,6 @@ class Court:
                     if act is not None:
                         self.acts[event.id] = act
         self.children = {parent for act in self.acts.values() for parent in act.auth}
-        self.forks = self._forks()
         self.graph = self._fill(self.acts)
         self._then: dict[frozenset[EventId], Graph] = {}
         self._past: dict[tuple[EventId, ...], frozenset[EventId]] = {}
@@ -87,26 +86,14 @@ class Court:
             for body in bodies
         )
 
-    def _forks(self) -> dict[DeviceId, int]:
-        places: dict[tuple[DeviceId, int], EventId] = {}
-        found: dict[DeviceId, int] = {}
-        for home in self.homes:
-            for event in home.events.values():
-                first = places.setdefault((event.device, event.seq), event.id)
-                if first != event.id:
-                    found[event.device] = min(event.seq, found.get(event.device, event.seq))
-        return found
-
     def _below(self, device: DeviceId, seq: int, event: EventId, cut: wire.Cut) -> bool:
-        if seq > cut.seq:
-            return False
-        if seq < self.forks.get(device, cut.seq + 1):
-            return True
-        at: EventId | None = EventId(cut.id)
-        while at is not None and at != event:
+        at, place = EventId(cut.id), cut.seq
+        while place > seq:
             stored = next((home.events[at] for home in self.homes if at in home.events), None)
-            at = stored.prev if stored is not None and stored.seq > seq else None
-        return at == event
+            if stored is None or (stored.device, stored.seq) != (device, place):
+                return True  # what is missing decides nothing
+            at, place = stored.prev, place - 1
+        return place == seq and at == event
 
     def _fill(self, chosen: dict[EventId, Act]) -> Graph:
         proof: Callable[[wire.Revoke], bool] = lambda body: any(  # noqa: E731
@@ -282,13 +269,25 @@ def _everything_is_there(court: Court, lawless: frozenset[AccountId]) -> None:
     allowed = {one: event for one, event in court.content.items() if court.allowed(event)}
     unsure = {
         one
-        for one, event in allowed.items()
+        for one, event in court.content.items()
         if court.owner[event.device] in lawless
         and (court.ever_joined or not any(one in home.events for home in court.inside))
     }
+    everywhere = {one for home in court.inside for one in home.events if one not in unsure}
+    acts_everywhere = {one for one in everywhere if one in court.acts}
     for home in court.inside:
         since, who = court.since(home.site.account), home.site.account
         owed = {one for one, event in allowed.items() if event.hlc >= since and one not in unsure}
+        void = {
+            one
+            for one in everywhere - allowed.keys()
+            if one in court.content and court.content[one].hlc >= since
+        }
+        absent = sorted(one.hex()[:8] for one in acts_everywhere - home.events.keys())
+        law(not absent, f"{home.name} lacks the acts {absent[:4]} of {short}, void or not")
+        lacking = sorted(void - home.events.keys())
+        names = [f"{court.content[one].device.hex()[:6]}/{court.content[one].seq}" for one in lacking[:4]]
+        law(not lacking, f"{home.name} lacks {len(lacking)} void events of {short}: {names}")
         lacks = sorted(owed - home.events.keys())
         names = [f"{allowed[one].device.hex()[:6]}/{allowed[one].seq}" for one in lacks[:4]]
         law(not lacks, f"{home.name} lacks {len(lacks)} events of {short}: {names}")
@@ -298,10 +297,9 @@ def _everything_is_there(court: Court, lawless: frozenset[AccountId]) -> None:
             if court.opens(who, event.epoch) and event.body is not None:
                 law(one in home.readable, f"{home.name} cannot read {one.hex()[:8]} of {short}")
         for one, event in home.events.items():
-            void = not is_control(event.kind) and one not in allowed
-            hidden = not void or bool(event.flags & StoredEvent.VOID)
+            hidden = is_control(event.kind) or one in allowed or bool(event.flags & StoredEvent.VOID)
             law(hidden, f"{home.name} counts the void event {one.hex()[:8]} of {short}")
-        _sets(home, {*owed} | {one for one in allowed if one in home.events}, court)
+        _sets(home, court)
         told = {
             author: seen
             for device, author, kind, seen in home.site.ledger.seen.seen(court.room)
@@ -317,7 +315,7 @@ def _everything_is_there(court: Court, lawless: frozenset[AccountId]) -> None:
             law(not missing, f"{home.name} does not count {missing[:5]} of {author.hex()[:8]} as had")
 
 
-def _sets(home: Home, content: set[EventId], court: Court) -> None:
+def _sets(home: Home, court: Court) -> None:
     for control in (True, False):
         weeks = home.site.ledger.items.weeks(court.room, control)
         counted = {
@@ -326,9 +324,7 @@ def _sets(home: Home, content: set[EventId], court: Court) -> None:
             for packed in (home.site.ledger.items.packed(court.room, control, week.week),)
             for at in range(0, len(packed), 40)
         }
-        expected = (
-            {one for one, event in home.events.items() if is_control(event.kind)} if control else content
-        )
+        expected = {one for one, event in home.events.items() if is_control(event.kind) == control}
         law(counted == expected, f"{home.name} counts other items than it has events (control {control})")
         law(sum(week.count for week in weeks) == len(counted), f"{home.name} counts an item twice")
 
