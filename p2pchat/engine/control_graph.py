@@ -66,7 +66,7 @@ class Graph:
 
     def __init__(self, root: Root, proof_holds: Callable[[Revoke], bool], below: Below) -> None:
         """`below` says whether a machine's event (seq, id) lies at or below a cut of its chain;
-        `proof_holds` whether the proof in a `revoke` shows what it claims. Where either would
+        `proof_holds` whether the proof in a `revoke` shows what it claims. Where the latter would
         answer differently from now on, `reconsider` must be called."""
         self.root = root
         self._proof_holds = proof_holds
@@ -131,12 +131,17 @@ class Graph:
                 pass
 
     def reconsider(self) -> None:
-        """Work everything out anew: what `below` or `proof_holds` answer has changed (a fork was
-        found, a statement came)."""
+        """Work everything out anew: what `proof_holds` answers has changed (a statement came)."""
         nodes = self._races.file.nodes
         self._begin()
         for node in nodes:
             self.add(node.act)
+
+    @property
+    def unproved(self) -> tuple[DeviceId, ...]:
+        """Machines that a revoke names whose proof does not hold, by what is known: once more
+        statements are, `reconsider`."""
+        return tuple(self._races.unproved)
 
     def _bench(self) -> Bench:
         bench = self._races.now()

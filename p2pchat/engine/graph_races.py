@@ -36,6 +36,8 @@ class Races:
         self.index: dict[EventId, int] = {}
         self.rebuilt = 0
         """How often verdicts on known acts may have changed."""
+        self.unproved: dict[DeviceId, None] = {}
+        """Machines that a revoke names whose proof does not hold, by what is known."""
         self._proof_holds = proof_holds
         self._below = below
         self._pairs = 0  # acts that some removal may void, as bits
@@ -69,6 +71,8 @@ class Races:
         node = Node(act, len(file.nodes), reach, 1 + max((n.depth for n in above), default=-1))
         if isinstance(act.body, Revoke):
             node.proof = self._proof_holds(act.body)
+            if not node.proof:
+                self.unproved[DeviceId(act.body.device)] = None
         bench = self.alone(reach)
         file.nodes.append(node)
         self.index[act.id] = node.index

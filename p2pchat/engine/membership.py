@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from p2pchat.engine import log, outbox, views
+from p2pchat.engine import log, outbox, rooms, views
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.control_graph import Act
 from p2pchat.ids import AccountId, DeviceId, EventId
@@ -83,6 +83,22 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
         ctx.batch.entered[room.row.id] = None
     if event.kind in (ev.ADD, ev.JOIN, ev.CREATE, ev.REMOVE):
         ctx.batch.moved[room.row.id] = None
+
+
+def proofs_came(ctx: Context, account: AccountId) -> None:
+    """Statements of somebody came: what they prove is judged anew in every room, for a proof that
+    shows nothing here must not show it to others."""
+    for room_id in sorted(ctx.cache.known_rooms):
+        room = rooms.room(ctx, room_id)
+        graph = room.graph
+        if any(ctx.cache.owner.get(device) == account for device in graph.unproved):
+            log.settle(ctx, room, may_stay_unsigned=False)
+            before = _Before(graph.void, graph.cuts, graph.cut_accounts, graph.revoked)
+            graph.reconsider()
+            _judge_again(ctx, room, before)
+            room.accounts = tuple(sorted(graph.members))
+            room.sending = None
+            _await_new(ctx, room)
 
 
 def _await_new(ctx: Context, room: RoomCache) -> None:

@@ -33,12 +33,13 @@ from p2pchat.engine.items import (
 from p2pchat.engine.reconcile import Reconciler
 from p2pchat.engine.rooms import readable_from
 from p2pchat.errors import RemoteProtocolError
-from p2pchat.ids import AccountId, EventId
+from p2pchat.ids import AccountId, DeviceId, EventId
 from p2pchat.model import DIRECT, StoredEvent
-from p2pchat.wire.codec import portions
+from p2pchat.wire.codec import decode, portions
 from p2pchat.wire.limits import MAX_PLAINTEXT, MAX_RECONCILE_FRAME, MAX_UNSIGNED_RUN
-from p2pchat.wire.messages.events import Event, is_control
+from p2pchat.wire.messages.events import REVOKE, Event, is_control
 from p2pchat.wire.messages.link import Events, Given, Pull, Reconcile, Registers, Statements, Want
+from p2pchat.wire.messages.rooms import Revoke
 
 PUSH: Final = 256
 """Pushed at most, unasked, after a reconciliation; more is pulled by the other side."""
@@ -363,6 +364,7 @@ def introduce(ctx: Context, link: Link, room: RoomCache, events: Sequence[Stored
         accounts[ctx.cache.owner[event.device]] = None
         if is_control(event.kind):
             accounts.update(dict.fromkeys(room.graph.named_in(event.id)))
+            accounts.update(dict.fromkeys(_proved_of(ctx, event)))
     fresh = [
         account
         for account in accounts
@@ -377,6 +379,14 @@ def introduce(ctx: Context, link: Link, room: RoomCache, events: Sequence[Stored
     ctx.out.extend(Send(link.link, Registers(run)) for run in portions(told, FRAME_BYTES))
     for account in fresh:
         ctx.live.told[link.link, account] = len(ctx.cache.accounts[account].signed)
+
+
+def _proved_of(ctx: Context, event: StoredEvent) -> list[AccountId]:
+    """Whose statements it takes to see that the proof of a `revoke` holds."""
+    if event.kind != REVOKE or event.body is None:
+        return []
+    owner = ctx.cache.owner.get(DeviceId(decode(Revoke, event.body).device))
+    return [] if owner is None else [owner]
 
 
 def moved(ctx: Context) -> None:

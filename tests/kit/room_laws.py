@@ -56,6 +56,9 @@ class Court:
         self.owner: dict[DeviceId, AccountId] = {}
         for home in homes:
             self.owner.update(home.ctx.cache.owner)
+            graph, who = home.room.graph, home.site.account
+            if who not in graph.members and who not in graph.former:
+                continue  # what somebody told an outsider is no part of the room
             for event in home.events.values():
                 if not is_control(event.kind):
                     self.content.setdefault(event.id, event)
@@ -214,7 +217,7 @@ def check_rooms(
         for wish in book.wishes:
             if wish.place == room and wish.author not in lawless:
                 _wish(book, wish, court)
-    _no_words_of_others(book, sites, courts)
+    _no_words_of_others(book, sites, courts, lawless)
     return courts
 
 
@@ -415,6 +418,8 @@ def _secrets(court: Court, homes: Sequence[Home], lawless: frozenset[AccountId])
             act = court.epochs.get(epoch)
             if row.key is None or act is None or act.account in lawless or act.account == who:
                 continue
+            if any(court.might_open(rogue, act.auth) for rogue in lawless):
+                continue  # who had it may have given it to anybody
             fine = court.might_open(who, act.auth)
             law(fine, f"{home.name} holds a key of {short} from a time when it was out")
             if court.always_joined:
@@ -425,6 +430,8 @@ def _secrets(court: Court, homes: Sequence[Home], lawless: frozenset[AccountId])
             if event is None or event.body is None or court.owner[event.device] in (who, *lawless):
                 continue
             auth = court.auth(one)
+            if any(court.might_open(rogue, auth) for rogue in lawless):
+                continue
             law(court.might_open(who, auth), f"{home.name} reads what {short} said when it was out")
             if court.always_joined:
                 fine = who in court.then(auth).members
@@ -472,8 +479,11 @@ def _emptied(wish: Wish, home: Home) -> bool:
     return bool(wish.edits) and event is not None and event.body is None and not edited
 
 
-def _no_words_of_others(book: Book, sites: Sequence[Site], courts: Sequence[Court]) -> None:
-    """No word of a room anywhere in the bytes of somebody who was never in it."""
+def _no_words_of_others(
+    book: Book, sites: Sequence[Site], courts: Sequence[Court], lawless: frozenset[AccountId]
+) -> None:
+    """No word of a room anywhere in the bytes of somebody who was never in it, unless one of the
+    lawless was, who may tell everybody."""
     by_room = {court.room: court for court in courts}
     wishes = {wish.token: wish for wish in book.wishes if wish.place is not None}
     for site in sites:
@@ -483,5 +493,6 @@ def _no_words_of_others(book: Book, sites: Sequence[Site], courts: Sequence[Cour
             if wish is None or wish.place is None or wish.author == site.account:
                 continue
             court = by_room.get(wish.place)
-            inside = court is not None and bool(court.about(site.account, GIVES))
+            tellers = (site.account, *lawless)
+            inside = court is not None and any(court.about(one, GIVES) for one in tellers)
             law(inside, f"the archive of {site.name} holds the text {token} of others")
