@@ -267,7 +267,8 @@ def _take(
             plain = keys.open_plain(room, stored, header)
             if plain is None:
                 flags |= StoredEvent.KEYLESS
-                wanted_keys.append(stored.epoch)
+                if not flags & StoredEvent.VOID:  # who wrote it knew us to be out, it may be
+                    wanted_keys.append(stored.epoch)
         if flags != stored.flags:
             stored = log.stored_event(read, ctx.now.wall_ms, flags)
     if header.kind == wire.CREATE and room.row.id not in ctx.cache.known_rooms:

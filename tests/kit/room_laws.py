@@ -57,7 +57,7 @@ class Court:
         for home in homes:
             self.owner.update(home.ctx.cache.owner)
             graph, who = home.room.graph, home.site.account
-            if who not in graph.members and who not in graph.former:
+            if who not in graph.members and not graph.ever(who):
                 continue  # what somebody told an outsider is no part of the room
             for event in home.events.values():
                 if not is_control(event.kind):
@@ -177,9 +177,9 @@ class Court:
 
     def might_open(self, account: AccountId, auth: tuple[EventId, ...]) -> bool:
         """Whether he may hold what was written by somebody who knew `auth`: he was in by that, or
-        there was an act letting him in that its author had not seen."""
+        there was an act letting him in that its author had not seen, or what put him out is void."""
         past = self.past(auth)
-        if account in self.then(auth).members:
+        if account in self.then(auth).members or account in self.graph.members_at(auth):
             return True
         return any(act.id not in past for act in self.about(account, GIVES))
 
@@ -355,7 +355,10 @@ def _looks_alike(court: Court) -> None:
         first = {one: _look(view) for one, view in _shown(homes[0]).items()}
         for home in homes[1:]:
             here = {one: _look(view) for one, view in _shown(home).items()}
-            differ = [one.hex()[:8] for one in here.keys() ^ first.keys()]
+            # where newcomers do not see what was before, a later change of it shows to who holds it
+            held = home.events.keys() & homes[0].events.keys()
+            here, shown = ({one: v for one, v in views.items() if one in held} for views in (here, first))
+            differ = [one.hex()[:8] for one in here.keys() ^ shown.keys()]
             law(not differ, f"{home.name} and {homes[0].name} show other messages of {short}: {differ[:4]}")
             for one in here:
                 law(here[one] == first[one], f"{home.name}, {homes[0].name}:\n{here[one]}\n{first[one]}")
