@@ -332,8 +332,10 @@ def _take_effect(
         return
     if plain is None:
         plain = keys.open_plain(room, event, header)
-    if plain is None:
-        return  # waits for its key; not in `have` until then
+    if plain is None:  # waits for its key; not in `have` until then, unless it is not waited for
+        if event.kind == wire.MESSAGE:
+            views.apply_unread(ctx, room, event)
+        return
     views.note_have(ctx, room, event)
     body = views.body_in(room, event.kind, plain)
     views.apply(ctx, room, views.Said(event, ctx.cache.owner[event.device], body))

@@ -160,6 +160,17 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
         ctx.feed(FEED_TYPES[event.kind], target.id)
 
 
+def apply_unread(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
+    """A message whose key is not here: what came before it may have changed it, or taken it back."""
+    touches = ctx.ledger.views.touches(event.id)
+    if not touches:
+        return
+    account = ctx.cache.owner[event.device]
+    if _taken_back(account, touches):
+        note_have(ctx, room, event)
+    apply(ctx, room, Said(event, account, None))
+
+
 def show_own(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, str], ...] = ()) -> None:
     """A message of ours whose id was not known before: nothing can have touched it yet."""
     view = refresh(ctx, room, what, [])

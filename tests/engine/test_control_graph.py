@@ -294,6 +294,19 @@ def test_an_act_that_the_remover_did_not_link_to_is_void_wherever_his_cut_lies()
     assert [play.says(graph, "bob", heads, seq) for seq in (9, 10)] == ["allowed", "remove bob"]
 
 
+def test_who_is_a_stranger_is_so_by_what_the_act_links_to() -> None:
+    """Bob, who is out, opened the room, and Dan joins by that: void, and kept by everybody. Whoever
+    heard of the removal first must not drop what others keep and link to."""
+    play = owners("bob")
+    heads = play.heads()
+    play.set("bob", heads, admission=wire.OFFICE)
+    play.remove("ann", "bob", heads)
+    graph = play.graph()
+    assert play.names(graph) == {"settings": "remove bob"}
+    assert play.says(graph, "dan", ("settings",), kind=ev.JOIN) == "itself"
+    assert play.says(graph, "dan", heads, kind=ev.JOIN) == "never"
+
+
 def test_what_a_proof_shows_later_is_heard_after_reconsider() -> None:
     play = owners("bob")
     play.revoke("ann", "bob")

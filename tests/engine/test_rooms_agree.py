@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from p2pchat.engine import inputs as happened
+from p2pchat.engine import rooms
 from p2pchat.engine.node import rebuild_views
-from p2pchat.ids import EventId, RoomId
+from p2pchat.ids import EpochId, EventId, RoomId
 from p2pchat.model import MessageView
+from p2pchat.wire.messages import events as ev
 from p2pchat.wire.messages.link import Reconcile, decode_frame
+from tests.engine.forging import Hand
 from tests.engine.play import Actor, Stage
 from tests.engine.test_rooms import act, create, link_of, say, texts
 from tests.engine.test_rooms_found import all_meet
@@ -103,3 +107,56 @@ def test_what_was_heard_of_outlives_a_refused_batch(stage: Stage) -> None:
     assert list(bob.look().live.heard_of) == [room]
     bob.refused(lambda request: happened.Post(request, "#nowhere", "said to nobody"))
     assert list(bob.look().live.heard_of) == [room]
+
+
+def two(stage: Stage) -> tuple[Actor, Actor, RoomId]:
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    stage.join(ann, bob)
+    room = create(ann)
+    act(ann, "invite", "launch", bob)
+    say(ann, "launch", "hello")
+    return ann, bob, room
+
+
+def test_a_message_without_its_key_shows_what_its_change_says_whichever_came_first(stage: Stage) -> None:
+    """Bob's message is under a key that Ann never gets, his change of it under one that she has."""
+    ann, bob, room = two(stage)
+    hand = Hand(bob, room)
+    shared = hand.key
+    assert shared is not None
+    hand.key = replace(shared, epoch=EpochId(b"no such epoch..."), key=bytes(32))
+    message = hand.write(ev.MESSAGE, ev.Message(1, "unread", b"", b"", (), False, 0))
+    target, hand.key = hand.prev, shared
+    change = hand.write(ev.EDIT, ev.Edit(1, bytes(target), "changed", (), b"", b"", False, 0, False))
+    for event in (change, message):
+        hand.give(ann, event)
+    assert "changed" in texts(ann, room)
+    assert rebuilt(ann, [target.hex()]) == views_of(ann, [target.hex()])
+
+
+def test_on_which_branch_a_message_is_shows_whenever_the_events_come(stage: Stage) -> None:
+    """Bob forks his chain and Ann puts him out on the longer branch. Cem hears of the removal first,
+    then of the other branch, and last of the events between: he comes to what Ann comes to."""
+    ann, bob, room = two(stage)
+    cem = stage.actor("cem")
+    for one in (ann, bob):
+        stage.join(cem, one)
+    act(ann, "invite", "launch", cem)
+    hand = Hand(bob, room)
+    other = hand.twin()
+    said = [hand.write(ev.MESSAGE, ev.Message(1, f"{n}", b"", b"", (), False, 0)) for n in range(4)]
+    stray = [other.write(ev.MESSAGE, ev.Message(1, f"stray {n}", b"", b"", (), False, 0)) for n in range(3)]
+    stage.hang_up(link_of(ann, cem))
+    hand.give(ann, *said)
+    act(ann, "remove", "launch", bob)
+    for event in (said[0], said[3], *stray):
+        hand.give(cem, event)
+    stage.hang_up(link_of(cem, bob))
+    stage.join(ann, cem)
+    assert texts(cem, room) == texts(ann, room)
+    assert sorted(map(str, texts(ann, room))) == ["0", "1", "2", "3", "hello"]
+    forks = [rooms.room(one.look(), room).forks for one in (ann, cem)]
+    assert forks[0] == forks[1] == {bob.device: hand.seq - 3}
+    for one in (ann, cem):
+        again = rooms._load(one.look(), rooms.room(one.look(), room).row)
+        assert again.forks == forks[0], one.name

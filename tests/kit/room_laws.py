@@ -211,7 +211,7 @@ def check_rooms(
         courts.append(court)
         _agree(court, lawless)
         _everything_is_there(court, lawless)
-        _looks_alike(court)
+        _looks_alike(court, lawless)
         _states_are_true(court, lawless)
         _secrets(court, homes, lawless)
         for wish in book.wishes:
@@ -300,7 +300,8 @@ def _everything_is_there(court: Court, lawless: frozenset[AccountId]) -> None:
             if court.opens(who, event.epoch) and event.body is not None:
                 law(one in home.readable, f"{home.name} cannot read {one.hex()[:8]} of {short}")
         for one, event in home.events.items():
-            hidden = is_control(event.kind) or one in allowed or bool(event.flags & StoredEvent.VOID)
+            hidden = one in unsure or one in allowed or bool(event.flags & StoredEvent.VOID)
+            hidden = hidden or is_control(event.kind)
             law(hidden, f"{home.name} counts the void event {one.hex()[:8]} of {short}")
         _sets(home, court)
         told = {
@@ -338,8 +339,10 @@ def _shown(home: Home) -> dict[EventId, MessageView]:
     return dict(sorted(found.items(), key=lambda pair: (pair[1].hlc, pair[0])))
 
 
-def _looks_alike(court: Court) -> None:
-    """Members who may read the same see the same, in the same order; what is void is seen nowhere."""
+def _looks_alike(court: Court, lawless: frozenset[AccountId]) -> None:
+    """Members who may read the same see the same, in the same order; what is void is seen nowhere.
+
+    Where newcomers do not see what was before, they cannot tell the branches of a lawless chain."""
     short = court.room.hex()[:8]
     by_sight: dict[frozenset[EventId], list[Home]] = {}
     for home in court.inside:
@@ -357,11 +360,13 @@ def _looks_alike(court: Court) -> None:
             here = {one: _look(view) for one, view in _shown(home).items()}
             # where newcomers do not see what was before, a later change of it shows to who holds it
             held = home.events.keys() & homes[0].events.keys()
+            if court.ever_joined:
+                held = {one for one in held if court.owner[home.events[one].device] not in lawless}
             here, shown = ({one: v for one, v in views.items() if one in held} for views in (here, first))
             differ = [one.hex()[:8] for one in here.keys() ^ shown.keys()]
             law(not differ, f"{home.name} and {homes[0].name} show other messages of {short}: {differ[:4]}")
             for one in here:
-                law(here[one] == first[one], f"{home.name}, {homes[0].name}:\n{here[one]}\n{first[one]}")
+                law(here[one] == shown[one], f"{home.name}, {homes[0].name}:\n{here[one]}\n{shown[one]}")
         texts = {f: _text(homes[0], court.room, f) for f in wire.NAME_FIELDS}
         for home in homes[1:]:
             mine = {f: _text(home, court.room, f) for f in wire.NAME_FIELDS}
