@@ -205,6 +205,8 @@ class RoomCache:
     )  # own messages from that number on are for him
     forks: dict[DeviceId, int] = field(default_factory=dict)  # the lowest forked number of a chain
     newest: dict[DeviceId, tuple[int, EventId]] = field(default_factory=dict)  # taken last, see _twins
+    late: list[StoredEvent] | None = None  # see rooms.late; None: to be looked up
+    late_before: int = 0  # the hlc of the newest add that `late` was looked up for
     reached: dict[int, Ranges] = field(default_factory=dict)  # own numbers everybody has, has read
     sending: EpochRow | None = None  # the epoch `keys.current` chose, until keys or members change
     pool_seen: bool = False  # whether all that waits to be judged has been looked at

@@ -311,6 +311,10 @@ class Graph:
                     mask |= one.reach.mask() | 1 << one.index
         return frozenset(node.act.id for node in nodes if mask >> node.index & 1)
 
+    def follows(self, auth: tuple[EventId, ...], act: EventId) -> bool:
+        """Whether who linked to `auth` knew that act. All must be known."""
+        return self._reach(auth).has(self._races.index[act])
+
     # -- at some point of the history -----------------------------------------
 
     def role_at(self, auth: tuple[EventId, ...], account: AccountId) -> str | None:

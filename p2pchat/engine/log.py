@@ -208,6 +208,8 @@ def record(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
     ctx.ledger.events.add(event)
     ctx.batch.wrote = True
     control = wire.is_control(event.kind)
+    if not control and event.hlc < room.late_before:
+        room.late = None
     ctx.batch.items.setdefault((event.room, control), []).append((event.hlc >> HLC_SHIFT, event.id))
     head = room.heads.get(event.device)
     if head is None or event.seq > head.seq or (event.seq == head.seq and event.id < head.id):

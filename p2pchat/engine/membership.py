@@ -66,6 +66,8 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
         _judge_again(ctx, room, before)
     room.accounts = tuple(sorted(graph.members))
     room.sending = None
+    if event.kind in CHANGES:
+        room.late = None
     _await_new(ctx, room)
     change = CHANGES.get(event.kind)
     if change is not None and event.id not in graph.void:

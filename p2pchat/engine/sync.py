@@ -168,18 +168,22 @@ def _items(ctx: Context, link: Link, room: RoomCache, control: bool, salt: bytes
 
 
 def _before(ctx: Context, link: Link, room: RoomCache) -> tuple[int, list[tuple[int, bytes]]]:
-    """From which ms on both ends may have all content of a room; and what one of them wrote himself
-    earlier, which the other may have too: nobody else might ever hand it over."""
-    theirs, ours = (
-        -(-readable_from(ctx, room, one) >> log.HLC_SHIFT) for one in (link.account, ctx.me.account)
-    )
+    """From which ms on both ends may have all content of a room; and what they may both have of
+    the time before: what one of them wrote himself, for nobody else might ever hand it over, and
+    what was written later than its date says."""
+    ends = (link.account, ctx.me.account)
+    theirs, ours = (-(-readable_from(ctx, room, one) >> log.HLC_SHIFT) for one in ends)
     since = max(theirs, ours)
-    if theirs == ours:
-        least = since if link.account != ctx.me.account else 0
-    else:
-        least = min(theirs, ours)
-    late = ctx.me.account if theirs <= ours else link.account
-    return since, [item for item in _written_by(ctx, room, late, since) if item[0] >= least]
+    if not since:
+        return 0, []
+    author = ctx.me.account if theirs <= ours else link.account
+    least = 0 if link.account == ctx.me.account else min(theirs, ours)
+    found = {item for item in _written_by(ctx, room, author, since) if item[0] >= least}
+    for event in rooms.late(ctx, room):
+        item = (event.hlc >> log.HLC_SHIFT, bytes(event.id))
+        if item[0] < since and all(rooms.may_read(ctx, room, one, event) for one in ends):
+            found.add(item)
+    return since, list(found)
 
 
 def _out(ctx: Context, link: Link, room: RoomCache) -> AccountId | None:
@@ -349,10 +353,8 @@ def hand_over(ctx: Context, link: Link, room: RoomCache, ids: Sequence[EventId])
         found = [event for event in found if event.id in past]
     elif access != rooms.ALL:
         found = [event for event in found if is_control(event.kind)]
-    since = rooms.readable_from(ctx, room, link.account)
-    if since:  # his own words are his, whenever he wrote them
-        own = ctx.cache.accounts[link.account].devices
-        found = [e for e in found if e.hlc >= since or is_control(e.kind) or e.device in own]
+    if rooms.readable_from(ctx, room, link.account):
+        found = [e for e in found if is_control(e.kind) or rooms.may_read(ctx, room, link.account, e)]
     introduce(ctx, link, room, found)
     ctx.out.extend(Send(link.link, frame) for frame in in_frames(with_covers(ctx, found)))
 

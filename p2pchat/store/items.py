@@ -6,7 +6,7 @@ events are allowed, or the reconciliation protocol.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -51,15 +51,16 @@ class Items:
             sorted(((hlc + HLC_OFFSET) >> 16).to_bytes(8, "big") + identity for hlc, identity in rows)
         )
 
-    def said(self, room: RoomId, device: DeviceId, before_ms: int) -> list[tuple[int, EventId]]:
-        """Content items (ms, id) of one machine dated earlier than `before_ms`, in order of its chain."""
+    def said(self, room: RoomId, device: DeviceId, before_ms: int) -> Iterator[tuple[int, EventId]]:
+        """Content items (ms, id) of one machine dated earlier than `before_ms`, the last of its chain
+        first; read as they are taken."""
         names = self._core.names
         rows = self._conn.execute(
             "SELECT hlc, id FROM event INDEXED BY event_chain"
-            " WHERE room = ? AND device = ? AND item = 0 AND hlc < ? ORDER BY seq",
+            " WHERE room = ? AND device = ? AND item = 0 AND hlc < ? ORDER BY seq DESC",
             (names.known(room), names.known(device), min(before_ms << 16, _LAST_HLC) - HLC_OFFSET),
         )
-        return [((hlc + HLC_OFFSET) >> 16, EventId(identity)) for hlc, identity in rows]
+        return (((hlc + HLC_OFFSET) >> 16, EventId(identity)) for hlc, identity in rows)
 
     def add(self, room: RoomId, control: bool, items: Sequence[tuple[int, EventId]]) -> None:
         """Count new items (ms, id) in; the events are in the log already. Once a batch."""

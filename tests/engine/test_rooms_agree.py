@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
+import pytest
+
 from p2pchat.engine import inputs as happened
 from p2pchat.engine import rooms
 from p2pchat.engine.node import rebuild_views
@@ -160,3 +162,28 @@ def test_on_which_branch_a_message_is_shows_whenever_the_events_come(stage: Stag
     for one in (ann, cem):
         again = rooms._load(one.look(), rooms.room(one.look(), room).row)
         assert again.forks == forks[0], one.name
+
+
+@pytest.mark.parametrize("behind_s", [60, 3600])
+def test_who_has_a_clock_behind_is_heard_by_who_came_in_after(stage: Stage, behind_s: int) -> None:
+    """History `joined`: what Bob writes is dated before his own add, and before Cem's, who was not on the
+    line. It was pushed to who was there, and never repaired."""
+    ann, bob, cem = people = [stage.actor(name) for name in ("ann", "bob", "cem")]
+    bob.skew_ms = -1000 * behind_s
+    all_meet(stage, people)
+    room = create(ann, history="joined")
+    say(ann, "launch", "before any of them")
+    stage.mono += 1
+    act(ann, "invite", "launch", bob, cem)
+    stage.cut()
+    said = say(bob, "launch", "late by my clock")
+    stored = bob.ledger.events.get(EventId(bytes.fromhex(said)))
+    add = rooms.readable_from(bob.look(), rooms.room(bob.look(), room), bob.account)
+    assert stored is not None
+    assert stored.hlc < add or behind_s == 60
+    stage.join(ann, bob)
+    stage.cut()
+    stage.join(ann, cem)
+    assert texts(cem, room) == ["late by my clock"]
+    assert "late by my clock" in texts(ann, room)
+    assert texts(bob, room) == ["late by my clock"]

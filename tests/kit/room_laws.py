@@ -165,6 +165,11 @@ class Court:
             return 0
         return self.acts[member.added_by].hlc
 
+    def knew(self, account: AccountId, event: EventId) -> bool:
+        """Whether its author knew, whatever his clock said, of the act that lets that member in."""
+        member = self.members.get(account)
+        return member is not None and member.added_by in self.past(self.auth(event))
+
     def opens(self, account: AccountId, epoch: EpochId) -> bool:
         """Whether he, a member now, is owed the key."""
         act = self.epochs.get(epoch)
@@ -280,7 +285,11 @@ def _everything_is_there(court: Court, lawless: frozenset[AccountId]) -> None:
     acts_everywhere = {one for one in everywhere if one in court.acts}
     for home in court.inside:
         since, who = court.since(home.site.account), home.site.account
-        owed = {one for one, event in allowed.items() if event.hlc >= since and one not in unsure}
+        owed = {
+            one
+            for one, event in allowed.items()
+            if one not in unsure and (event.hlc >= since or court.knew(who, one))
+        }
         void = {
             one
             for one in everywhere - allowed.keys()
@@ -471,7 +480,9 @@ def _wish(book: Book, wish: Wish, court: Court) -> None:
         if wish.id is None or wish.draft:
             continue
         law(event is not None, f"{wish.token} was answered and nobody has it")
-        if event is None or not court.allowed(event) or event.hlc < court.since(home.site.account):
+        if event is None or not court.allowed(event):
+            continue
+        if event.hlc < court.since(home.site.account) and not court.knew(home.site.account, event.id):
             continue
         if court.opens(home.site.account, event.epoch) and not wish.deletes and not _emptied(wish, home):
             law(bool(found), f"{wish.token} was answered and is lost at {home.name}")
