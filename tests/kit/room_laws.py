@@ -299,7 +299,8 @@ def _everything_is_there(court: Court, lawless: frozenset[AccountId]) -> None:
         law(not absent, f"{home.name} lacks the acts {absent[:4]} of {short}, void or not")
         lacking = sorted(void - home.events.keys())
         names = [f"{court.content[one].device.hex()[:6]}/{court.content[one].seq}" for one in lacking[:4]]
-        law(not lacking, f"{home.name} lacks {len(lacking)} void events of {short}: {names}")
+        # repair passes it on, a minute a time: only histories with lawless people wait for that
+        law(not lacking or not lawless, f"{home.name} lacks {len(lacking)} void events of {short}: {names}")
         lacks = sorted(owed - home.events.keys())
         names = [f"{allowed[one].device.hex()[:6]}/{allowed[one].seq}" for one in lacks[:4]]
         law(not lacks, f"{home.name} lacks {len(lacks)} events of {short}: {names}")
