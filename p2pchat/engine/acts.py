@@ -21,15 +21,23 @@ from p2pchat.wire.messages import statements
 from p2pchat.wire.messages.events import SIGNED, Header
 from p2pchat.wire.messages.statements import SignedStatement
 
+_Branches = dict[tuple[EventId, int], dict[int, EventId]]
+"""Of an event that a cut names, at the number it says: its chain down from there, number to id."""
+
 
 def graph_of(ctx: Context, row: RoomRow, forks: dict[DeviceId, int]) -> Graph:
-    """An empty graph of a room, asking the ledger about chains and statements."""
+    """An empty graph of a room, asking the ledger about chains and statements.
+
+    `forks` is the room's own, kept by whoever records events.
+    """
+    branches: _Branches = {}
     root = Root(row.kind if row.kind in (DIRECT, LOBBY) else ROOM, row.id, _both(ctx, row))
 
     def below(device: DeviceId, seq: int, event: EventId, cut: wire.Cut) -> bool:
-        return seq <= cut.seq and (
-            seq < forks.get(device, cut.seq + 1) or _in_branch(ctx, seq, event, EventId(cut.id))
-        )
+        if seq >= cut.seq:
+            return seq == cut.seq and event == cut.id
+        forked = seq >= forks.get(device, cut.seq)
+        return not forked or _on_branch(ctx, branches, device, seq, cut) in (None, event)
 
     return Graph(root, lambda body: proof_holds(ctx, row.id, body), below)
 
@@ -40,13 +48,20 @@ def _both(ctx: Context, row: RoomRow) -> tuple[AccountId, ...]:
     return tuple(sorted({ctx.me.account, row.peer}))
 
 
-def _in_branch(ctx: Context, seq: int, event: EventId, end: EventId) -> bool:
-    """Whether the chain that ends in `end` holds `event` at `seq`."""
-    at: EventId | None = end
-    while at is not None and at != event:
-        stored = ctx.ledger.events.get(at)
-        at = stored.prev if stored is not None and stored.seq > seq else None
-    return at == event
+def _on_branch(
+    ctx: Context, branches: _Branches, device: DeviceId, seq: int, cut: wire.Cut
+) -> EventId | None:
+    """What stands at `seq` in the chain that ends in the cut; None where a gap hides it: what is
+    missing decides nothing, until it comes."""
+    known = branches.setdefault((EventId(cut.id), cut.seq), {cut.seq: EventId(cut.id)})
+    at = cut.seq - len(known) + 1  # the lowest known
+    while at > seq:
+        stored = ctx.ledger.events.get(known[at])
+        if stored is None or (stored.device, stored.seq) != (device, at):
+            return None
+        at -= 1
+        known[at] = stored.prev
+    return known[seq]
 
 
 def load(ctx: Context, room: RoomCache, stored: list[StoredEvent]) -> None:

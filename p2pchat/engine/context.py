@@ -165,6 +165,7 @@ class Live:
     repaired: dict[RoomId, int] = field(default_factory=dict)  # when a repair was last completed, ms
     repairing: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # since a change of members
     asked_past: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # see sync.asks_past
+    heard_of: dict[RoomId, RoomRow] = field(default_factory=dict)  # rooms whose `create` is not here yet
     told: dict[tuple[int, AccountId], int] = field(
         default_factory=dict
     )  # statements given on a link, so many
@@ -203,6 +204,9 @@ class RoomCache:
         default_factory=dict
     )  # own messages from that number on are for him
     forks: dict[DeviceId, int] = field(default_factory=dict)  # the lowest forked number of a chain
+    newest: dict[DeviceId, tuple[int, EventId]] = field(default_factory=dict)  # taken last, see _twins
+    late: list[StoredEvent] | None = None  # see rooms.late; None: to be looked up
+    late_before: int = 0  # the hlc of the newest add that `late` was looked up for
     reached: dict[int, Ranges] = field(default_factory=dict)  # own numbers everybody has, has read
     sending: EpochRow | None = None  # the epoch `keys.current` chose, until keys or members change
     pool_seen: bool = False  # whether all that waits to be judged has been looked at
@@ -232,7 +236,6 @@ class Cache:
     own_prekeys: dict[int, PrekeyRow] = field(default_factory=dict)
     rooms: dict[RoomId, RoomCache] = field(default_factory=dict)
     known_rooms: dict[RoomId, RoomRow] = field(default_factory=dict)
-    heard_of: dict[RoomId, RoomRow] = field(default_factory=dict)  # rooms whose `create` is not here yet
     texts: dict[tuple[RoomId, str], RoomText] = field(default_factory=dict)
     by_name: dict[str, list[AccountId]] | None = None  # folded name -> people; None: to be made
     by_look: dict[str, list[AccountId]] | None = None  # skeleton -> people

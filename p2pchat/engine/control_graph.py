@@ -66,7 +66,7 @@ class Graph:
 
     def __init__(self, root: Root, proof_holds: Callable[[Revoke], bool], below: Below) -> None:
         """`below` says whether a machine's event (seq, id) lies at or below a cut of its chain;
-        `proof_holds` whether the proof in a `revoke` shows what it claims. Where either would
+        `proof_holds` whether the proof in a `revoke` shows what it claims. Where the latter would
         answer differently from now on, `reconsider` must be called."""
         self.root = root
         self._proof_holds = proof_holds
@@ -131,12 +131,17 @@ class Graph:
                 pass
 
     def reconsider(self) -> None:
-        """Work everything out anew: what `below` or `proof_holds` answer has changed (a fork was
-        found, a statement came)."""
+        """Work everything out anew: what `proof_holds` answers has changed (a statement came)."""
         nodes = self._races.file.nodes
         self._begin()
         for node in nodes:
             self.add(node.act)
+
+    @property
+    def unproved(self) -> tuple[DeviceId, ...]:
+        """Machines that a revoke names whose proof does not hold, by what is known: once more
+        statements are, `reconsider`."""
+        return tuple(self._races.unproved)
 
     def _bench(self) -> Bench:
         bench = self._races.now()
@@ -306,6 +311,10 @@ class Graph:
                     mask |= one.reach.mask() | 1 << one.index
         return frozenset(node.act.id for node in nodes if mask >> node.index & 1)
 
+    def follows(self, auth: tuple[EventId, ...], act: EventId) -> bool:
+        """Whether who linked to `auth` knew that act. All must be known."""
+        return self._reach(auth).has(self._races.index[act])
+
     # -- at some point of the history -----------------------------------------
 
     def role_at(self, auth: tuple[EventId, ...], account: AccountId) -> str | None:
@@ -379,7 +388,7 @@ class Graph:
             return ALLOWED
         file = self._races.file
         node = file.nodes[self._races.index[event]]
-        stranger = by == event and not court.ever(file, node.act.account, node.reach)
+        stranger = node.mark == node.index and not court.ever(file, node.act.account, node.reach)
         return NEVER if stranger else Verdict("void", by)
 
     def _weigh(
@@ -395,16 +404,25 @@ class Graph:
         else:
             door = bench.ask(lambda: court.admission(bench, reach))
             allowed = kind == ev.JOIN and rights.may_join(room, door, stands.status)
-        if by >= 0 and (allowed or stands.status is not None):
+        if not allowed and not court.ever(file, account, reach) and not self._might_join(kind, reach):
+            return NEVER
+        if by >= 0:
             return Verdict("void", file.nodes[by].act.id)
         if not allowed:
-            if stands.status == IN:
+            if stands.status == IN or stands.cause < 0:
                 return None
-            return Verdict("void", file.nodes[stands.cause].act.id) if stands.cause >= 0 else NEVER
+            return Verdict("void", file.nodes[stands.cause].act.id)
         cutting = [i for i in file.against(account, device) if not reach.has(i) and bench.settled(i) == OK]
         if not ev.is_control(kind):
             cutting = [i for i in cutting if file.nodes[i].sort != "demote"]
         return _Open(cutting) if cutting else ALLOWED
+
+    def _might_join(self, kind: int, reach: Reach) -> bool:
+        """Whether a stranger may come in by what lies in `reach` alone, whatever voids it: what is
+        never kept must be so for everybody, from the event and its past."""
+        bench = self._races.alone(reach)
+        door = bench.ask(lambda: court.admission(bench, reach))
+        return kind == ev.JOIN and rights.may_join(self.root.kind, door, None)
 
     def _cut(self, removals: _Open, device: DeviceId, seq: int, event: EventId) -> Verdict:
         nodes = [self._races.file.nodes[i] for i in removals]

@@ -36,6 +36,8 @@ class Races:
         self.index: dict[EventId, int] = {}
         self.rebuilt = 0
         """How often verdicts on known acts may have changed."""
+        self.unproved: dict[DeviceId, None] = {}
+        """Machines that a revoke names whose proof does not hold, by what is known."""
         self._proof_holds = proof_holds
         self._below = below
         self._pairs = 0  # acts that some removal may void, as bits
@@ -69,7 +71,9 @@ class Races:
         node = Node(act, len(file.nodes), reach, 1 + max((n.depth for n in above), default=-1))
         if isinstance(act.body, Revoke):
             node.proof = self._proof_holds(act.body)
-        bench = self._bench(reach)
+            if not node.proof:
+                self.unproved[DeviceId(act.body.device)] = None
+        bench = self.alone(reach)
         file.nodes.append(node)
         self.index[act.id] = node.index
         node.mark = bench.ask(lambda: court.ruling(bench, node, reach))
@@ -154,7 +158,7 @@ class Races:
         change the verdict on a known act: by voiding it, or by sparing what another voids."""
         file, act, i = self.file, node.act, node.index
         for r in file.against(act.account, act.device):
-            if r != i and not node.reach.has(r) and not self._covers(file.nodes[r], act):
+            if r != i and not node.reach.has(r):
                 self._pair(r, i)
         if not node.sort:
             return False
@@ -163,15 +167,12 @@ class Races:
             other = file.nodes[e]
             if e == i or other.mark >= 0:
                 continue
-            if node.reach.has(e) or self._covers(node, other.act):
+            if node.reach.has(e):
                 changes |= bool(self._pairs >> e & 1)
             else:
                 self._pair(i, e)
                 changes = True
         return changes
-
-    def _covers(self, removal: Node, act: Act) -> bool:
-        return self.at_or_below(removal, act.device, act.seq, act.id)
 
     def _pair(self, removal: int, act: int) -> None:
         self.file.hits[removal] = self.file.hits.get(removal, 0) | 1 << act
@@ -194,7 +195,7 @@ class Races:
         else:
             now.decide(node.index, verdict)
 
-    def _bench(self, reach: Reach) -> Bench:
+    def alone(self, reach: Reach) -> Bench:
         """The bench of whoever knows just the acts in `reach`."""
         if not reach.common(self._pairs):
             return self._plain

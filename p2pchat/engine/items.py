@@ -342,6 +342,43 @@ class ItemsFrom:
         return max(0, self._items.lower_bound(bound) - self._first)
 
 
+class Both:
+    """Two sets of which all of the first lies before all of the second, as one."""
+
+    def __init__(self, first: Items, second: Items) -> None:
+        self._first, self._second, self._size = first, second, len(first)
+
+    @property
+    def work(self) -> int:
+        return self._first.work + self._second.work
+
+    def __len__(self) -> int:
+        return self._size + len(self._second)
+
+    def sum(self, start: int, end: int) -> int:
+        size, total = self._size, 0
+        if start < size:
+            total += self._first.sum(start, min(end, size))
+        if end > size:
+            total += self._second.sum(max(start, size) - size, end - size)
+        return total & _SUM_MASK
+
+    def item(self, index: int) -> Item:
+        size = self._size
+        return self._first.item(index) if index < size else self._second.item(index - size)
+
+    def ids(self, start: int, end: int) -> Iterator[bytes]:
+        size = self._size
+        if start < size:
+            yield from self._first.ids(start, min(end, size))
+        if end > size:
+            yield from self._second.ids(max(start, size) - size, end - size)
+
+    def lower_bound(self, bound: Bound) -> int:
+        found = self._first.lower_bound(bound)
+        return found if found < self._size else self._size + self._second.lower_bound(bound)
+
+
 def salted(items: Iterable[Item], salt: bytes) -> tuple[VectorItems, dict[bytes, bytes]]:
     """Items under ids hashed with `salt`, and the way back to the real ids.
 

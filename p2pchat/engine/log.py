@@ -207,23 +207,14 @@ def record(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
     ctx.ledger.events.add(event)
     ctx.batch.wrote = True
     control = wire.is_control(event.kind)
+    if not control and event.hlc < room.late_before:
+        room.late = None
     ctx.batch.items.setdefault((event.room, control), []).append((event.hlc >> HLC_SHIFT, event.id))
     head = room.heads.get(event.device)
     if head is None or event.seq > head.seq or (event.seq == head.seq and event.id < head.id):
         room.heads[event.device] = Head(event.seq, event.id, event.hlc)
         if event.device != ctx.me.device:
             room.links_back = None
-
-
-def recount(ctx: Context, room: RoomCache, event: StoredEvent, *, counts: bool) -> None:
-    """A recorded event joins or leaves the set that is reconciled."""
-    control = wire.is_control(event.kind)
-    flush_items(ctx, event.room, control)
-    item = [(event.hlc >> HLC_SHIFT, event.id)]
-    if counts:
-        ctx.ledger.items.add(event.room, control, item)
-    else:
-        ctx.ledger.items.remove(event.room, control, item)
 
 
 def flush_items(ctx: Context, room: RoomId, control: bool) -> None:

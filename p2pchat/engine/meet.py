@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import crowd, keys, outbox, peers, people, quota, revocations, rooms, sync
+from p2pchat.engine import crowd, keys, membership, outbox, peers, people, quota, revocations, rooms, sync
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.inputs import CloseLink, LinkUp, Send, Tell
 from p2pchat.ids import DeviceId
@@ -40,6 +40,7 @@ def link_up(ctx: Context, up: LinkUp) -> None:
         link_down(ctx, crowded)  # its place is free at once; what still comes on it is not heard
     known = ctx.cache.trust.get(up.account)
     if people.learn_statements(ctx, up.statements, (up.account,)):
+        membership.proofs_came(ctx, up.account)
         revocations.plan(ctx, up.account)
     account = ctx.cache.accounts[up.account]
     blocked = known is not None and known.blocked
@@ -129,6 +130,7 @@ def statements(ctx: Context, link: Link, signed: tuple[SignedStatement, ...]) ->
     they revoke, and revoke these in rooms."""
     allowed = None if rooms.shares_a_room(ctx, link) else (link.account, ctx.me.account)
     for account in people.learn_statements(ctx, signed, allowed):
+        membership.proofs_came(ctx, account)
         revocations.plan(ctx, account)
         for device in ctx.cache.accounts[account].devices.values():
             number = ctx.live.by_device.get(device.id)

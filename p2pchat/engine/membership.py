@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from p2pchat.engine import log, outbox, views
+from p2pchat.engine import log, outbox, rooms, views
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.control_graph import Act
 from p2pchat.ids import AccountId, DeviceId, EventId
@@ -54,6 +54,7 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
     judges = event.kind in _JUDGES_OTHERS
     before = None
     if judges:
+        log.settle(ctx, room, may_stay_unsigned=False)  # what we wrote in this batch is judged too
         before = _Before(graph.void, graph.cuts, graph.cut_accounts, graph.revoked)
     me_before = ctx.me.account in graph.members
     graph.add(act)
@@ -65,6 +66,8 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
         _judge_again(ctx, room, before)
     room.accounts = tuple(sorted(graph.members))
     room.sending = None
+    if event.kind in CHANGES:
+        room.late = None
     _await_new(ctx, room)
     change = CHANGES.get(event.kind)
     if change is not None and event.id not in graph.void:
@@ -82,6 +85,22 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
         ctx.batch.entered[room.row.id] = None
     if event.kind in (ev.ADD, ev.JOIN, ev.CREATE, ev.REMOVE):
         ctx.batch.moved[room.row.id] = None
+
+
+def proofs_came(ctx: Context, account: AccountId) -> None:
+    """Statements of somebody came: what they prove is judged anew in every room, for a proof that
+    shows nothing here must not show it to others."""
+    for room_id in sorted(ctx.cache.known_rooms):
+        room = rooms.room(ctx, room_id)
+        graph = room.graph
+        if any(ctx.cache.owner.get(device) == account for device in graph.unproved):
+            log.settle(ctx, room, may_stay_unsigned=False)
+            before = _Before(graph.void, graph.cuts, graph.cut_accounts, graph.revoked)
+            graph.reconsider()
+            _judge_again(ctx, room, before)
+            room.accounts = tuple(sorted(graph.members))
+            room.sending = None
+            _await_new(ctx, room)
 
 
 def _await_new(ctx: Context, room: RoomCache) -> None:
@@ -121,8 +140,16 @@ def _judge_again(ctx: Context, room: RoomCache, before: _Before) -> None:
     for account in sorted(moved):
         known = ctx.cache.accounts.get(account)
         devices |= set(known.devices) if known else set()
+    if any(_opens_or_shuts(ctx, act) for act in changed):
+        devices |= set(room.heads)
     for device in sorted(devices & set(room.heads)):
-        _judge_chain(ctx, room, device)
+        judge_chain(ctx, room, device)
+
+
+def _opens_or_shuts(ctx: Context, act: EventId) -> bool:
+    """Whether it says who may write: what all wrote behind it hangs on it."""
+    stored = ctx.ledger.events.get(act)
+    return stored is not None and stored.kind == ev.SETTINGS
 
 
 def _concerned(ctx: Context, act: EventId) -> list[AccountId]:
@@ -139,8 +166,14 @@ def _acts_moved(ctx: Context, room: RoomCache, event: StoredEvent, *, void: bool
     set_void(ctx, room, event, body, void=void)
 
 
-def _judge_chain(ctx: Context, room: RoomCache, device: DeviceId) -> None:
-    owner, low = ctx.cache.owner[device], 1
+def is_cut(ctx: Context, room: RoomCache, device: DeviceId) -> bool:
+    """Whether a removal in force cuts that machine's chain."""
+    return device in room.graph.cuts or ctx.cache.owner.get(device) in room.graph.cut_accounts
+
+
+def judge_chain(ctx: Context, room: RoomCache, device: DeviceId, low: int = 1) -> None:
+    """What a machine said from a number on is judged again: a removal came or fell, or it forks."""
+    owner = ctx.cache.owner[device]
     while True:
         run = ctx.ledger.events.run(room.row.id, device, low, room.heads[device].seq, RUN)
         for event in run:
@@ -157,17 +190,15 @@ def _judge_chain(ctx: Context, room: RoomCache, device: DeviceId) -> None:
 
 
 def set_void(ctx: Context, room: RoomCache, event: StoredEvent, body: Record | None, *, void: bool) -> None:
-    """An event stops counting, or counts again: in the set of content, and in what people see.
+    """An event stops counting, or counts again, in what people see.
 
-    A void act stays in its set: what stands may link to it, and could be judged by nobody who
-    was not handed it (decisions/0007).
+    It stays in its set: void events too are with everybody (decisions/0008).
     """
     flags = event.flags | StoredEvent.VOID if void else event.flags & ~StoredEvent.VOID
     ctx.ledger.events.put_flags(event.id, flags)
     ctx.batch.wrote = True
     if ev.is_control(event.kind):
         return
-    log.recount(ctx, room, event, counts=not void)
     current = ctx.ledger.events.get(event.id)
     if current is not None:
         views.standing_moved(ctx, room, current)

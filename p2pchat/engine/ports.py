@@ -10,7 +10,7 @@ order said here; nothing returned is mutable state of the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
@@ -116,6 +116,10 @@ class ItemStore(Protocol):
         a covering index of the event log, where an event is an item unless excluded.
         """
 
+    def said(self, room: RoomId, device: DeviceId, before_ms: int) -> Iterator[tuple[int, EventId]]:
+        """Content items (ms, id) of one machine dated earlier than `before_ms`, the last of its chain
+        first; read as they are taken, and no body is."""
+
     def add(self, room: RoomId, control: bool, items: Sequence[tuple[int, EventId]]) -> None:
         """Count new items (ms, id) in; the events are in the log already. Once a batch."""
 
@@ -206,6 +210,9 @@ class ViewStore(Protocol):
 
     def put_message(self, view: MessageView, *, bulk: bool = False) -> None:
         """Insert or replace by id. The event is in the log already; `bulk`: it is one of many."""
+
+    def drop_message(self, event: EventId) -> None:
+        """Forget the view of one message; no view changes nothing."""
 
     def message(self, event: EventId) -> MessageView | None: ...
     def find(self, prefix: str) -> list[EventId]:

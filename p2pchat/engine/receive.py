@@ -93,6 +93,10 @@ def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], g
     while work and _judge(ctx, link, room, work, good, pooled, wanted_keys):
         work = _awakened(ctx, room)
         pooled = {read.id for read in work}
+    for device in dict.fromkeys(DeviceId(read.header.device) for read in (*waiting, *fresh)):
+        low = room.forks.get(device)
+        if low is not None and membership.is_cut(ctx, room, device):
+            membership.judge_chain(ctx, room, device, low)  # an event's branch may show only now
     if wanted_keys:
         keys.ask(ctx, link, room, wanted_keys)
 
@@ -271,14 +275,13 @@ def _take(
             plain = keys.open_plain(room, stored, header)
             if plain is None:
                 flags |= StoredEvent.KEYLESS
-                wanted_keys.append(stored.epoch)
+                if not flags & StoredEvent.VOID:  # who wrote it knew us to be out, it may be
+                    wanted_keys.append(stored.epoch)
         if flags != stored.flags:
             stored = log.stored_event(read, ctx.now.wall_ms, flags)
     if header.kind == wire.CREATE and room.row.id not in ctx.cache.known_rooms:
         rooms.know(ctx, room.row)
     log.record(ctx, room, stored)
-    if flags & StoredEvent.VOID:
-        log.recount(ctx, room, stored, counts=False)
     if device == ctx.me.device:
         _warn_clone(ctx)
     if act is not None:
@@ -291,25 +294,40 @@ def _take(
 
 
 def _twins(ctx: Context, room: RoomCache, read: Read) -> int:
-    """FORKED if something else stands in this place of the chain already; both are marked."""
-    device, seq = DeviceId(read.header.device), read.header.seq
-    head = room.heads.get(device)
-    if head is None or seq > head.seq or ctx.ledger.events.absent(room.row.id, device, seq):
-        return 0
-    twins = ctx.ledger.events.at(room.row.id, device, seq)
-    if not twins:
-        return 0
-    for twin in twins:
+    """FORKED if this event shows that its chain forks at it; others of which it shows that are marked.
+
+    A chain forks at an event if another stands in its place, or if the next one here follows another.
+    """
+    device, seq, prev = DeviceId(read.header.device), read.header.seq, EventId(read.header.prev)
+    head, follows = room.heads.get(device), room.newest.get(device) == (seq - 1, prev)
+    room.newest[device] = (seq, read.id)
+    forked = device in room.forks
+    if head is None or (not forked and (seq, prev) == (head.seq + 1, head.id)):
+        return 0  # what almost every event is
+    marked = [*_at(ctx, room, device, seq, head.seq)]
+    mine = bool(marked) or any(e.prev != read.id for e in _at(ctx, room, device, seq + 1, head.seq))
+    if forked or not follows:
+        marked += [e for e in _at(ctx, room, device, seq - 1, head.seq) if e.id != prev]
+    for twin in marked:
         if not twin.flags & StoredEvent.FORKED:
             ctx.ledger.events.put_flags(twin.id, twin.flags | StoredEvent.FORKED)
-            marked = ctx.ledger.events.get(twin.id)
-            if marked is not None and marked.kind == wire.MESSAGE:
-                views.refresh(ctx, room, views.said(ctx, room, marked))
-    if seq < room.forks.get(device, seq + 1):
-        room.forks[device] = seq
-        room.graph.reconsider()
+            again = ctx.ledger.events.get(twin.id)
+            if again is not None and again.kind == wire.MESSAGE:
+                views.refresh(ctx, room, views.said(ctx, room, again))
+    if not mine and not marked:
+        return 0
+    lowest = min([seq] * mine + [twin.seq for twin in marked])
+    if lowest < room.forks.get(device, lowest + 1):
+        room.forks[device] = lowest
     _warn_fork(ctx, device)
-    return StoredEvent.FORKED
+    return StoredEvent.FORKED if mine else 0
+
+
+def _at(ctx: Context, room: RoomCache, device: DeviceId, seq: int, top: int) -> list[StoredEvent]:
+    """What stands at a number of a chain whose head is `top`."""
+    if not 0 < seq <= top or ctx.ledger.events.absent(room.row.id, device, seq):
+        return []
+    return ctx.ledger.events.at(room.row.id, device, seq)
 
 
 def _take_effect(
@@ -322,8 +340,10 @@ def _take_effect(
         return
     if plain is None:
         plain = keys.open_plain(room, event, header)
-    if plain is None:
-        return  # waits for its key; not in `have` until then
+    if plain is None:  # waits for its key; not in `have` until then, unless it is not waited for
+        if event.kind == wire.MESSAGE:
+            views.apply_unread(ctx, room, event)
+        return
     views.note_have(ctx, room, event)
     body = views.body_in(room, event.kind, plain)
     views.apply(ctx, room, views.Said(event, ctx.cache.owner[event.device], body))

@@ -14,8 +14,10 @@ from p2pchat.engine import acts
 from p2pchat.engine.accounts import Device
 from p2pchat.engine.context import Context, Link, RoomCache
 from p2pchat.engine.ranges import Ranges
-from p2pchat.ids import ID_BYTES, AccountId, DeviceId, RoomId
-from p2pchat.model import DIRECT, LOBBY, ROOM, RoomRow
+from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EventId, RoomId
+from p2pchat.model import DIRECT, LOBBY, ROOM, RoomRow, StoredEvent
+from p2pchat.wire.codec import decode
+from p2pchat.wire.messages.events import Header
 from p2pchat.wire.messages.registers import HAVE
 from p2pchat.wire.messages.rooms import JOINED, OFFICE
 
@@ -30,6 +32,9 @@ NOTHING: Final = ""
 """What a peer may have of a room: all of it · the acts of a room open to the office · the acts up to
 his own end in it · nothing."""
 
+HLC_SHIFT: Final = 16
+MAX_LATE: Final = 4096
+"""Of content dated before the add of somebody it is for: what is compared at a time."""
 MAX_HEARD_OF: Final = 64
 """Rooms of which peers have spoken and whose `create` is not here: memory they can take."""
 
@@ -56,7 +61,7 @@ def know(ctx: Context, row: RoomRow) -> None:
     """This room is known from now on."""
     ctx.ledger.rooms.put_room(row)
     ctx.cache.known_rooms[row.id] = row
-    ctx.cache.heard_of.pop(row.id, None)
+    ctx.live.heard_of.pop(row.id, None)
     cached = ctx.cache.rooms.get(row.id)
     if cached is not None and cached.row != row:
         del ctx.cache.rooms[row.id]  # it was heard of as something else
@@ -68,7 +73,7 @@ def room(ctx: Context, room_id: RoomId) -> RoomCache:
     """A known room, or one that was heard of; read from the ledger once."""
     cached = ctx.cache.rooms.get(room_id)
     if cached is None:
-        row = ctx.cache.known_rooms.get(room_id) or ctx.cache.heard_of[room_id]
+        row = ctx.cache.known_rooms.get(room_id) or ctx.live.heard_of[room_id]
         cached = ctx.cache.rooms[room_id] = _load(ctx, row)
     return cached
 
@@ -82,7 +87,7 @@ def access(ctx: Context, link: Link, cached: RoomCache) -> str:
         return NOTHING
     if link.account in graph.former or (graph.ever(link.account) and graph.past(link.account)):
         return PAST
-    if cached.row.id in ctx.cache.heard_of or graph.settings.admission == OFFICE:
+    if cached.row.id in ctx.live.heard_of or graph.settings.admission == OFFICE:
         return CONTROL  # of a room only heard of there is nothing here to give
     return PAST if graph.ever_open else NOTHING  # he may have joined before he heard that it is closed
 
@@ -95,11 +100,11 @@ def room_with(ctx: Context, link: Link, room_id: bytes, *, hear: bool = False) -
     if room_id == direct_id(ctx.me.account, link.account) and link.account != ctx.me.account:
         return direct(ctx, link.account)
     identity = RoomId(room_id)
-    if identity in ctx.cache.known_rooms or identity in ctx.cache.heard_of:
+    if identity in ctx.cache.known_rooms or identity in ctx.live.heard_of:
         cached = room(ctx, identity)
         return cached if access(ctx, link, cached) != NOTHING else None
-    if hear and len(room_id) == ID_BYTES and len(ctx.cache.heard_of) < MAX_HEARD_OF:
-        ctx.cache.heard_of[identity] = RoomRow(identity, ROOM, "", None)
+    if hear and len(room_id) == ID_BYTES and len(ctx.live.heard_of) < MAX_HEARD_OF:
+        ctx.live.heard_of[identity] = RoomRow(identity, ROOM, "", None)
         return room(ctx, identity)
     return None
 
@@ -118,7 +123,7 @@ def common(ctx: Context, link: Link) -> list[RoomCache]:
 def shares_a_room(ctx: Context, link: Link) -> bool:
     """Whether the peer may introduce others: whoever shares a room with us, or tells us of one."""
     ids = [row.id for row in ctx.cache.known_rooms.values() if row.kind != DIRECT]
-    return any(access(ctx, link, room(ctx, one)) != NOTHING for one in (*ctx.cache.heard_of, *ids))
+    return any(access(ctx, link, room(ctx, one)) != NOTHING for one in (*ctx.live.heard_of, *ids))
 
 
 def links_of(ctx: Context, cached: RoomCache) -> list[Link]:
@@ -156,6 +161,45 @@ def readable_from(ctx: Context, cached: RoomCache, account: AccountId) -> int:
         return 0
     event = ctx.ledger.events.get(member.added_by)
     return event.hlc if event is not None else 0
+
+
+def may_read(ctx: Context, cached: RoomCache, account: AccountId, event: StoredEvent) -> bool:
+    """Whether a member may have that content where newcomers do not see what was before: it is dated
+    from his add on, or its author knew of the add though his clock did not, or he wrote it."""
+    if event.hlc >= readable_from(ctx, cached, account) or ctx.cache.owner[event.device] == account:
+        return True
+    member = cached.graph.members.get(account)
+    return member is not None and _knew(cached, event, member.added_by)
+
+
+def _knew(cached: RoomCache, event: StoredEvent, act: EventId | None) -> bool:
+    auth = tuple(EventId(one) for one in decode(Header, event.header).auth)
+    graph = cached.graph
+    return act is not None and all(graph.knows(one) for one in (act, *auth)) and graph.follows(auth, act)
+
+
+def late(ctx: Context, cached: RoomCache) -> list[StoredEvent]:
+    """Content that somebody may have though it is dated before his add: its author's clock is behind.
+
+    Of each chain it is the end, so no chain is read further than that.
+    """
+    if cached.late is None:
+        cached.late = []
+        since = {one: readable_from(ctx, cached, one) for one in cached.graph.members}
+        cached.late_before = max(since.values(), default=0)
+        newest = -(-cached.late_before >> HLC_SHIFT)
+        for device in cached.heads if newest else ():
+            for _, one in ctx.ledger.items.said(cached.row.id, device, newest):
+                event = ctx.ledger.events.get(one)
+                if event is None or not _late_for(cached, event, since) or len(cached.late) >= MAX_LATE:
+                    break
+                cached.late.append(event)
+    return cached.late
+
+
+def _late_for(cached: RoomCache, event: StoredEvent, since: dict[AccountId, int]) -> bool:
+    members = cached.graph.members
+    return any(event.hlc < hlc and _knew(cached, event, members[one].added_by) for one, hlc in since.items())
 
 
 def name(ctx: Context, row: RoomRow) -> str:

@@ -19,16 +19,27 @@ from typing import Final
 from p2pchat.engine import keys, log, people, rooms
 from p2pchat.engine.context import Context, Link, Recon, RoomCache
 from p2pchat.engine.inputs import Send
-from p2pchat.engine.items import WEEK_MS, Items, ItemsFrom, VectorItems, WeekItems, salted, unpack
+from p2pchat.engine.items import (
+    WEEK_MS,
+    Both,
+    Items,
+    ItemsFrom,
+    VectorItems,
+    WeekItems,
+    salted,
+    unpack,
+    week_of,
+)
 from p2pchat.engine.reconcile import Reconciler
 from p2pchat.engine.rooms import readable_from
 from p2pchat.errors import RemoteProtocolError
-from p2pchat.ids import AccountId, EventId
+from p2pchat.ids import AccountId, DeviceId, EventId
 from p2pchat.model import DIRECT, StoredEvent
 from p2pchat.wire.codec import decode, portions
 from p2pchat.wire.limits import MAX_PLAINTEXT, MAX_RECONCILE_FRAME, MAX_UNSIGNED_RUN
-from p2pchat.wire.messages.events import Event, Header, is_control
+from p2pchat.wire.messages.events import REVOKE, Event, is_control
 from p2pchat.wire.messages.link import Events, Given, Pull, Reconcile, Registers, Statements, Want
+from p2pchat.wire.messages.rooms import Revoke
 
 PUSH: Final = 256
 """Pushed at most, unasked, after a reconciliation; more is pulled by the other side."""
@@ -104,25 +115,6 @@ def with_covers(ctx: Context, events: Sequence[StoredEvent]) -> list[StoredEvent
     return sorted(chosen.values(), key=lambda e: (e.kind > 31, e.device, e.seq, e.id))
 
 
-def with_void_links(ctx: Context, room: RoomCache, events: list[StoredEvent]) -> list[StoredEvent]:
-    """`events` behind the void acts they link to: these are in no set, and nobody could judge what
-    names an act that he does not know."""
-    void = room.graph.void
-    if not void:
-        return events
-    found: dict[EventId, StoredEvent] = {}
-    todo = list(events)
-    while todo:
-        for one in map(EventId, decode(Header, todo.pop().header).auth):
-            if one in void and one not in found:
-                act = ctx.ledger.events.get(one)
-                if act is not None:
-                    found[one] = act
-                    todo.append(act)
-    here = {event.id for event in events}
-    return [*(act for one, act in found.items() if one not in here), *events]
-
-
 # -- repair ------------------------------------------------------------------------------------
 
 
@@ -164,22 +156,42 @@ def _items(ctx: Context, link: Link, room: RoomCache, control: bool, salt: bytes
     access = rooms.access(ctx, link, room)
     out = _out(ctx, link, room)
     if out is not None and not control:
-        return VectorItems(_written_by(ctx, room, out)), {}
+        return VectorItems(_written_by(ctx, room, out, MAX_WEEK * WEEK_MS)), {}
     if access != rooms.ALL and not control:
         return WeekItems((), _nothing, ctx.cache.weeks, ()), {}
     if access == rooms.PAST:
         acts = [ctx.ledger.events.get(one) for one in room.graph.past(link.account)]
         items = sorted((act.hlc >> log.HLC_SHIFT, bytes(act.id)) for act in acts if act is not None)
         return VectorItems(items), {}
-    since = max(readable_from(ctx, room, link.account), readable_from(ctx, room, ctx.me.account))
-    since_ms = 0 if control else -(-since >> log.HLC_SHIFT)
+    since_ms, older = (0, []) if control else _before(ctx, link, room)
     if salt:
         found = unpack(store.packed(room_id, control, week))
-        return salted([item for item in found if item[0] >= since_ms], salt)
+        older = [item for item in older if week_of(item[0]) == week]
+        return salted([*older, *(item for item in found if item[0] >= since_ms)], salt)
     rows = store.weeks(room_id, control)
     load = functools.partial(store.packed, room_id, control)
     whole = WeekItems(rows, load, ctx.cache.weeks, (room_id, control))
-    return (ItemsFrom(whole, since_ms) if since_ms else whole), {}
+    recent = ItemsFrom(whole, since_ms) if since_ms else whole
+    return (Both(VectorItems(older), recent) if older else recent), {}
+
+
+def _before(ctx: Context, link: Link, room: RoomCache) -> tuple[int, list[tuple[int, bytes]]]:
+    """From which ms on both ends may have all content of a room; and what they may both have of
+    the time before: what one of them wrote himself, for nobody else might ever hand it over, and
+    what was written later than its date says."""
+    ends = (link.account, ctx.me.account)
+    theirs, ours = (-(-readable_from(ctx, room, one) >> log.HLC_SHIFT) for one in ends)
+    since = max(theirs, ours)
+    if not since:
+        return 0, []
+    author = ctx.me.account if theirs <= ours else link.account
+    least = 0 if link.account == ctx.me.account else min(theirs, ours)
+    found = {item for item in _written_by(ctx, room, author, since) if item[0] >= least}
+    for event in rooms.late(ctx, room):
+        item = (event.hlc >> log.HLC_SHIFT, bytes(event.id))
+        if item[0] < since and all(rooms.may_read(ctx, room, one, event) for one in ends):
+            found.add(item)
+    return since, list(found)
 
 
 def _out(ctx: Context, link: Link, room: RoomCache) -> AccountId | None:
@@ -188,16 +200,12 @@ def _out(ctx: Context, link: Link, room: RoomCache) -> AccountId | None:
     return next((account for account in (ctx.me.account, link.account) if account in former), None)
 
 
-def _written_by(ctx: Context, room: RoomCache, account: AccountId) -> list[tuple[int, bytes]]:
-    """What somebody said while he was in, as items: members may lack it though it counts."""
+def _written_by(ctx: Context, room: RoomCache, account: AccountId, before: int) -> list[tuple[int, bytes]]:
+    """What somebody said before that ms and counts, as items."""
     known = ctx.cache.accounts.get(account)
     devices = [device for device in (known.devices if known else ()) if device in room.heads]
-    return sorted(
-        (event.hlc >> log.HLC_SHIFT, bytes(event.id))
-        for device in devices
-        for event in ctx.ledger.events.run(room.row.id, device, 1, room.heads[device].seq, MAX_NEED)
-        if not is_control(event.kind) and not event.flags & StoredEvent.VOID
-    )
+    said = (ctx.ledger.items.said(room.row.id, device, before) for device in devices) if before else ()
+    return [(ms, bytes(one)) for run in said for ms, one in run]
 
 
 def asks_past(ctx: Context, link: Link, room: RoomCache) -> bool:
@@ -358,9 +366,8 @@ def hand_over(ctx: Context, link: Link, room: RoomCache, ids: Sequence[EventId])
         found = [event for event in found if event.id in past]
     elif access != rooms.ALL:
         found = [event for event in found if is_control(event.kind)]
-    since = rooms.readable_from(ctx, room, link.account)
-    found = [event for event in found if event.hlc >= since or is_control(event.kind)]
-    found = with_void_links(ctx, room, found)
+    if rooms.readable_from(ctx, room, link.account):
+        found = [e for e in found if is_control(e.kind) or rooms.may_read(ctx, room, link.account, e)]
     introduce(ctx, link, room, found)
     ctx.out.extend(Send(link.link, frame) for frame in in_frames(with_covers(ctx, found)))
 
@@ -372,6 +379,7 @@ def introduce(ctx: Context, link: Link, room: RoomCache, events: Sequence[Stored
         accounts[ctx.cache.owner[event.device]] = None
         if is_control(event.kind):
             accounts.update(dict.fromkeys(room.graph.named_in(event.id)))
+            accounts.update(dict.fromkeys(_proved_of(ctx, event)))
     fresh = [
         account
         for account in accounts
@@ -386,6 +394,14 @@ def introduce(ctx: Context, link: Link, room: RoomCache, events: Sequence[Stored
     ctx.out.extend(Send(link.link, Registers(run)) for run in portions(told, FRAME_BYTES))
     for account in fresh:
         ctx.live.told[link.link, account] = len(ctx.cache.accounts[account].signed)
+
+
+def _proved_of(ctx: Context, event: StoredEvent) -> list[AccountId]:
+    """Whose statements it takes to see that the proof of a `revoke` holds."""
+    if event.kind != REVOKE or event.body is None:
+        return []
+    owner = ctx.cache.owner.get(DeviceId(decode(Revoke, event.body).device))
+    return [] if owner is None else [owner]
 
 
 def moved(ctx: Context) -> None:

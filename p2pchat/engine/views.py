@@ -170,6 +170,17 @@ def look_ahead(ctx: Context, ids: Sequence[EventId]) -> None:
     ctx.batch.untouched -= ctx.ledger.views.touched(ids)
 
 
+def apply_unread(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
+    """A message whose key is not here: what came before it may have changed it, or taken it back."""
+    touches = ctx.ledger.views.touches(event.id)
+    if not touches:
+        return
+    account = ctx.cache.owner[event.device]
+    if _taken_back(account, touches):
+        note_have(ctx, room, event)
+    apply(ctx, room, Said(event, account, None))
+
+
 def show_own(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, str], ...] = ()) -> None:
     """A message of ours whose id was not known before: nothing can have touched it yet."""
     view = refresh(ctx, room, what, [])
@@ -299,6 +310,9 @@ def refresh(
     if view is not None:
         ctx.ledger.views.put_message(view, bulk=ctx.batch.bulk)
         ctx.batch.wrote = True
+    elif what.event.body is None:  # what stood for its text has become void
+        ctx.ledger.views.drop_message(what.event.id)
+        ctx.batch.wrote = True
     return view
 
 
@@ -309,10 +323,11 @@ def compute(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> 
     if base is not None and not touches:
         return _untouched(ctx, room, what, base)
     edits = [t for t in touches if t.kind == wire.EDIT and t.account == author]
-    deleted = _taken_back(author, touches)
+    was_here = base is not None or bool(event.flags & StoredEvent.SHOWN)
+    # What was erased does not come back, even if what erased it has become void.
+    deleted = _taken_back(author, touches) or (base is None and was_here and not edits)
     if base is None and not edits and not deleted:
         return None
-    was_here = base is not None or bool(event.flags & StoredEvent.SHOWN)
     text = edits[-1].value if edits else (base.text if base else None)
     mentions = edits[-1].mentions if edits else tuple(AccountId(m) for m in (base.mentions if base else ()))
     if base is not None:

@@ -6,11 +6,11 @@ events are allowed, or the reconciliation protocol.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
-from p2pchat.ids import EventId, RoomId
+from p2pchat.ids import DeviceId, EventId, RoomId
 from p2pchat.model import WeekRow
 from p2pchat.store.core import Core
 from p2pchat.store.schema import HLC_OFFSET
@@ -50,6 +50,17 @@ class Items:
         return b"".join(
             sorted(((hlc + HLC_OFFSET) >> 16).to_bytes(8, "big") + identity for hlc, identity in rows)
         )
+
+    def said(self, room: RoomId, device: DeviceId, before_ms: int) -> Iterator[tuple[int, EventId]]:
+        """Content items (ms, id) of one machine dated earlier than `before_ms`, the last of its chain
+        first; read as they are taken."""
+        names = self._core.names
+        rows = self._conn.execute(
+            "SELECT hlc, id FROM event INDEXED BY event_chain"
+            " WHERE room = ? AND device = ? AND item = 0 AND hlc < ? ORDER BY seq DESC",
+            (names.known(room), names.known(device), min(before_ms << 16, _LAST_HLC) - HLC_OFFSET),
+        )
+        return (((hlc + HLC_OFFSET) >> 16, EventId(identity)) for hlc, identity in rows)
 
     def add(self, room: RoomId, control: bool, items: Sequence[tuple[int, EventId]]) -> None:
         """Count new items (ms, id) in; the events are in the log already. Once a batch."""

@@ -128,6 +128,21 @@ class Views:
             doc = None
         self._write.execute(_UPDATE, (*values, 0 if gone else unread, doc, pk))
 
+    def drop_message(self, event: EventId) -> None:
+        """Forget the view of one message, its words included; the event stays. No view changes nothing."""
+        pk = self._pk(event)
+        row = None if pk is None else self._conn.execute(_OLD, (pk,)).fetchone()
+        if row is None:
+            return
+        _, doc, text, state = row
+        if doc is not None:
+            self._fulltext.drop(doc, text)
+        if text is not None:
+            self._core.erased = True
+            if state not in WAITING:
+                self._core.mark_words()
+        self._conn.execute("DELETE FROM message WHERE pk = ?", (pk,))
+
     def message(self, event: EventId) -> MessageView | None:
         """The view of one message, hidden ones too."""
         row = self._conn.execute(_GET, (event,)).fetchone()

@@ -133,15 +133,8 @@ class Model:
         """Whether one of `force` voids an act that is concurrent with it."""
         one = self.acts[act]
         aimed = [r for r in force if self.aimed(r, one.account, one.device) and r != act]
-        place = (one.account, one.device, one.seq, one.id)
-        hitting = [r for r in aimed if self.apart(r, act) and not self.spared(r, *place)]
-        sparing = [
-            r
-            for r in aimed
-            if r not in hitting
-            and r not in self.under(act)
-            and (act in self.under(r) or self.spared(r, *place))
-        ]
+        hitting = [r for r in aimed if self.apart(r, act)]
+        sparing = [r for r in aimed if act in self.under(r)]
         return any(not any(self.lifts(s, r) for s in sparing) for r in hitting)
 
     def lifts(self, one: EventId, other: EventId) -> bool:

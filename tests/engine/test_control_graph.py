@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from p2pchat.engine.control_graph import Act
+from p2pchat.engine.control_graph import Act, Graph
 from p2pchat.errors import LocalProtocolError
 from p2pchat.ids import EventId
 from p2pchat.wire.messages import events as ev
 from p2pchat.wire.messages import rooms as wire
-from p2pchat.wire.messages.rooms import Cut
 from tests.engine.rooms_play import BAD_PROOF, ZERO, Play, account, device
 
 # -- races -----------------------------------------------------------------
@@ -126,7 +125,7 @@ def test_a_demotion_voids_later_control_events_of_the_demoted_and_nothing_he_say
     play = owners("bob")
     heads = play.heads()
     play.add("bob", "cid", heads, name="before")
-    play.role("ann", "bob", "member", heads, play.cut(("bob", 1)))
+    play.role("ann", "bob", "member", ("before",))
     play.add("bob", "dot", ("before",), name="after")
     play.add("cid", "eve", ("before",), name="by a member")
     graph = play.graph()
@@ -217,9 +216,9 @@ def test_of_concurrent_cuts_the_highest_holds_and_a_later_one_lifts_nothing() ->
     play = owners("bob", "cid")
     heads = play.heads()
     play.remove("ann", "bob", heads, play.cut(("bob", 2)), name="low")
-    play.remove("cid", "bob", heads, play.cut(("bob", 4)), name="high")
-    play.remove("ann", "bob", ("low", "high"), play.cut(("bob", 9)), name="later")
     play.add("bob", "eve", heads, name="fourth", seq=4)
+    play.remove("cid", "bob", ("fourth",), name="high")
+    play.remove("ann", "bob", ("low", "high"), play.cut(("bob", 9)), name="later")
     play.add("bob", "fay", heads, name="fifth", seq=5)
     graph = play.graph()
     assert play.names(graph) == {"fifth": "low"}
@@ -281,29 +280,46 @@ def test_a_revoke_counts_before_what_the_same_person_does_with_the_stolen_machin
     assert play.roles(play.graph()) == {"ann": "owner", "bob": "owner"}
 
 
-def test_a_forked_chain_stands_only_on_the_branch_the_cut_names() -> None:
+def test_an_act_that_the_remover_did_not_link_to_is_void_wherever_his_cut_lies() -> None:
+    """Where a chain forks, only content would tell which branch an act is on; not everybody has it."""
     play = owners("bob")
     heads = play.heads()
     play.add("bob", "cid", heads, name="one", seq=5, branch=1)
     play.add("bob", "dot", heads, name="two", seq=5, branch=2)
-    cut = (Cut(device("bob"), 5, play.acts["two"].id),)
-    play.remove("ann", "bob", heads, cut)
+    play.add("bob", "eve", heads, name="early", seq=3)
+    play.remove("ann", "bob", ("two",), play.cut(("bob", 9)))
     graph = play.graph()
-    assert play.names(graph) == {"one": "remove bob"}
-    assert "dot" in play.roles(graph)
+    assert play.names(graph) == {"one": "remove bob", "early": "remove bob"}
+    assert set(play.roles(graph)) == {"ann", "dot"}
+    assert [play.says(graph, "bob", heads, seq) for seq in (9, 10)] == ["allowed", "remove bob"]
 
 
-def test_what_below_answers_later_is_heard_after_reconsider() -> None:
+def test_who_is_a_stranger_is_so_by_what_the_act_links_to() -> None:
+    """Bob, who is out, opened the room, and Dan joins by that: void, and kept by everybody. Whoever
+    heard of the removal first must not drop what others keep and link to."""
     play = owners("bob")
     heads = play.heads()
-    play.add("bob", "cid", heads, name="his", seq=5)
-    play.remove("ann", "bob", heads, play.cut(("bob", 5)))
+    play.set("bob", heads, admission=wire.OFFICE)
+    play.remove("ann", "bob", heads)
     graph = play.graph()
+    assert play.names(graph) == {"settings": "remove bob"}
+    assert play.says(graph, "dan", ("settings",), kind=ev.JOIN) == "itself"
+    assert play.says(graph, "dan", heads, kind=ev.JOIN) == "never"
+
+
+def test_what_a_proof_shows_later_is_heard_after_reconsider() -> None:
+    play = owners("bob")
+    play.revoke("ann", "bob")
+    known: list[str] = []
+    graph = Graph(play.root, lambda body: bool(known), play.below)
+    for one in play.acts.values():
+        graph.add(one)
     version = graph.version
-    assert play.names(graph) == {}
-    play.branches[play.acts["his"].id] = 1  # a fork was found: the cut names the other branch
+    assert play.names(graph) == {"revoke bob": "revoke bob"}
+    known.append("the statement")
     graph.reconsider()
-    assert play.names(graph) == {"his": "remove bob"}
+    assert play.names(graph) == {}
+    assert set(graph.revoked) == {device("bob")}
     assert graph.version != version
 
 
@@ -335,17 +351,15 @@ def test_who_left_and_was_removed_then_stays_out_until_he_is_added() -> None:
     assert "bob" in play.roles(play.graph())
 
 
-def test_who_left_while_he_was_removed_and_let_in_again_has_left() -> None:
+def test_a_leave_that_the_remover_did_not_know_is_void_and_he_is_let_in_again() -> None:
     play = owners("bob")
     heads = play.heads()
     play.leave("bob", heads)
-    play.remove("ann", "bob", heads, play.cut(("bob", 1)))  # spares that he left
+    play.remove("ann", "bob", heads, play.cut(("bob", 1)))
     play.add("ann", "bob", ("remove bob",), name="unaware")
     graph = play.graph()
-    assert play.names(graph) == {}
-    assert graph.former == {account("bob"): "left"}
-    play.join("bob")
-    assert "bob" in play.roles(play.graph())
+    assert play.names(graph) == {"leave bob": "remove bob"}
+    assert play.roles(graph)["bob"] == "member"
 
 
 def test_nobody_can_lock_out_who_was_never_in() -> None:
@@ -380,7 +394,7 @@ def test_a_removal_decided_is_not_reopened_by_one_that_ranks_after_it() -> None:
 
 
 def test_what_is_void_lends_a_moderator_no_rank_over_an_owner() -> None:
-    # by what mod links to, the promotion of tom is void; ann's higher cut spares it
+    # by what mod links to, the promotion of tom is void; ann, who knew it, spares it
     play = owners("pam", "bob")
     for who in ("mod", "tom"):
         play.add("ann", who)
@@ -391,7 +405,7 @@ def test_what_is_void_lends_a_moderator_no_rank_over_an_owner() -> None:
     play.remove("mod", "tom", ("tom owner", "low"))
     graph = play.graph()
     assert play.names(graph) == {"tom owner": "low"}
-    play.remove("ann", "pam", heads, play.cut(("pam", 1)), name="high")
+    play.remove("ann", "pam", ("tom owner",), name="high")
     graph.add(play.acts["high"])
     assert play.names(graph) == {"remove tom": "remove tom"}
     assert play.roles(graph)["tom"] == "owner"

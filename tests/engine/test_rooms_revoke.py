@@ -179,3 +179,25 @@ def test_a_false_proof_revokes_nobody(cast: Cast) -> None:
         hand.give(cast.ann, act)
         assert set(rooms.room(cast.ann.look(), cast.room).graph.revoked) == set(revoked)
     assert texts(cast.ann, cast.room) == ["hello"], "a cut at 0 hides all the pad wrote"
+
+
+def test_a_proof_that_shows_nothing_yet_is_judged_again_with_the_statement(cast: Cast) -> None:
+    """The pad was added by the phone, whose own statement Ann lacks: to her the pad's signer is nobody.
+    What Cem knows to be revoked must be so for her as soon as she hears of the phone."""
+    phone = cast.stage.actor("phone", of=cast.bob)
+    known = cast.bob.look().cache.accounts[cast.bob.account]
+    gone = make_statement(
+        phone.me.signing_seed,
+        cast.bob.account,
+        known.heads,
+        statements.REVOKE,
+        statements.Revoked(cast.pad.device),
+    )
+    hand = Hand(cast.cem, cast.room)
+    body = wire.Revoke(1, cast.pad.device, (gone.statement, gone.signature), ())
+    hand.give(cast.ann, hand.write(ev.REVOKE, body, goes_on=False))
+    assert set(rooms.room(cast.ann.look(), cast.room).graph.revoked) == set()
+    assert texts(cast.ann, cast.room) == ["hello", "from my pad"]
+    cast.stage.join(cast.ann, phone)
+    assert set(rooms.room(cast.ann.look(), cast.room).graph.revoked) == {cast.pad.device}
+    assert texts(cast.ann, cast.room) == ["hello"]

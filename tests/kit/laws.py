@@ -157,7 +157,7 @@ def _heard_there(site: Site, room: RoomId, peer: AccountId, kind: int = 0) -> bo
     if not site.node.loaded:
         return True  # a batch was refused, and all that was read forgotten
     if room not in cache.known_rooms:
-        return room in cache.heard_of and not kind
+        return room in site.node.live.heard_of and not kind
     cached = cache.rooms.get(room)
     if cached is None or cached.row.kind == DIRECT:
         return cached is None  # the batch was refused and all that was read forgotten
@@ -248,7 +248,7 @@ def _nothing_waits(site: Site, ctx: Context) -> None:
 def _memory_is_a_cache(site: Site, ctx: Context, now: Now) -> None:
     """What the node remembers is what a new one would read."""
     fresh = Node(site.node.me, site.ledger, site.node.entropy, name=site.node.name).look(now)
-    for room_id in sorted(ctx.cache.rooms.keys() - ctx.cache.heard_of.keys()):
+    for room_id in sorted(ctx.cache.rooms.keys() - ctx.live.heard_of.keys()):
         kept, read = ctx.cache.rooms[room_id], rooms.room(fresh, room_id)
         for part in ("members", "former", "settings", "revoked", "void", "heads"):
             law(

@@ -34,6 +34,8 @@ from tests.sim.room_people import RoomWorkload
 
 YEAR_MS = 365 * 86_400_000
 KEPT = 40
+SPREAD_S = 600.0
+"""What a rogue tells one of them only is passed on by repair, once a minute with somebody by chance."""
 
 
 class Rogue(Machine):
@@ -224,6 +226,7 @@ class Siege(RoomHistory):
     def judge(self) -> None:
         """The laws of honest people."""
         swarm, work = self.swarm, self.work
+        swarm.run(swarm.now + SPREAD_S)
         law(swarm.fullest <= self.plan.weather.queue, "a queue grew beyond its bound")
         honest = [site for site in work.sites() if site.account not in self.rogues]
         now = {m.name: m.clock() for m in self.places}

@@ -43,6 +43,21 @@ def voids_nothing(patch: Patch) -> None:
     patch.setattr(membership, "_judge_again", lambda ctx, room, before: None)
 
 
+def leaves_void_acts_behind(patch: Patch) -> None:
+    """Acts that count are handed over, void ones are not."""
+    give = sync.hand_over
+
+    def those_that_count(ctx: Any, link: Any, room: Any, ids: Any) -> None:
+        give(ctx, link, room, [one for one in ids if one not in room.graph.void])
+
+    patch.setattr(sync, "hand_over", those_that_count)
+
+
+def keeps_what_he_said(patch: Patch) -> None:
+    """What somebody said before he went is not taken from him."""
+    patch.setattr(sync, "asks_past", lambda ctx, link, room: False)
+
+
 def waits_for_nobody(patch: Patch) -> None:
     """A message is told to be delivered when one has it."""
     patch.setattr(membership, "_await_new", lambda ctx, room: None)
@@ -61,6 +76,8 @@ ALL: dict[str, Callable[[Patch], None]] = {
     "keys are given to all": gives_keys_to_all,
     "newcomers see the past": shows_the_past,
     "nothing is voided afterwards": voids_nothing,
+    "void acts stay behind": leaves_void_acts_behind,
+    "the last words of who left are lost": keeps_what_he_said,
     "delivered means sent": waits_for_nobody,
     "nobody asks for his right": speaks_without_right,
 }

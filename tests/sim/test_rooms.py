@@ -14,43 +14,23 @@ from tests.sim.running import play_all
 FULL = {"rooms": 200, "room-homes": 50, "room-clocks": 50, "byzantine": 100}
 GATE = {"rooms": 12, "room-homes": 6, "room-clocks": 6, "byzantine": 6}
 REMEMBERED: dict[str, tuple[int, ...]] = {
-    "rooms": (0, 1, 3, 15, 18, 22),
+    "rooms": (0, 1, 3, 15, 18, 22, 1016),
     "room-homes": (1001,),
     "room-clocks": (1003,),
-    "byzantine": (),
+    "byzantine": (2, 4, 19),
 }
 """Seeds that once broke a law, as long as they mean the same history."""
-BROKEN = {
-    ("rooms", 1016): "somebody asks about a room whom his graph never let in",
-    ("room-homes", 1002): "a delete that became void has erased the text, the view still says deleted",
-}
-"""Seeds that break a law today, and how: known, not mended."""
 
 
-OPEN = pytest.mark.xfail(reason="an act that one honest member keeps and another refuses", strict=False)
-
-
-@pytest.mark.parametrize(
-    "scenario",
-    [*(s for s in room_plans.SCENARIOS if s != "byzantine"), pytest.param("byzantine", marks=OPEN)],
-)
+@pytest.mark.parametrize("scenario", room_plans.SCENARIOS)
 def test_after_all_that_members_agree(scenario: str, full: bool, pytestconfig: pytest.Config) -> None:
     """Histories of rooms with every law of tests/kit/laws.py and tests/kit/room_laws.py."""
     asked: int | None = pytestconfig.getoption("--seeds")
     count = asked if asked is not None else (FULL if full else GATE)[scenario]
-    chosen = (
-        fresh_seeds(count) if full else [s for s in range(1000, 1000 + count) if (scenario, s) not in BROKEN]
-    )
+    chosen = fresh_seeds(count) if full else list(range(1000, 1000 + count))
     if full:
         print(f"{scenario}: seeds {chosen}")
     play_all("rooms", scenario, [*REMEMBERED[scenario], *chosen], lambda seed: play(scenario, seed))
-
-
-@pytest.mark.parametrize(("scenario", "seed"), sorted(BROKEN))
-@pytest.mark.xfail(reason="see BROKEN", strict=True, raises=Broken)
-def test_what_is_known_to_be_broken(scenario: str, seed: int) -> None:
-    """Fails as soon as it is mended: then the seed moves to REMEMBERED."""
-    play(scenario, seed)
 
 
 @pytest.mark.parametrize("mutant", sorted(room_mutants.ALL))
