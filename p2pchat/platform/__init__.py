@@ -17,6 +17,7 @@ if sys.platform == "win32":
     from p2pchat.platform.windows import (
         HAS_UNIX_SOCKETS,
         Lock,
+        OpenFile,
         check_private_dir,
         harden_process,
         make_private_dir,
@@ -30,6 +31,7 @@ else:
     from p2pchat.platform.posix import (
         HAS_UNIX_SOCKETS,
         Lock,
+        OpenFile,
         check_private_dir,
         harden_process,
         make_private_dir,
@@ -44,6 +46,7 @@ __all__ = [
     "HAS_UNIX_SOCKETS",
     "Lock",
     "LockHeld",
+    "OpenFile",
     "check_private_dir",
     "disk_error",
     "harden_process",

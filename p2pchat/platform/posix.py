@@ -34,6 +34,9 @@ HAS_UNIX_SOCKETS: Final = True
 _OTHERS: Final = 0o077
 """Permission bits of everybody but the owner. A POSIX ACL shows up in them as well (its mask)."""
 
+_MOST_DESCRIPTORS: Final = 4096
+"""So many numbers are looked at for an open file where the system does not list them (1 us each)."""
+
 
 def user_id() -> int:
     """The user this process acts as, in the form `peer_uid` gives."""
@@ -198,6 +201,58 @@ class Lock:
             descriptor, self._descriptor = self._descriptor, None
             os.ftruncate(descriptor, 0)  # before the lock falls: our pid is not mistaken for the next one's
             os.close(descriptor)
+
+
+class OpenFile:
+    """A file that this process has open for writing, by a descriptor somebody else here owns.
+
+    Nobody may open and close a second one beside SQLite: closing any descriptor of a file drops
+    all locks that the process has on it (fcntl(2), "Advisory record locking"), SQLite's too.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> OpenFile:
+        """The file at `path`; OSError if it is not open for writing here. Never closed by us."""
+        here = os.stat(path)
+        listed = [int(name) for name in os.listdir("/dev/fd")]
+        for descriptor in (*listed, *range(_MOST_DESCRIPTORS)):  # some systems list the first three only
+            try:
+                status = os.fstat(descriptor)
+            except OSError:
+                continue
+            if (status.st_dev, status.st_ino) != (here.st_dev, here.st_ino):
+                continue
+            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR:
+                return cls(descriptor)
+        raise OSError(errno.EBADF, "not open for writing in this process", os.fspath(path))
+
+    def __enter__(self) -> OpenFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes; fewer at the end of the file only."""
+        parts: list[bytes] = []
+        while count and (part := os.pread(self._descriptor, count, offset)):
+            parts.append(part)
+            offset, count = offset + len(part), count - len(part)
+        return b"".join(parts)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """All of `data`, in place."""
+        view = memoryview(data)
+        while view:
+            done = os.pwrite(self._descriptor, view, offset)
+            view, offset = view[done:], offset + done
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        _sync(self._descriptor)
 
 
 def peer_uid(connection: PeerSocket) -> int:

@@ -69,7 +69,7 @@ class FullText:
     def clear(self) -> None:
         """Empty the index. The caller empties `message`."""
         self._conn.execute("INSERT INTO fulltext (fulltext) VALUES ('delete-all')")
-        self._core.erased = True
+        self._core.mark_erased()
 
     def merge_some(self, pages: int) -> bool:
         """Merge about `pages` pages of segments; True once no erased word is left."""

@@ -112,7 +112,7 @@ class Views:
             return
         unread, doc, text, state = old
         if text is not None and text != view.text:
-            self._core.erased = True
+            self._core.mark_erased()
             if gone and state not in WAITING:  # its words were in the index, now or before an edit
                 self._core.mark_words()
         if doc is not None and (view.hidden or text != view.text):
@@ -194,7 +194,7 @@ class Views:
     def drop_touch(self, event: EventId) -> None:
         """Forget what one event does to another, its text included."""
         self._conn.execute("DELETE FROM touch WHERE id = ?", (event,))
-        self._core.erased = True
+        self._core.mark_erased()
 
     def touches(self, target: EventId) -> list[Touch]:
         """In (hlc, id) order."""
