@@ -100,7 +100,7 @@ class FakeLedger:
 
 
 class FakeNode:
-    """Understands `write X`, `read X`, `local X`, `remote X`, `bug X`, `archive X` and `slow SECONDS`."""
+    """Understands `write X`, `read X`, `local X`, `remote X`, `no X`, `bug X`, `archive X`, `slow S`."""
 
     def __init__(self, stage: Stage, ledger: FakeLedger) -> None:
         self.live = Live()
@@ -117,6 +117,10 @@ class FakeNode:
 
     def forget(self) -> None:
         self.forgotten += 1
+
+    @property
+    def untouched(self) -> bool:
+        return not self.ledger.pending
 
     def handle(self, event: Input, now: Now) -> list[Effect]:
         assert self.ledger.open
@@ -167,6 +171,8 @@ class FakeNode:
                 raise RemoteProtocolError(rest)
             case "refuse":
                 self.ledger.pending.append("never")
+                raise CommandError("policy", rest)
+            case "no":
                 raise CommandError("policy", rest)
             case "bug":
                 self.ledger.wrote = True

@@ -259,6 +259,20 @@ async def test_one_poisoned_input_spoils_nothing_else(poison: str, place: int) -
     assert len(stage.nodes) == 1
 
 
+async def test_what_fails_before_it_changed_anything_costs_no_memory() -> None:
+    stage = Stage()
+    await stage.play("no such thing")
+    assert stage.node.forgotten == 0
+    assert ("rollback", None) not in stage.story
+    assert stage.node.seen == []
+    assert not stage.ledger.open
+    stage = Stage()
+    await stage.play("write a", "no such thing", "write b")
+    assert stage.disk == ["a", "b"]
+    assert stage.node.seen == ["write a", "write b"]
+    assert stage.node.forgotten == 1, "with the others it was undone, alone there was nothing to undo"
+
+
 def _timers(stage: Stage) -> list[SetTimer]:
     return [effect for word, effect in stage.story if word == "effect" and isinstance(effect, SetTimer)]
 
