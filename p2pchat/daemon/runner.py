@@ -406,16 +406,13 @@ class Runner:
         self.pace.seconds.append(self._stopwatch() - started)
 
     def _undo(self, before: object) -> None:
-        """As if the batch had not been. Reading everything again costs 60 ms where 500 people are known:
-        a mistyped command, or a stranger's bad frame, is refused before it changes anything and pays nothing.
-        """
-        if not self.ledger.wrote and self.node.untouched:
-            self.ledger.commit()  # as in _commit: what is remembered stays true
-            self.node.restore(before)  # type: ignore[arg-type]
-            return
-        self.ledger.rollback()
+        """As if the batch had not been. Most refusals change nothing: then nothing is read anew (60 ms)."""
+        if self.ledger.wrote or not self.node.untouched:
+            self.ledger.rollback()
+            self.node.forget()
+        else:
+            self.ledger.commit()  # as in _commit
         self.node.restore(before)  # type: ignore[arg-type]
-        self.node.forget()
 
     def _refuse(self, event: Input, error: P2pchatError) -> None:
         """One input failed alone: say so where it came from."""
