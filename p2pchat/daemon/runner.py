@@ -406,12 +406,11 @@ class Runner:
         self.pace.seconds.append(self._stopwatch() - started)
 
     def _undo(self, before: object) -> None:
-        """As if the batch had not been. Most refusals change nothing: then nothing is read anew (60 ms)."""
         if self.ledger.wrote or not self.node.untouched:
             self.ledger.rollback()
             self.node.forget()
-        else:
-            self.ledger.commit()  # as in _commit
+        else:  # most refusals: reading everything anew takes 60 ms
+            self.ledger.commit()
         self.node.restore(before)  # type: ignore[arg-type]
 
     def _refuse(self, event: Input, error: P2pchatError) -> None:

@@ -34,6 +34,10 @@ HAS_UNIX_SOCKETS: Final = True
 _OTHERS: Final = 0o077
 """Permission bits of everybody but the owner. A POSIX ACL shows up in them as well (its mask)."""
 
+_NETLINK_ROUTE: Final = 0
+_LINKS_AND_ADDRESSES: Final = 0x1 | 0x10 | 0x100
+"""RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR."""
+
 _MOST_DESCRIPTORS: Final = 4096
 """So many numbers are looked at for an open file where the system does not list them (1 us each)."""
 
@@ -276,6 +280,27 @@ def _getpeereid(descriptor: int, library: object = None) -> int:
     if libc.getpeereid(descriptor, ctypes.byref(uid), ctypes.byref(gid)) != 0:  # type: ignore[attr-defined]
         raise OSError(ctypes.get_errno(), "getpeereid failed")
     return uid.value
+
+
+def network_news() -> socket.socket | None:
+    """A socket that becomes readable whenever a link or an address changes (rtnetlink(7)).
+
+    None where the system has no such thing, or refuses it: then only looking helps. Not blocking;
+    whoever has it reads and throws away.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE)
+    except OSError:
+        return None
+    try:
+        news.setblocking(False)
+        news.bind((0, _LINKS_AND_ADDRESSES))
+    except OSError:
+        news.close()
+        return None
+    return news
 
 
 def harden_process() -> tuple[str, ...]:

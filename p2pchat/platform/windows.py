@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -227,6 +228,11 @@ class OpenFile:
 def peer_uid(connection: PeerSocket) -> int:
     """The same as `user_id`: on loopback the proof of the token stands for the user."""
     return user_id()
+
+
+def network_news() -> socket.socket | None:
+    """None: what Windows tells of its interfaces comes by callback, and is not used yet."""
+    return None
 
 
 def harden_process() -> tuple[str, ...]:

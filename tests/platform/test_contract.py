@@ -247,3 +247,12 @@ with open({str(path)!r}, "r+b") as file:
         assert said() == "", "the control: an ordinary look drops them"
     with pytest.raises(OSError, match="not open for writing"), path.open("rb"):
         posix.OpenFile.of(path)
+
+
+def test_news_of_the_network_is_a_socket_or_nothing(system: ModuleType) -> None:
+    news = system.network_news()
+    if system is posix and sys.platform == "linux":
+        assert news is not None
+    if news is not None:
+        with news:
+            assert not news.getblocking()
