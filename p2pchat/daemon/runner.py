@@ -19,7 +19,7 @@ import trio
 
 from p2pchat.daemon.answers import Answers
 from p2pchat.daemon.logbook import plain
-from p2pchat.daemon.pace import Pace, let_others
+from p2pchat.daemon.pace import Pace, carry_out, let_others
 from p2pchat.daemon.refusals import full_disk, internal, is_full
 from p2pchat.daemon.room import Room
 from p2pchat.engine.inputs import (
@@ -310,8 +310,7 @@ class Runner:
             else:
                 self._live.appendleft(event)
         self._taken(batch[:handled], bulk=bulk)
-        for effect in effects:
-            self._perform(effect)
+        await carry_out(effects, self._perform, self._stopwatch)
 
     def _taken(self, batch: Sequence[Input], *, bulk: bool = False) -> None:
         """These have left the inbox, and so has the bulk lane what came out of it."""

@@ -272,6 +272,14 @@ def _tend_prekeys(ctx: Context) -> None:
             ctx.out.append(Send(number, wire.Registers((signed,))))
 
 
+_OF_A_ROOM: Final = {
+    "rotate": keys.rotate,
+    "keys": keys.ask_next,
+    "prepare": keys.go_on,
+    "moved": sync.repair_some,
+}
+
+
 def _timer(node: Node, ctx: Context, name: str) -> None:
     ctx.live.timers.pop(name, None)
     kind, _, rest = name.partition(":")
@@ -294,10 +302,10 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             _tend_prekeys(ctx)
         case "revoke":
             revocations.due(ctx, rest)
-        case "rotate" | "keys":
+        case "rotate" | "keys" | "prepare" | "moved":
             room = ctx.cache.known_rooms.get(RoomId(bytes.fromhex(rest)))
             if room is not None:
-                (keys.rotate if kind == "rotate" else keys.ask_next)(ctx, rooms.room(ctx, room.id))
+                _OF_A_ROOM[kind](ctx, rooms.room(ctx, room.id))
         case _:
             raise LocalProtocolError(f"unknown timer {name!r}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -240,6 +241,32 @@ async def test_a_commit_that_fails_in_a_thread_is_noticed() -> None:
     await stage.play("write a")
     assert len(stage.nodes) == 2
     assert stage.disk == []
+
+
+async def test_between_many_frames_others_get_their_turn() -> None:
+    """Sealing one frame for 500 links takes 30 ms."""
+    stage, turns = Stage(), []
+    perform = stage.perform
+
+    def slow(effect: Any) -> None:
+        stage.clock_s += 0.001
+        perform(effect)
+
+    async def other() -> None:
+        while stage.disk == [] or sends_after_commit(stage) < 60:
+            turns.append(sends_after_commit(stage))
+            await trio.lowlevel.checkpoint()
+
+    stage.perform = slow  # type: ignore[method-assign]
+    stage.tell(*(f"write {n}" for n in range(60)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.runner.run)
+        nursery.start_soon(other)
+        await wait_all_tasks_blocked()
+        stage.runner.stop()
+    steps = [later - sooner for sooner, later in itertools.pairwise([*dict.fromkeys(turns), 60])]
+    assert max(steps) <= 12, "of 1 ms each: two slices, as trio shuffles who goes first"
+    assert stage.committed() == [True]
 
 
 # -- one poisoned input --
