@@ -37,7 +37,7 @@ FEED_TYPES = {
     wire.DELETE: "delete",
     wire.REACTION: "reaction",
     wire.PIN: "pin",
-    wire.ACK: "receipt",
+    wire.ACK: "ack",
 }
 
 
@@ -157,7 +157,8 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
         return
     view = refresh(ctx, room, said(ctx, room, target))
     if view is not None and not view.hidden:
-        ctx.feed(FEED_TYPES[event.kind], target.id)
+        by = (("person", what.account.hex()),) if event.kind == wire.ACK else ()
+        ctx.feed(FEED_TYPES[event.kind], target.id, by)
 
 
 def show_own(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, str], ...] = ()) -> None:
