@@ -380,7 +380,7 @@ def introduce(ctx: Context, link: Link, room: RoomCache, events: Sequence[Stored
 
 def moved(ctx: Context) -> None:
     """At the end of a batch: rooms whose members changed are repaired with whom that concerns."""
-    for room_id in dict.fromkeys((*ctx.batch.entered, *ctx.batch.moved)):
+    for room_id in (*ctx.batch.entered, *ctx.batch.moved):
         room = rooms.room(ctx, room_id)
         keys.prepare_soon(ctx, room)
         if room_id in ctx.batch.entered:
