@@ -280,6 +280,14 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceReceipt:
+    """How far an own message has come on one machine of somebody it is for: queued, delivered, read."""
+
+    device: DeviceId
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Acks:
     """Who has taken note of a message that asks for it, and who has not."""
 

@@ -196,6 +196,13 @@ COMMANDS: Final = (
         (_ID,),
         (Opt(("--list",), "Show who has taken note, and who has not.", "flag"), _IN),
     ),
+    Command(
+        ("receipts",),
+        "How far an own message has come, machine by machine.",
+        "receipts",
+        (_ID,),
+        (_IN,),
+    ),
     Command(("queue",), "What waits, for whom.", "queue"),
     Command(("queue", "list"), "What waits, for whom.", "queue"),
     Command(

@@ -166,7 +166,12 @@ class Listening:
                 continue
             if row.type in MESSAGES:
                 found.append(fields.feed_fields(row, {**shown.message(view), **detail}))
-            elif row.type == "receipt":
+            elif row.type == "ack":
+                acks = looks.acks(view, noted.get(view.id, ()))
+                if acks is not None:
+                    by = AccountId(bytes.fromhex(detail["person"]))
+                    found.append(fields.feed_fields(row, fields.noted_fields(view, acks, directory, by)))
+            elif row.type == "receipt" and "state" in detail:  # notes were told so once, without a state
                 person = AccountId(bytes.fromhex(detail["person"])) if "person" in detail else None
                 receipt = fields.receipt_fields(view.room, view.id, detail["state"], directory, person)
                 found.append(fields.feed_fields(row, receipt))

@@ -18,7 +18,18 @@ from p2pchat.engine.node import Node
 from p2pchat.engine.overview import Conversation, TrustView
 from p2pchat.errors import CommandError
 from p2pchat.ids import AccountId, DeviceId, RoomId, hex_prefix, show, tag
-from p2pchat.model import DIRECT, Acks, MessageView, Now, PeerView, Progress, RoomMember, RoomRow, RoomView
+from p2pchat.model import (
+    DIRECT,
+    Acks,
+    DeviceReceipt,
+    MessageView,
+    Now,
+    PeerView,
+    Progress,
+    RoomMember,
+    RoomRow,
+    RoomView,
+)
 
 
 class Myself(NamedTuple):
@@ -94,6 +105,9 @@ class Looks(Protocol):
     def progress(self, view: MessageView) -> Progress | None:
         """How far an own message has come; None for what others wrote."""
 
+    def device_receipts(self, view: MessageView) -> list[DeviceReceipt] | None:
+        """The same machine by machine."""
+
     def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
         """Who has taken note and who has not, `acked` having said so; None if nobody is asked."""
 
@@ -146,6 +160,10 @@ class NodeLooks:
     def progress(self, view: MessageView) -> Progress | None:
         """How far an own message has come."""
         return overview.progress(self._context(), view)
+
+    def device_receipts(self, view: MessageView) -> list[DeviceReceipt] | None:
+        """The same machine by machine."""
+        return overview.device_receipts(self._context(), view)
 
     def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
         """Who has taken note of it."""

@@ -66,6 +66,7 @@ class Queries:
             "pin": lambda p: self._change("pin", p),
             "ack": lambda p: self._change("ack", p),
             "acks": reading.acks,
+            "receipts": reading.receipts,
             "queue.list": self._queue,
             "queue.cancel": self._cancel,
             "history": reading.history,

@@ -128,6 +128,27 @@ class Reading:
         told = fields.ack_fields(found, self._host.looks.directory())
         return {"id": show(identity), "room": show(views[0].room), **told}
 
+    # -- how far it has come, machine by machine ------------------------------------------
+
+    async def receipts(self, params: Params) -> Json:
+        identity = await self._own_last(params) if params["id"] == LAST else await self._message(params["id"])
+        views = await self._host.read(lambda reader: reader.messages([identity]))
+        looks = self._host.looks
+        found = looks.device_receipts(views[0]) if views else None
+        progress = looks.progress(views[0]) if views else None
+        if found is None or progress is None:
+            raise CommandError(
+                "usage", f"{params['id']!r} was not written on this machine", "receipts are of own messages"
+            )
+        directory = looks.directory()
+        return {
+            "id": show(identity),
+            "room": show(views[0].room),
+            "state": views[0].state,
+            "progress": fields.progress_fields(progress),
+            "devices": [fields.device_receipt_fields(one, directory) for one in found],
+        }
+
     async def _own_last(self, params: Params) -> EventId:
         if not params["target"]:
             raise CommandError("usage", "'last' needs to know where", "name it: --in TARGET")

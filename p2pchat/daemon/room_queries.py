@@ -22,6 +22,9 @@ from p2pchat.wire.limits import MAX_TEXT
 SET: Final = ("name", "topic", "rules", "admission", "announce", "history", "retention")
 """What `rooms.set` may change, in the order in which it is asked for."""
 
+INVITED_AT_ONCE: Final = 16
+"""More people come in over several steps, so that nobody else waits for all of them: 10 ms a step."""
+
 
 class Rooms:
     """Rooms, who is in them, what they are set to."""
@@ -82,7 +85,15 @@ class Rooms:
     async def invite(self, params: Params) -> Json:
         if not params["people"]:
             raise CommandError("usage", "nobody to invite", "name one or more people")
-        return await self._act("invite", params, tuple(params["people"]))
+        people = tuple(params["people"])
+        if len(people) > INVITED_AT_ONCE:
+            everybody = people
+            told = await self._host.ask(lambda n: inputs.RoomAct(n, "invitable", params["room"], everybody))
+            people = told["people"] or people[:1]
+        while len(people) > INVITED_AT_ONCE:
+            some, people = people[:INVITED_AT_ONCE], people[INVITED_AT_ONCE:]
+            await self._host.ask(_inviting(params["room"], some))
+        return await self._act("invite", params, people)
 
     async def remove(self, params: Params) -> Json:
         people = (params["person"],)
@@ -117,6 +128,10 @@ class Rooms:
         told = await self._host.ask(make)
         (room,) = await self._fields([told["room"]])
         return {"room": room, **({"warning": told["warning"]} if told.get("warning") else {})}
+
+
+def _inviting(room: str, people: tuple[str, ...]) -> Callable[[int], Command]:
+    return lambda n: inputs.RoomAct(n, "invite", room, people, more=True)
 
 
 def _value(given: str | int | bool) -> str:

@@ -11,7 +11,7 @@ dictionaries of `Live` is frozen: replace a value, never change it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 
 from p2pchat.engine.accounts import Account
@@ -133,6 +133,14 @@ class Recon:
     wanting: int = 0  # wants that are out, and not all of it given
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A key not yet announced, sealed beforehand for machines of a large room (keys.prepare)."""
+
+    key: bytes = field(repr=False)
+    sealed: Mapping[tuple[DeviceId, int], bytes] = field(repr=False)  # by machine and its prekey's number
+
+
 @dataclass(slots=True)
 class Live:
     """Volatile state. Values are frozen."""
@@ -162,6 +170,7 @@ class Live:
     sas: dict[AccountId, Sas] = field(default_factory=dict)
     recons: dict[int, Recon] = field(default_factory=dict)
     asked_keys: dict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=dict)
+    prepared: dict[RoomId, Prepared] = field(default_factory=dict)
     repaired: dict[RoomId, int] = field(default_factory=dict)  # when a repair was last completed, ms
     repairing: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # since a change of members
     asked_past: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # see sync.asks_past

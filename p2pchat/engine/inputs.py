@@ -161,6 +161,10 @@ class RoomAct:
     `role`) · set (`changes`: pairs of key and value, keys name topic rules admission announce
     history retention). `room` may be a person for `set`. With `room` "" `remove` means every
     room in which we may; answered with `{"rooms": tuple of RoomView}`.
+
+    So many acts at once stop everything else, so who invites a crowd asks for `invitable` first,
+    which writes nothing and is answered with `{"people": tuple of ids}` or refused as the whole would
+    be, and then invites these in portions, all but the last with `more`.
     """
 
     request: int
@@ -169,6 +173,7 @@ class RoomAct:
     people: tuple[str, ...] = ()
     role: str = ""
     changes: tuple[tuple[str, str], ...] = ()
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,8 @@ def _await_new(ctx: Context, room: RoomCache) -> None:
             room.awaited[account] = first
             room.reached.clear()
             ctx.ledger.rooms.put_awaited(room.row.id, account, first)
-    gone = [account for account in room.awaited if account not in room.graph.members]
+    members = room.graph.members
+    gone = [account for account in room.awaited if account not in members]
     for account in gone:
         del room.awaited[account]  # who comes back is waited for from then on
         ctx.ledger.rooms.put_awaited(room.row.id, account, 0)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from p2pchat.engine import people
 from p2pchat.engine.context import Context
 from p2pchat.errors import CommandError
-from p2pchat.ids import AccountId, fingerprint, hex_prefix, tag
+from p2pchat.ids import ID_BYTES, AccountId, fingerprint, hex_prefix, tag
 from p2pchat.model import BLOCKED, CHANGED, UNVERIFIED, VERIFIED
 
 # Letters that look like a Latin one in common typefaces (after UTS 39, the part that
@@ -183,6 +183,10 @@ def _by_id(ctx: Context, text: str) -> list[AccountId]:
     prefix = hex_prefix(text)
     if prefix is None:
         return []
+    if len(prefix) == 2 * ID_BYTES:
+        account = AccountId(bytes.fromhex(prefix))
+        if account in ctx.cache.accounts and account != ctx.me.account:
+            return [account]  # whole, as programs give it
     accounts = [a for a in everybody(ctx) if a.hex().startswith(prefix)]
     owners = [
         o for d, o in sorted(ctx.cache.owner.items()) if d.hex().startswith(prefix) and o != ctx.me.account

@@ -4,7 +4,8 @@ Decides: which sibling an input goes to, and what every batch ends with. Does no
 anything else: each arm of the `match` is one call.
 
 The runner's contract: `snapshot`, BEGIN, `handle` for each input, `close_batch`,
-COMMIT, then the effects in order. If anything fails: ROLLBACK, `restore`, `forget`.
+COMMIT, then the effects in order. If anything fails: ROLLBACK, `restore`, `forget`; where nothing
+was written and the batch is `untouched`, `restore` is enough.
 Effects of a batch that was rolled back must be thrown away.
 """
 
@@ -92,6 +93,13 @@ class Node:
     def wrote(self) -> bool:
         """Whether the open batch wrote anything."""
         return self.batch.wrote
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the open batch has put nothing together yet. If nothing was written either, all that
+        is remembered is still as the ledger says: what a batch changes in memory it also writes, or
+        notes to be written at its end."""
+        return self.batch == Batch()
 
     def snapshot(self) -> Live:
         """Volatile state as it is now."""
@@ -264,6 +272,14 @@ def _tend_prekeys(ctx: Context) -> None:
             ctx.out.append(Send(number, wire.Registers((signed,))))
 
 
+_OF_A_ROOM: Final = {
+    "rotate": keys.rotate,
+    "keys": keys.ask_next,
+    "prepare": keys.go_on,
+    "moved": sync.repair_some,
+}
+
+
 def _timer(node: Node, ctx: Context, name: str) -> None:
     ctx.live.timers.pop(name, None)
     kind, _, rest = name.partition(":")
@@ -286,10 +302,10 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             _tend_prekeys(ctx)
         case "revoke":
             revocations.due(ctx, rest)
-        case "rotate" | "keys":
+        case "rotate" | "keys" | "prepare" | "moved":
             room = ctx.cache.known_rooms.get(RoomId(bytes.fromhex(rest)))
             if room is not None:
-                (keys.rotate if kind == "rotate" else keys.ask_next)(ctx, rooms.room(ctx, room.id))
+                _OF_A_ROOM[kind](ctx, rooms.room(ctx, room.id))
         case _:
             raise LocalProtocolError(f"unknown timer {name!r}")
 

@@ -18,12 +18,16 @@ from p2pchat.engine.names import Person
 from p2pchat.errors import CommandError
 from p2pchat.ids import AccountId, DeviceId, EventId, RoomId, fingerprint
 from p2pchat.model import (
+    DELIVERED,
     DIRECT,
     JOINED,
     LOBBY,
     OPEN,
+    QUEUED,
+    READ,
     REMOVED,
     Acks,
+    DeviceReceipt,
     MessageView,
     PeerView,
     Progress,
@@ -171,12 +175,33 @@ def progress(ctx: Context, view: MessageView) -> Progress | None:
     room = rooms.room(ctx, view.room)
     if view.device != ctx.me.device:
         return None
-    first = room.awaited if room.row.kind != DIRECT else {a: 1 for a in room.accounts if a != ctx.me.account}
-    meant = [account for account, seq in first.items() if seq <= view.seq]
+    meant = _meant(ctx, room, view.seq)
     have, read = (views.by_person(ctx, room, kind) for kind in (registers.HAVE, registers.READ))
     got = tuple(a for a in meant if ranges.contains(ranges.union(have.get(a, ()), read.get(a, ())), view.seq))
     seen = tuple(a for a in meant if ranges.contains(read.get(a, ()), view.seq))
     return Progress(got, seen, len(meant))
+
+
+def device_receipts(ctx: Context, view: MessageView) -> list[DeviceReceipt] | None:
+    """The same machine by machine, of those it is for that are known and not revoked."""
+    known = progress(ctx, view)
+    if known is None:
+        return None
+    room = rooms.room(ctx, view.room)
+    found = []
+    for account in _meant(ctx, room, view.seq):
+        for device in _machines(ctx, account, room.graph.revoked):
+            place = (device, ctx.me.device)
+            read = ranges.contains(room.their_read.get(place, ()), view.seq)
+            have = ranges.contains(room.their_have.get(place, ()), view.seq)
+            found.append(DeviceReceipt(device, READ if read else DELIVERED if have else QUEUED))
+    return found
+
+
+def _meant(ctx: Context, room: RoomCache, seq: int) -> list[AccountId]:
+    """Whom an own message is for."""
+    first = room.awaited if room.row.kind != DIRECT else {a: 1 for a in room.accounts if a != ctx.me.account}
+    return [account for account, since in first.items() if since <= seq]
 
 
 def acks(ctx: Context, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:

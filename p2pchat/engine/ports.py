@@ -236,7 +236,15 @@ class ViewStore(Protocol):
         """Those of `targets` that something touches."""
 
     def touches(self, target: EventId) -> list[Touch]:
-        """In (hlc, id) order."""
+        """In (hlc, id) order, edits without what they say. Of each person's reactions the newest
+        MAX_STANDING, and where there are many, of his other changes the newest that take away and
+        the newest that do not."""
+
+    def touch(self, event: EventId) -> Touch | None:
+        """What one event does to another, whole."""
+
+    def edits(self, target: EventId, account: AccountId) -> list[EventId]:
+        """All edits of one event by one person, in (hlc, id) order."""
 
     def waiting(self, room: RoomId | None) -> list[tuple[EventId, RoomId]]:
         """Own messages in state queued or held, oldest first."""

@@ -74,6 +74,10 @@ def act(ctx: Context, command: RoomAct) -> None:
         _remove_everywhere(ctx, command)
         return
     room = _room(ctx, command)
+    if command.verb == "invitable":
+        found = tuple(account.hex() for account in _invitable(ctx, room, command))
+        ctx.out.append(Reply(command.request, {"people": found}))
+        return
     {
         "join": _join,
         "leave": _leave,
@@ -119,19 +123,26 @@ def _leave(ctx: Context, room: RoomCache, command: RoomAct) -> None:
     _act(ctx, room, ev.LEAVE, wire.Leave(1))
 
 
-def _invite(ctx: Context, room: RoomCache, command: RoomAct) -> None:
+def _invitable(ctx: Context, room: RoomCache, command: RoomAct) -> list[AccountId]:
+    """Those of the people who are not in yet; refused if any of them cannot be invited."""
     _need(ctx, room, ev.ADD)
     people = [names.addressee(ctx, person).account for person in command.people]
     if not people:
         raise CommandError("usage", "nobody to invite", "give one name or more")
-    fresh = [account for account in dict.fromkeys(people) if account not in room.graph.members]
+    members = room.graph.members
+    fresh = [account for account in dict.fromkeys(people) if account not in members]
     if len(room.accounts) + len(fresh) > MAX_MEMBERS:
         raise CommandError("policy", f"a room holds at most {MAX_MEMBERS} people", "make another room")
     if room.graph.settings.admission == wire.CLOSED:
         raise CommandError("no_right", f"nobody gets into {_shown(ctx, room)!r} any more", _ask(ctx, room))
+    return fresh
+
+
+def _invite(ctx: Context, room: RoomCache, command: RoomAct) -> None:
+    fresh = _invitable(ctx, room, command)
     for account in fresh:
         _act(ctx, room, ev.ADD, wire.Add(1, account))
-    if fresh and room.graph.settings.history == wire.JOINED:
+    if fresh and not command.more and room.graph.settings.history == wire.JOINED:
         for field in wire.NAME_FIELDS:  # they read nothing older: what the room is called is said again
             text = ctx.cache.texts.get((room.row.id, field))
             if text is not None and text.value:

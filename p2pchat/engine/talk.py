@@ -262,9 +262,8 @@ def change(ctx: Context, command: Change) -> None:
         case "delete":
             body = wire.Delete(1, target)
             _forget_unseen(ctx, room, view)
-            for touch in ctx.ledger.views.touches(view.id):
-                if touch.kind == wire.EDIT and touch.account == ctx.me.account:
-                    _take_back(ctx, room, touch.id)  # its text goes everywhere with the message
+            for edit in ctx.ledger.views.edits(view.id, ctx.me.account):
+                _take_back(ctx, room, edit)  # its text goes everywhere with the message
         case "ack":
             if view.ack_by_ms is None or view.mine:
                 raise CommandError("usage", f"{command.ref!r} asks nobody here to take note", "")
@@ -311,14 +310,14 @@ def _forget_unseen(ctx: Context, room: RoomCache, view: MessageView) -> bool:
     event = ctx.ledger.events.get(view.id)
     if event is not None and event.body is not None:
         views.erase(ctx, event, shown=False)
-    for touch in ctx.ledger.views.touches(view.id):
-        edit = ctx.ledger.events.get(touch.id)
-        if touch.kind != wire.EDIT or edit is None or edit.device != ctx.me.device:
+    for identity in ctx.ledger.views.edits(view.id, ctx.me.account):
+        edit = ctx.ledger.events.get(identity)
+        if edit is None or edit.device != ctx.me.device:
             continue
         if edit.body is not None and not _had_by_others(ctx, room, edit.seq):
             views.erase(ctx, edit, shown=False)
-            ctx.ledger.views.drop_touch(touch.id)
-            _take_back(ctx, room, touch.id)
+            ctx.ledger.views.drop_touch(identity)
+            _take_back(ctx, room, identity)
     return True
 
 

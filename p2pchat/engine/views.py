@@ -40,7 +40,7 @@ FEED_TYPES = {
     wire.DELETE: "delete",
     wire.REACTION: "reaction",
     wire.PIN: "pin",
-    wire.ACK: "receipt",
+    wire.ACK: "ack",
 }
 
 
@@ -160,7 +160,8 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
         return
     view = refresh(ctx, room, said(ctx, room, target))
     if view is not None and not view.hidden:
-        ctx.feed(FEED_TYPES[event.kind], target.id)
+        by = (("person", what.account.hex()),) if event.kind == wire.ACK else ()
+        ctx.feed(FEED_TYPES[event.kind], target.id, by)
 
 
 def look_ahead(ctx: Context, ids: Sequence[EventId]) -> None:
@@ -319,6 +320,7 @@ def refresh(
 def compute(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> MessageView | None:
     """The view that a message and its touches, in (hlc, id) order, come to."""
     event, body, author = what.event, what.body, what.account
+    touches = _newest_edit_whole(ctx, author, touches)
     base = body if isinstance(body, wire.Message) else None
     if base is not None and not touches:
         return _untouched(ctx, room, what, base)
@@ -368,6 +370,15 @@ def compute(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> 
         flags=_flags(event),
         ack_by_ms=asked_until(edits[-1].ack if edits else base.ack if base else 0),
     )
+
+
+def _newest_edit_whole(ctx: Context, author: AccountId, touches: list[Touch]) -> list[Touch]:
+    """The same touches; the edit that counts with what it says."""
+    for at in range(len(touches) - 1, -1, -1):
+        if touches[at].kind == wire.EDIT and touches[at].account == author:
+            whole = ctx.ledger.views.touch(touches[at].id)
+            return touches if whole is None else [*touches[:at], whole, *touches[at + 1 :]]
+    return touches
 
 
 def calls_me(ctx: Context, room: RoomCache, mentions: tuple[AccountId, ...]) -> bool:

@@ -17,10 +17,12 @@ import socket
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import ifaddr
 import trio
+
+from p2pchat.platform import network_news
 
 if sys.platform != "win32":
     import fcntl
@@ -37,8 +39,9 @@ _SIOCGIFFLAGS: Final = 0x8913 if sys.platform == "linux" else 0xC0206911
 _IFREQ_BYTES: Final = 40
 
 
-POLL_S: Final = 2.0
-"""Addresses and clocks are looked at this often; a look costs 0.4 ms, 0.02 % of a core."""
+POLL_S: Final = 10.0
+"""Addresses and clocks are looked at this often where the system does not tell of changes, or if it forgets
+to; a look costs 0.4 ms."""
 
 SETTLE_S: Final = 0.5
 """A changed set of addresses counts once two looks this far apart agree (DHCP, flapping)."""
@@ -205,13 +208,52 @@ def scanner(wanted: tuple[str, ...] = ()) -> Scan:
     return scan
 
 
+class News(Protocol):
+    """Tells that something about the interfaces may have changed."""
+
+    async def wait(self) -> None:
+        """Until something has happened since the last call returned."""
+
+
+class SystemNews:
+    """What the system tells, in a `with` block; nothing where it does not tell."""
+
+    def __init__(self) -> None:
+        self._socket = network_news()
+
+    def __enter__(self) -> SystemNews:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._socket is not None:
+            self._socket.close()
+
+    async def wait(self) -> None:
+        """See News. What is told is not read: the addresses are looked at anew."""
+        if self._socket is None:
+            await trio.sleep_forever()
+        await trio.lowlevel.wait_readable(self._socket)
+        try:
+            while self._socket.recv(65536):
+                pass
+        except OSError:  # all has been read, or more came than the system kept for us
+            pass
+
+
 class Watch:
     """Notices changed addresses and a machine that slept."""
 
-    def __init__(self, scan: Scan, wall_s: Callable[[], float], steady_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        scan: Scan,
+        wall_s: Callable[[], float],
+        steady_s: Callable[[], float],
+        news: News | None = None,
+    ) -> None:
         self._scan = scan
         self._wall_s = wall_s
         self._steady_s = steady_s
+        self._news = news
         self._offset = wall_s() - steady_s()
         self.now: tuple[LocalAddress, ...] = ()
 
@@ -232,8 +274,11 @@ class Watch:
     async def change(self, active: tuple[LocalAddress, ...]) -> tuple[LocalAddress, ...]:
         """Wait until the addresses are not `active`, or were not for a moment, or we woke."""
         while True:
-            await trio.sleep(POLL_S)
+            told = await self._told()
             seen = await self.look()
+            if told and seen == active:  # the news may have been of a change not yet complete
+                await trio.sleep(SETTLE_S)
+                seen = await self.look()
             if self._woke() or seen != active:
                 break
         while True:
@@ -241,3 +286,12 @@ class Watch:
             before, seen = seen, await self.look()
             if seen == before:
                 return seen
+
+    async def _told(self) -> bool:
+        """Whether there was news, before it was time for a look anyway."""
+        with trio.move_on_after(POLL_S):
+            if self._news is None:
+                await trio.sleep_forever()
+            await self._news.wait()
+            return True
+        return False

@@ -33,7 +33,7 @@ from zeroconf import (  # type: ignore[attr-defined]
     DNSText,
 )
 
-from p2pchat.net.interfaces import POLL_S, LocalAddress, Scan, Watch, scanner
+from p2pchat.net.interfaces import LocalAddress, Scan, SystemNews, Watch, scanner
 from p2pchat.net.lan import (
     Announcement,
     DiscoveryState,
@@ -60,6 +60,9 @@ Known answers go along, so that nobody answers unless somebody was missed."""
 
 REFRESH_S: Final = 5.0
 """At most one `refresh` is carried out in this time, however many links return at once."""
+
+AGAIN_S: Final = 2.0
+"""So long after the library failed it is started again."""
 
 _QUERY, _PTR, _IN = 0, 12, 1
 """Header flags of a question, record type PTR, class IN (RFC 1035 sections 4.1.1, 3.2)."""
@@ -121,7 +124,10 @@ class MdnsDiscovery:
 
     async def _sessions(self, announcement: Announcement | None, box: NoticeBox) -> None:
         """One session after the other, for ever."""
-        watch = Watch(self._scan, self._wall_s, self._steady_s)
+        with SystemNews() as news:
+            await self._sessions_on(Watch(self._scan, self._wall_s, self._steady_s, news), announcement, box)
+
+    async def _sessions_on(self, watch: Watch, announcement: Announcement | None, box: NoticeBox) -> None:
         local = await watch.look()
         told: tuple[LocalAddress, ...] | None = None
         while True:
@@ -137,7 +143,7 @@ class MdnsDiscovery:
                     log.info("discovery waits: %s", trouble)
                 self._state = DiscoveryState(False, self._state.addresses, False, trouble)
                 if local:  # the library or the system failed us: try again in a moment
-                    await trio.sleep(POLL_S)
+                    await trio.sleep(AGAIN_S)
                     local = await watch.look()
                 else:
                     local = await watch.change(local)

@@ -34,6 +34,13 @@ HAS_UNIX_SOCKETS: Final = True
 _OTHERS: Final = 0o077
 """Permission bits of everybody but the owner. A POSIX ACL shows up in them as well (its mask)."""
 
+_NETLINK_ROUTE: Final = 0
+_LINKS_AND_ADDRESSES: Final = 0x1 | 0x10 | 0x100
+"""RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR."""
+
+_MOST_DESCRIPTORS: Final = 4096
+"""So many numbers are looked at for an open file where the system does not list them (1 us each)."""
+
 
 def user_id() -> int:
     """The user this process acts as, in the form `peer_uid` gives."""
@@ -200,6 +207,58 @@ class Lock:
             os.close(descriptor)
 
 
+class OpenFile:
+    """A file that this process has open for writing, by a descriptor somebody else here owns.
+
+    Nobody may open and close a second one beside SQLite: closing any descriptor of a file drops
+    all locks that the process has on it (fcntl(2), "Advisory record locking"), SQLite's too.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> OpenFile:
+        """The file at `path`; OSError if it is not open for writing here. Never closed by us."""
+        here = os.stat(path)
+        listed = [int(name) for name in os.listdir("/dev/fd")]
+        for descriptor in (*listed, *range(_MOST_DESCRIPTORS)):  # some systems list the first three only
+            try:
+                status = os.fstat(descriptor)
+            except OSError:
+                continue
+            if (status.st_dev, status.st_ino) != (here.st_dev, here.st_ino):
+                continue
+            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR:
+                return cls(descriptor)
+        raise OSError(errno.EBADF, "not open for writing in this process", os.fspath(path))
+
+    def __enter__(self) -> OpenFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes; fewer at the end of the file only."""
+        parts: list[bytes] = []
+        while count and (part := os.pread(self._descriptor, count, offset)):
+            parts.append(part)
+            offset, count = offset + len(part), count - len(part)
+        return b"".join(parts)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """All of `data`, in place."""
+        view = memoryview(data)
+        while view:
+            done = os.pwrite(self._descriptor, view, offset)
+            view, offset = view[done:], offset + done
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        _sync(self._descriptor)
+
+
 def peer_uid(connection: PeerSocket) -> int:
     """User id of the process that made the other end of a connected Unix socket.
 
@@ -221,6 +280,27 @@ def _getpeereid(descriptor: int, library: object = None) -> int:
     if libc.getpeereid(descriptor, ctypes.byref(uid), ctypes.byref(gid)) != 0:  # type: ignore[attr-defined]
         raise OSError(ctypes.get_errno(), "getpeereid failed")
     return uid.value
+
+
+def network_news() -> socket.socket | None:
+    """A socket that becomes readable whenever a link or an address changes (rtnetlink(7)).
+
+    None where the system has no such thing, or refuses it: then only looking helps. Not blocking;
+    whoever has it reads and throws away.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE)
+    except OSError:
+        return None
+    try:
+        news.setblocking(False)
+        news.bind((0, _LINKS_AND_ADDRESSES))
+    except OSError:
+        news.close()
+        return None
+    return news
 
 
 def harden_process() -> tuple[str, ...]:

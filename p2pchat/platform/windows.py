@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -185,9 +186,53 @@ class Lock:
             os.close(descriptor)
 
 
+class OpenFile:
+    """A file opened for writing beside whoever has it open: locks there belong to a handle, and SQLite
+    shares its files for reading and writing."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> OpenFile:
+        """The file at `path`; OSError if it cannot be opened."""
+        return cls(os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0)))
+
+    def __enter__(self) -> OpenFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes; fewer at the end of the file only."""
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        parts: list[bytes] = []
+        while count and (part := os.read(self._descriptor, count)):
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """All of `data`, in place."""
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        os.fsync(self._descriptor)
+
+
 def peer_uid(connection: PeerSocket) -> int:
     """The same as `user_id`: on loopback the proof of the token stands for the user."""
     return user_id()
+
+
+def network_news() -> socket.socket | None:
+    """None: what Windows tells of its interfaces comes by callback, and is not used yet."""
+    return None
 
 
 def harden_process() -> tuple[str, ...]:

@@ -17,6 +17,10 @@ from p2pchat.ids import EventId
 STALE_WORDS: Final = "store.stale_words"
 """In `value` while erased words may still lie in segments of the full text."""
 
+CLEAN_PAGES: Final = "store.clean_pages"
+"""In `value` if, when the archive was last closed, nothing erased was left in unused bytes of its pages
+(or nothing has been erased yet)."""
+
 
 class Names:
     """Numbers for ids of rooms, devices, accounts and epochs, on one connection."""
@@ -81,6 +85,7 @@ class Core:
         "holes",
         "holes_moved",
         "names",
+        "pages_marked",
         "stale_words",
         "tops",
         "weeks",
@@ -103,8 +108,10 @@ class Core:
         """Whether a room has events outside its sets."""
         self.stale_words: bool | None = None
         """Whether STALE_WORDS is set; None: not looked up."""
+        self.pages_marked: bool | None = None
+        """Whether CLEAN_PAGES is set; None: not looked up."""
         self.erased = False
-        """Whether something was erased that old pages of the log may still hold."""
+        """Whether something was erased that the log or unused bytes of pages may still hold."""
 
     def forget(self) -> None:
         """Drop every cache: the transaction they came from may never have been."""
@@ -115,7 +122,7 @@ class Core:
         self.weeks.clear()
         self.holes.clear()
         self.holes_moved.clear()
-        self.stale_words = None
+        self.stale_words = self.pages_marked = None
 
     def settle(self) -> None:
         """The transaction is over: drop what was true inside it only."""
@@ -130,7 +137,7 @@ class Core:
 
     def mark_words(self) -> None:
         """Remember, durably, that erased words must be merged out of the full text."""
-        self.erased = True
+        self.mark_erased()
         if not self.words_stale():
             self.conn.execute("INSERT INTO value (key, value) VALUES (?, x'01')", (STALE_WORDS,))
             self.stale_words = True
@@ -139,3 +146,23 @@ class Core:
         """No erased word is left in the full text."""
         self.conn.execute("DELETE FROM value WHERE key = ?", (STALE_WORDS,))
         self.stale_words = False
+
+    def mark_erased(self) -> None:
+        """Something was erased: remember, durably, that pages may still hold it."""
+        self.erased = True
+        if self.pages_marked is not False:
+            self.mark_pages(False)
+
+    def pages_clean(self) -> bool:
+        """Whether the archive was closed with nothing erased left in unused bytes."""
+        if self.pages_marked is None:
+            row = self.conn.execute("SELECT 1 FROM value WHERE key = ?", (CLEAN_PAGES,)).fetchone()
+            self.pages_marked = row is not None
+        return self.pages_marked
+
+    def mark_pages(self, clean: bool) -> None:
+        """Set or remove CLEAN_PAGES."""
+        self.conn.execute("DELETE FROM value WHERE key = ?", (CLEAN_PAGES,))
+        if clean:
+            self.conn.execute("INSERT INTO value (key, value) VALUES (?, x'01')", (CLEAN_PAGES,))
+        self.pages_marked = clean

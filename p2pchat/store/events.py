@@ -158,7 +158,7 @@ class Events:
             "SELECT 1 FROM message WHERE pk = (SELECT pk FROM event WHERE id = ?) AND state IN (1, 2)",
             (event,),
         ).fetchone()
-        self._core.erased = True
+        self._core.mark_erased()
         if waiting is None:  # what nobody has yet is in no index: see fulltext
             self._core.mark_words()
 

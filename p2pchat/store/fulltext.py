@@ -104,7 +104,7 @@ class FullText:
         """Empty the index. The caller empties `message`."""
         self._fresh.clear()
         self._conn.execute("INSERT INTO fulltext (fulltext) VALUES ('delete-all')")
-        self._core.erased = True
+        self._core.mark_erased()
 
     def merge_some(self, pages: int) -> bool:
         """Merge about `pages` pages of segments; True once no erased word is left."""

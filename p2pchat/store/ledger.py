@@ -32,6 +32,7 @@ from p2pchat.store.outbox import Outbox
 from p2pchat.store.people import People
 from p2pchat.store.rooms import Rooms
 from p2pchat.store.seen import Seen
+from p2pchat.store.spare import Spare
 from p2pchat.store.views import Views
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ class Ledger:
         self._conn = conn
         self._core = core = Core(conn)
         self._fulltext = FullText(core)
+        self._spare = Spare(conn, path, int(PRAGMAS["wal_autocheckpoint"]))
         self._failed = False
+        self._unclean = False
         self._changes = 0
         self.events = Events(core)
         self.items = Items(core)
@@ -143,6 +146,8 @@ class Ledger:
             self._failed = True
             raise LocalProtocolError("a transaction is open after its commit")
         self._core.settle()
+        if self._spare.under_way and self._spare.outgrown():
+            self._break_off()
 
     def rollback(self) -> None:
         """Undo all of it and drop every cache. Harmless where SQLite has rolled back already."""
@@ -172,8 +177,8 @@ class Ledger:
     def scrub(self, pages: int = 32) -> bool:
         """One slice of making erased text unreadable in the file; True when none is left.
 
-        Merges some pages of the full text, then empties the log. Call again later while
-        False: a reader may be in the way of the last step.
+        Merges some pages of the full text; then empties the log and the unused bytes of all pages.
+        Call again later while False: a reader may be in the way of emptying the log.
         """
         if self._core.words_stale():
             self.begin()
@@ -185,22 +190,56 @@ class Ledger:
             self.commit()
             if not done:
                 return False
-        if self._core.erased:
-            if not self.checkpoint():
-                return False
+        if self.in_memory:
             self._core.erased = False
-            if not self.in_memory:
-                _grow_log(self.path + "-wal")
+        elif self._core.erased or self._spare.under_way:
+            try:
+                return self._scrub_pages()
+            except sqlite3.Error as error:
+                raise _wrapped(self.path, error) from error
+            except OSError as error:  # the archive itself is well; the next start tries again
+                log.warning("erased text may stay in unused bytes of the archive: %s", error)
+                self._spare.stop()
+                self._core.erased, self._unclean = False, True
         return True
 
+    def _scrub_pages(self) -> bool:
+        """One slice of the pass over the file; True at its end, if nothing was erased meanwhile."""
+        spare = self._spare
+        if not spare.under_way:
+            if not self._empty_log():
+                return False
+            self._core.erased = False
+            spare.start()
+            _grow_log(self.path + "-wal")
+        if not spare.done and not spare.step():
+            return False
+        logged = spare.logged()
+        if logged and not self._empty_log():
+            return False
+        spare.finish(logged)
+        if logged:
+            _grow_log(self.path + "-wal")
+        return not self._core.erased
+
     def assume_erased(self) -> None:
-        """After a crash: the log it left may hold text that was erased."""
+        """After a crash: the log it left, and pages, may hold text that was erased."""
         self._core.erased = True
 
     def checkpoint(self) -> bool:
         """Move the log into the archive and empty it; False, at once, if a reader still needs it."""
         if self.in_memory:
             return True
+        self._break_off()
+        return self._empty_log()
+
+    def _break_off(self) -> None:
+        """End a pass over the pages of the file; all of it is to be done again."""
+        if self._spare.under_way:
+            self._spare.stop()
+            self._core.erased = True
+
+    def _empty_log(self) -> bool:
         try:
             self._conn.execute("PRAGMA busy_timeout = 0")
             busy: int = self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
@@ -227,11 +266,21 @@ class Ledger:
         try:
             if not self._failed:
                 self.rollback()
-                while self._core.words_stale() and not self.scrub(1024):
-                    pass
+                self._finish_erasing()
                 self.checkpoint()
         finally:
             self._conn.close()
+
+    def _finish_erasing(self) -> None:
+        """All that is left of it, unless a reader is in the way: then the next start goes on."""
+        before = -1
+        while not self.scrub(1024) and (self._core.words_stale() or self._spare.at != before):
+            before = self._spare.at
+        clean = not (self._core.erased or self._spare.under_way or self._unclean)
+        if clean != self._core.pages_clean():
+            self.begin()
+            self._core.mark_pages(clean)
+            self.commit()
 
 
 if TYPE_CHECKING:
@@ -275,7 +324,7 @@ def open_ledger(path: str | os.PathLike[str]) -> Ledger:
     if new:
         ledger.checkpoint()  # or the log is not empty
     _grow_log(name + "-wal")
-    if crashed:
+    if crashed or not (new or ledger._core.pages_clean()):
         ledger.assume_erased()
     return ledger
 

@@ -55,7 +55,7 @@ class Outbox:
                 draft.ack,
             ),
         )
-        self._core.erased = True  # an earlier text of it may lie in old pages of the log
+        self._core.mark_erased()  # an earlier text of it may lie in old pages of the log
 
     def drafts(self) -> list[Draft]:
         """Those neither sent nor cancelled, by at_ms."""

@@ -93,7 +93,7 @@ class Rooms:
             (row.n, row.public, row.secret, row.made_ms, row.replaced_seen_ms),
         )
         if not row.secret:
-            self._core.erased = True
+            self._core.mark_erased()
 
     def prekeys(self) -> list[PrekeyRow]:
         """Ascending by n."""

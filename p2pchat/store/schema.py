@@ -359,7 +359,15 @@ def _rooms(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 4
+@migrations(name="0005_touch_kinds")
+def _touch_kinds(db: Database) -> None:
+    """The newest touch of a kind and a person without a look at the others: there may be many."""
+    db.execute("DROP INDEX touch_target")
+    db.execute("CREATE INDEX touch_target ON touch (target, kind, account, remove, hlc, id)")
+    db.execute("PRAGMA user_version = 5")
+
+
+VERSION: Final = 5
 """The schema this program writes: the number of the last migration."""
 
 

@@ -26,6 +26,8 @@ from p2pchat.store.rows import (
     view_of,
 )
 from p2pchat.store.schema import HLC_OFFSET
+from p2pchat.wire.limits import MAX_STANDING
+from p2pchat.wire.messages.events import EDIT, REACTION
 
 # One order of columns for both, so that the values are made once; `pk` comes last.
 _INSERT: Final = (
@@ -60,6 +62,28 @@ _WAITING: Final = (
     "SELECT m.place, e.id, m.room FROM message m JOIN event e ON e.pk = m.pk"
     " WHERE m.state IN (1, 2, 3) AND m.state IN (1, 2) AND m.mine = 1 AND (:room IS NULL OR m.room = :room)"
 )
+# What an edit says lies in pages of its own, read only if asked for; so does what comes after it.
+_LIGHT: Final = f"hlc, id, kind, account, remove, CASE kind WHEN {EDIT} THEN '' ELSE value END"
+_TOUCHES: Final = f"SELECT {_LIGHT} FROM touch WHERE target = ? LIMIT ?"  # noqa: S608 - constants
+_NEWEST_TOUCHES: Final = (
+    "WITH RECURSIVE one (kind, account, remove) AS ("  # noqa: S608 - constants
+    "SELECT * FROM (SELECT kind, account, remove FROM touch WHERE target = :target"
+    " ORDER BY kind, account, remove LIMIT 1)"
+    " UNION ALL SELECT t.kind, t.account, t.remove FROM one CROSS JOIN touch t WHERE t.rowid = coalesce("
+    "(SELECT rowid FROM touch WHERE target = :target AND kind = one.kind AND account = one.account"
+    " AND remove > one.remove ORDER BY remove LIMIT 1),"
+    "(SELECT rowid FROM touch WHERE target = :target AND kind = one.kind AND account > one.account"
+    " ORDER BY account, remove LIMIT 1),"
+    "(SELECT rowid FROM touch WHERE target = :target AND kind > one.kind"
+    " ORDER BY kind, account, remove LIMIT 1)))"
+    f" SELECT {_LIGHT} FROM touch WHERE rowid IN (SELECT t.rowid FROM one CROSS JOIN touch t WHERE t.rowid IN"
+    " (SELECT rowid FROM touch WHERE target = :target AND kind = one.kind AND account = one.account"
+    f" AND remove = one.remove ORDER BY hlc DESC, id DESC LIMIT {MAX_STANDING}))"
+)
+_LightRow = tuple[int, EventId, int, int, int, str]
+"""(hlc, id, kind, account, remove, value), in order of the first two."""
+_MANY_TOUCHES: Final = 2 * MAX_STANDING
+"""So many are read as they are; beyond, looking for those that decide is cheaper."""
 
 
 class Views:
@@ -120,7 +144,7 @@ class Views:
             return
         unread, doc, text, state = old
         if text is not None and text != view.text:
-            self._core.erased = True
+            self._core.mark_erased()
             if gone and state not in WAITING:  # its words were in the index, now or before an edit
                 self._core.mark_words()
         if doc is not None and (view.hidden or text != view.text):
@@ -217,7 +241,7 @@ class Views:
     def drop_touch(self, event: EventId) -> None:
         """Forget what one event does to another, its text included."""
         self._conn.execute("DELETE FROM touch WHERE id = ?", (event,))
-        self._core.erased = True
+        self._core.mark_erased()
 
     def touched(self, targets: Sequence[EventId]) -> set[EventId]:
         """Those of `targets` that something touches."""
@@ -229,29 +253,54 @@ class Views:
         }
 
     def touches(self, target: EventId) -> list[Touch]:
-        """In (hlc, id) order."""
-        rows = self._conn.execute(
-            "SELECT id, account, hlc, kind, value, remove, mentions, reply_to, thread, urgent, ack FROM touch"
-            " WHERE target = ? ORDER BY hlc, id",
-            (target,),
-        ).fetchall()
+        """In (hlc, id) order, edits without what they say: `touch` has it.
+
+        Where there are many, only those that decide: of each person's reactions the newest
+        MAX_STANDING, of his other changes a few. Costs what it gives, however many there are.
+        """
+        rows = self._conn.execute(_TOUCHES, (target, _MANY_TOUCHES + 1)).fetchall()
+        if len(rows) > _MANY_TOUCHES:
+            rows = self._conn.execute(_NEWEST_TOUCHES, {"target": target}).fetchall()
+        rows.sort()
+        if len(rows) > MAX_STANDING:
+            rows = _standing(rows)
+        account = self._core.names.id
         return [
-            Touch(
-                target,
-                row[0],
-                AccountId(self._core.names.id(row[1])),
-                row[2] + HLC_OFFSET,
-                row[3],
-                row[4],
-                bool(row[5]),
-                split_ids(row[6]),
-                row[7],
-                row[8],
-                bool(row[9]),
-                row[10],
-            )
-            for row in rows
+            Touch(target, identity, AccountId(account(who)), hlc + HLC_OFFSET, kind, value, bool(remove))
+            for hlc, identity, kind, who, remove, value in rows
         ]
+
+    def touch(self, event: EventId) -> Touch | None:
+        """What one event does to another, whole."""
+        row = self._conn.execute(
+            "SELECT target, account, hlc, kind, value, remove, mentions, reply_to, thread, urgent, ack"
+            " FROM touch WHERE id = ?",
+            (event,),
+        ).fetchone()
+        if row is None:
+            return None
+        return Touch(
+            row[0],
+            event,
+            AccountId(self._core.names.id(row[1])),
+            row[2] + HLC_OFFSET,
+            row[3],
+            row[4],
+            bool(row[5]),
+            split_ids(row[6]),
+            row[7],
+            row[8],
+            bool(row[9]),
+            row[10],
+        )
+
+    def edits(self, target: EventId, account: AccountId) -> list[EventId]:
+        """All edits of one event by one person, in (hlc, id) order."""
+        rows = self._conn.execute(
+            "SELECT hlc, id FROM touch WHERE target = ? AND kind = ? AND account = ?",
+            (target, EDIT, self._core.names.known(account)),
+        ).fetchall()
+        return [EventId(identity) for _, identity in sorted(rows)]
 
     def waiting(self, room: RoomId | None) -> list[tuple[EventId, RoomId]]:
         """Own messages in state queued or held, oldest first."""
@@ -306,3 +355,17 @@ class Views:
     def _pk(self, event: EventId) -> int | None:
         row = self._conn.execute("SELECT pk FROM event WHERE id = ?", (event,)).fetchone()
         return None if row is None else int(row[0])
+
+
+def _standing(rows: list[_LightRow]) -> list[_LightRow]:
+    """Of each person's reactions the newest MAX_STANDING, whether they put or take away."""
+    counts: dict[int, int] = {}
+    kept: list[_LightRow] = []
+    for row in reversed(rows):
+        if row[2] == REACTION:
+            counts[row[3]] = counts.get(row[3], 0) + 1
+            if counts[row[3]] > MAX_STANDING:
+                continue
+        kept.append(row)
+    kept.reverse()
+    return kept

@@ -65,6 +65,9 @@ MAX_TOPIC: Final = 1024
 """A room's topic in UTF-8: a few lines above a conversation."""
 MAX_EMOJI: Final = 64
 """A reaction in UTF-8: the longest joined sequences stay below 50, a sentence does not fit."""
+MAX_STANDING: Final = 128
+"""Of one person's reactions to one message the newest so many count: showing it costs the same,
+however often he changes his mind."""
 MAX_MENTIONS: Final = 256
 """People one message calls: notices it raises; an office of 250 at once, 8 KiB of an event."""
 MAX_DEPS: Final = 8

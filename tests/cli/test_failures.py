@@ -128,6 +128,7 @@ PLACES: list[tuple[list[str], Callable[[str], dict[str, Any]]]] = [
         lambda t: {"rooms__leave": {"room": {**samples.room(), "name": t}, "warning": t}},
     ),
     (["ack", "abcdef", "--list"], lambda t: {"acks": _noted(t)}),
+    (["receipts", "abcdef"], lambda t: {"receipts": _received(t)}),
     (["delete", "abcdef"], lambda t: {"delete": refusing("failed", t, t)}),
     (["send", "b", "x"], lambda t: {"send": {**SENT, "warning": t}}),
     (["status"], lambda t: {"status": samples.status(warnings=[{"kind": "x", "message": t, "fix": t}])}),
@@ -171,6 +172,12 @@ def _eventful(text: str) -> dict[str, Any]:
 def _noted(text: str) -> dict[str, Any]:
     person = {"account": "", "device": None, "name": text}
     return {"id": "", "room": "", "by_time": None, "acked": [person], "missing": [person]}
+
+
+def _received(text: str) -> dict[str, Any]:
+    one = {"account": "", "device": text, "name": text, "state": text}
+    progress = {"delivered": 0, "read": 0, "of": 1}
+    return {"id": "", "room": "", "state": text, "progress": progress, "devices": [one]}
 
 
 def _found(text: str) -> dict[str, Any]:

@@ -53,6 +53,7 @@ ANSWERS = {
     "rooms__list": {"rooms": [samples.room()]},
     "rooms__set": {"room": samples.room()},
     "ack": {**SENT, "target": "ab"},
+    "receipts": {**SENT, "progress": {"delivered": 0, "read": 0, "of": 1}, "devices": []},
     "search": {"results": [], "has_more": False, "incomplete": []},
     "trust__show": samples.TRUST,
     "device__list": {"devices": []},
@@ -60,7 +61,7 @@ ANSWERS = {
 COMMANDS = (
     "status|whoami|peers|send bob hi|send bob hi --at 10m|edit abcdef x|react abcdef +|queue|history bob|"
     "history bob --after 2h|read bob|inbox|search x|trust show bob|device list|listen --count 1|"
-    "status --json|room list|room set launch --retention 30d|ack abcdef"
+    "status --json|room list|room set launch --retention 30d|ack abcdef|receipts abcdef"
 ).split("|")
 
 

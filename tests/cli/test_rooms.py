@@ -287,6 +287,33 @@ def test_refusals_of_the_daemon_keep_their_code_and_hint(kind: str, code: int, t
 # -- taking note ------------------------------------------------------------------------------
 
 
+def test_receipts_of_each_machine(tmp_path: Path) -> None:
+    devices = [
+        {"account": "ab", "device": f"{n}c" * 32, "name": "Bob", "state": state}
+        for n, state in enumerate(("delivered", "queued"))
+    ]
+    answer = {"id": "ab" * 32, "room": "1a" * 32, "state": "delivered", "devices": devices}
+    with daemon(tmp_path, receipts={**answer, "progress": {"delivered": 1, "read": 0, "of": 2}}) as fake:
+        found = told(run(tmp_path, "receipts", "abcdef", "--json"))
+        assert FIELDS["progress"] <= set(found["progress"])
+        assert FIELDS["person"] | {"state"} <= set(found["devices"][0])
+        assert fake.asked("receipts") == {"id": "abcdef", "target": ""}
+        ran = run(tmp_path, "receipts", "last", "--in", "launch")
+        assert fake.asked("receipts") == {"id": "last", "target": "launch"}
+        assert ran.out.splitlines() == ["delivered  Bob  0c0c0c0c0c0c", "queued     Bob  1c1c1c1c1c1c"]
+        assert "delivered to 1 of 2, read by 0" in ran.err
+
+
+def test_listen_says_who_has_taken_note(tmp_path: Path) -> None:
+    bob, carl = ({"account": "", "device": None, "name": name} for name in ("Bob", "Carl"))
+    ack = {"id": "ab" * 32, "room": "1a" * 32, "person": bob, "by_time": None}
+    feed = [{"cursor": "1", "type": "ready"}]
+    feed.append({"cursor": "2", "type": "ack", "ack": {**ack, "acked": [bob], "missing": [carl]}})
+    with daemon(tmp_path, feed):
+        ran = run(tmp_path, "listen", "--types", "ack", "--count", "1")
+        assert ran.out == "· abababababab noted by Bob (1 of 2)\n"
+
+
 def test_ack_list(tmp_path: Path) -> None:
     bob, carl = ({"account": "", "device": None, "name": name} for name in ("Bob", "Carl"))
     answer = {"id": "ab" * 32, "room": "1a" * 32, "by_time": "2026-11-23T12:00:00.000Z", "acked": [bob]}

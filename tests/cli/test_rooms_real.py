@@ -214,6 +214,11 @@ def test_taking_note_hearing_of_a_room_and_muting_it(two: tuple[Person, Person])
     until(lambda: ann.json("ack", "last", "--list", "--in", "launch")["missing"] == [])
     (message,) = ann.json("history", "launch")["messages"]
     assert [one["name"] for one in message["ack"]["acked"]] == [bob.name]
+    said = ann.run("listen", "--since", "0", "--types", "ack", "--count", "1", "--json").stdout
+    noted = json.loads(said.splitlines()[-1])["ack"]
+    assert (noted["id"], noted["person"]["name"], noted["missing"]) == (sent["id"], bob.name, [])
+    receipts = ann.json("receipts", sent["id"][:12])
+    assert [(one["name"], one["state"]) for one in receipts["devices"]] == [(bob.name, "delivered")]
     stream = ann.run("listen", "launch", "--since", "0", "--types", "room", "--count", "3", "--json").stdout
     ready, created, named, added = (json.loads(line) for line in stream.splitlines())
     assert ready["type"] == "ready"

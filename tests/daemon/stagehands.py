@@ -102,7 +102,7 @@ class FakeLedger:
 
 
 class FakeNode:
-    """Understands `write X`, `read X`, `local X`, `remote X`, `bug X`, `archive X` and `slow SECONDS`."""
+    """Understands `write X`, `read X`, `local X`, `remote X`, `no X`, `bug X`, `archive X`, `slow S`."""
 
     def __init__(self, stage: Stage, ledger: FakeLedger) -> None:
         self.live = Live()
@@ -119,6 +119,10 @@ class FakeNode:
 
     def forget(self) -> None:
         self.forgotten += 1
+
+    @property
+    def untouched(self) -> bool:
+        return not self.ledger.pending
 
     def handle(self, event: Input, now: Now) -> list[Effect]:
         assert self.ledger.open
@@ -169,6 +173,8 @@ class FakeNode:
                 raise RemoteProtocolError(rest)
             case "refuse":
                 self.ledger.pending.append("never")
+                raise CommandError("policy", rest)
+            case "no":
                 raise CommandError("policy", rest)
             case "bug":
                 self.ledger.wrote = True

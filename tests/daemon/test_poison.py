@@ -15,12 +15,14 @@ import trio
 from trio.testing import MockClock
 
 from p2pchat.daemon.core import Daemon
-from p2pchat.engine.inputs import Effect, Input
+from p2pchat.engine import rooms
+from p2pchat.engine.inputs import Change, Effect, FromPeer, Input
 from p2pchat.engine.node import Node
 from p2pchat.errors import ArchiveError, CommandError, LocalProtocolError, RemoteProtocolError
 from p2pchat.model import Now
 from p2pchat.store.ledger import Ledger, open_ledger
-from tests.daemon.house import House, house
+from p2pchat.wire.messages.link import Ping
+from tests.daemon.house import House, clock, house
 
 WORDS = {"ann": ("one", "two", "three"), "bob": ("four", "five")}
 
@@ -96,6 +98,20 @@ async def talk(tmp_path: Path, poison: Poison) -> None:
         await say(h, "bob", "ann", "six")
         await h.until(lambda: "six" in texts(h, "ann"), 120)
         assert texts(h, "bob") == sorted([*everything, "six"])
+        remembers_what_the_archive_says(h.daemons["bob"])
+
+
+def remembers_what_the_archive_says(daemon: Daemon) -> None:
+    """Whatever was undone, the node's memory is what a fresh one reads."""
+    node = daemon.runner.node
+    fresh = Node(node.me, node.ledger, node.entropy, name=node.name).context(clock())
+    ours = node.context(clock())
+    for name in ("accounts", "owner", "prekeys", "profiles", "trust", "own_prekeys", "known_rooms", "texts"):
+        assert getattr(ours.cache, name) == getattr(fresh.cache, name), name
+    for room in fresh.cache.known_rooms:
+        read, known = rooms.room(fresh, room), rooms.room(ours, room)
+        for name in ("row", "accounts", "heads", "epochs", "have", "read", "their_have", "awaited", "forks"):
+            assert getattr(known, name) == getattr(read, name), name
 
 
 KINDS: dict[str, Callable[[], Exception]] = {
@@ -119,3 +135,28 @@ async def test_a_throw_at_any_input_spoils_nothing_else(
         if not poison.hit:  # the talk was over before: how many receipts share an input differs
             break
     assert at > 10
+
+
+async def test_what_is_refused_before_it_changes_anything_costs_no_memory(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with house() as h:
+        await h.up("ann", lambda: open_ledger(tmp_path / "ann.db"))
+        bob = await h.up("bob", lambda: open_ledger(tmp_path / "bob.db"))
+        await h.until(lambda: h.connected("ann") == 1 and h.connected("bob") == 1, 60)
+        await h.say("bob", "ann", "one")
+        await h.until(lambda: texts(h, "ann") == ["one"], 60)
+        memory, known = bob.runner.node.cache, bob.runner.node.cache.rooms
+        with pytest.raises(CommandError, match="nobody"):
+            await h.say("bob", "nobody", "two")
+        with pytest.raises(CommandError):
+            await bob.runner.ask(lambda r: Change(r, "edit", "abcdef", "three"))
+        link = next(iter(bob.runner.node.live.links))
+        bob.runner.post(FromPeer(link, Ping(1)))
+        await h.until(lambda: h.connected("bob") == 0, 60)
+        assert bob.runner.node.cache is memory
+        assert bob.runner.node.cache.rooms is known
+        remembers_what_the_archive_says(bob)
+        await h.until(lambda: h.connected("bob") == 1, 600)
+        await h.say("bob", "ann", "four")
+        await h.until(lambda: texts(h, "ann") == ["four", "one"], 60)

@@ -391,6 +391,52 @@ async def test_listen_tells_of_state_changes_receipts_and_peers(scene: Scene) ->
     await lines.aclose()  # type: ignore[attr-defined]
 
 
+async def test_listen_tells_who_has_taken_note(scene: Scene) -> None:
+    sent = await scene.call("send", target="Bob", text="stop at noon", ack=True)
+    scene.ann.write(lambda ctx: ctx.feed("receipt", bytes.fromhex(sent["id"])))  # as notes were told once
+    lines = scene.queries.subscribe({"types": ["ack"]}, ME)
+    await take(lines, 1)
+    scene.bob.change("ack", sent["id"])
+    scene.stage.settle()
+    scene.host.poke()
+    (line,) = await take(lines, 1)
+    bob = {"account": scene.bob.account.hex(), "device": None, "name": "Bob"}
+    assert line["type"] == "ack"
+    assert line["ack"] == {
+        "id": sent["id"],
+        "room": sent["room"],
+        "person": bob,
+        "by_time": None,
+        "acked": [bob],
+        "missing": [],
+    }
+    await lines.aclose()  # type: ignore[attr-defined]
+    everything = scene.queries.subscribe({"since": 0, "types": ["receipt", "ack"]}, ME)
+    told = await take(everything, 3)
+    assert [one["type"] for one in told] == ["ready", "receipt", "ack"]
+    assert told[1]["receipt"]["state"] == "delivered"
+    await everything.aclose()  # type: ignore[attr-defined]
+
+
+async def test_receipts_are_listed_machine_by_machine(scene: Scene) -> None:
+    second = scene.stage.actor("Bob's phone", of=scene.bob)
+    scene.stage.join(scene.bob, second)
+    scene.stage.join(scene.bob, scene.ann)
+    sent = await scene.call("send", target="Bob", text="ten")
+    scene.stage.wait(1)
+    found = await scene.call("receipts", id=sent["id"][:12])
+    assert (found["id"], found["room"], found["state"]) == (sent["id"], sent["room"], "delivered")
+    assert found["progress"] == {"delivered": 1, "read": 0, "of": 1}
+    assert {(one["device"], one["account"], one["state"]) for one in found["devices"]} == {
+        (scene.bob.device.hex(), scene.bob.account.hex(), "delivered"),
+        (second.device.hex(), scene.bob.account.hex(), "queued"),
+    }
+    assert await scene.call("receipts", id="last", target="Bob") == found
+    theirs = scene.bob.say(scene.ann, "hi")
+    assert (await scene.refused("receipts", id=theirs)).kind == "usage"
+    assert (await scene.refused("receipts", id="ffffff")).kind == "no_such_target"
+
+
 async def test_listen_takes_targets_types_and_mentions(scene: Scene) -> None:
     carl = scene.stage.actor("Carl")
     scene.stage.join(scene.ann, carl)

@@ -309,6 +309,24 @@ async def test_acts_become_one_command_and_answer_the_room(
     assert set(answer) == {"room"}
 
 
+async def test_a_crowd_is_invited_in_portions_after_a_look_at_all(desk: Desk) -> None:
+    people = [f"p{n:02d}" for n in range(40)]
+    fresh = tuple(f"{n:064x}" for n in range(39))
+    desk.host.answer["people"] = fresh
+    answer = await desk.call("rooms.invite", room="launch", people=people)
+    assert FIELDS["room"] <= set(answer["room"])
+    assert desk.host.posted == [
+        inputs.RoomAct(1, "invitable", "launch", tuple(people)),
+        inputs.RoomAct(1, "invite", "launch", fresh[:16], more=True),
+        inputs.RoomAct(1, "invite", "launch", fresh[16:32], more=True),
+        inputs.RoomAct(1, "invite", "launch", fresh[32:]),
+    ]
+    desk.host.posted.clear()
+    desk.host.answer["people"] = ()
+    await desk.call("rooms.invite", room="launch", people=people)
+    assert desk.host.posted[1:] == [inputs.RoomAct(1, "invite", "launch", ("p00",))], "all are in already"
+
+
 async def test_a_warning_of_the_engine_is_passed_on(desk: Desk) -> None:
     desk.host.answer = {"room": samples.room_view(), "warning": "another key uses the name"}
     assert (await desk.call("rooms.invite", room="launch", people=["bob"]))["warning"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -242,6 +243,32 @@ async def test_a_commit_that_fails_in_a_thread_is_noticed() -> None:
     assert stage.disk == []
 
 
+async def test_between_many_frames_others_get_their_turn() -> None:
+    """Sealing one frame for 500 links takes 30 ms."""
+    stage, turns = Stage(), []
+    perform = stage.perform
+
+    def slow(effect: Any) -> None:
+        stage.clock_s += 0.001
+        perform(effect)
+
+    async def other() -> None:
+        while stage.disk == [] or sends_after_commit(stage) < 60:
+            turns.append(sends_after_commit(stage))
+            await trio.lowlevel.checkpoint()
+
+    stage.perform = slow  # type: ignore[method-assign]
+    stage.tell(*(f"write {n}" for n in range(60)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.runner.run)
+        nursery.start_soon(other)
+        await wait_all_tasks_blocked()
+        stage.runner.stop()
+    steps = [later - sooner for sooner, later in itertools.pairwise([*dict.fromkeys(turns), 60])]
+    assert max(steps) <= 12, "of 1 ms each: two slices, as trio shuffles who goes first"
+    assert stage.committed() == [True]
+
+
 # -- one poisoned input --
 
 
@@ -257,6 +284,20 @@ async def test_one_poisoned_input_spoils_nothing_else(poison: str, place: int) -
     assert stage.node.seen == [f"write {n}" for n in range(5)]
     assert stage.node.forgotten == 2, "memory is dropped after each rollback"
     assert len(stage.nodes) == 1
+
+
+async def test_what_fails_before_it_changed_anything_costs_no_memory() -> None:
+    stage = Stage()
+    await stage.play("no such thing")
+    assert stage.node.forgotten == 0
+    assert ("rollback", None) not in stage.story
+    assert stage.node.seen == []
+    assert not stage.ledger.open
+    stage = Stage()
+    await stage.play("write a", "no such thing", "write b")
+    assert stage.disk == ["a", "b"]
+    assert stage.node.seen == ["write a", "write b"]
+    assert stage.node.forgotten == 1, "with the others it was undone, alone there was nothing to undo"
 
 
 def _timers(stage: Stage) -> list[SetTimer]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from p2pchat.engine import inputs as happened
 from p2pchat.engine import rooms
 from p2pchat.engine.node import rebuild_views
 from p2pchat.ids import EventId
-from p2pchat.model import MessageView
+from p2pchat.model import MessageView, Touch
+from p2pchat.wire.limits import MAX_STANDING
 from tests.engine.play import Actor, Stage
 
 
@@ -302,3 +305,44 @@ def test_a_deleted_message_leaves_no_text_anywhere_not_even_that_of_its_edits(
     stage.join(ann, bob)
     stage.wait(1)
     agree(ann, bob)
+
+
+class Counted:
+    """A store of views that counts what is read of touches."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.touches_read = self.chars_read = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def touches(self, target: EventId) -> list[Touch]:
+        found: list[Touch] = self._store.touches(target)
+        self.touches_read += len(found)
+        self.chars_read += sum(len(one.value) for one in found)
+        return found
+
+    def touch(self, event: EventId) -> Touch | None:
+        found: Touch | None = self._store.touch(event)
+        self.touches_read += 1
+        self.chars_read += len(found.value) if found else 0
+        return found
+
+
+def test_an_edit_reads_no_more_text_than_its_own_however_many_came_before(
+    stage: Stage, pair: tuple[Actor, Actor]
+) -> None:
+    ann, bob = pair
+    stage.join(ann, bob)
+    note, words = ann.say(bob, "first words"), "w" * 2000
+    for n in range(400):
+        ann.change("edit", note, f"{n} {words}")
+    counted = Counted(bob.ledger.views)
+    bob.ledger.views = counted  # type: ignore[assignment]
+    ann.change("edit", note, "last " + words)
+    assert shown(bob, note).text == "last " + words
+    assert 0 < counted.touches_read <= 2 * MAX_STANDING
+    assert 0 < counted.chars_read <= 2 * len("last " + words)
+    ann.change("delete", note)
+    assert shown(bob, note).deleted

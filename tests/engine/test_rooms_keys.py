@@ -6,15 +6,18 @@ from dataclasses import replace
 
 import pytest
 
+from p2pchat.crypto import epochs as crypto
+from p2pchat.crypto.epochs import epoch_id
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import rooms
+from p2pchat.engine import keys, rooms, sync
 from p2pchat.engine.context import RoomCache
+from p2pchat.engine.node import Node
 from p2pchat.ids import DeviceId, EpochId, EventId, RoomId
 from p2pchat.wire.codec import decode
 from p2pchat.wire.messages import events as ev
-from p2pchat.wire.messages.link import KeyRequest, Keys
-from tests.engine.play import Actor, Stage
-from tests.engine.test_rooms import Three, act, create, link_of, say, texts, three
+from p2pchat.wire.messages.link import KeyRequest, Keys, Reconcile
+from tests.engine.play import Actor, Dice, Stage
+from tests.engine.test_rooms import Three, act, create, link_of, members, refused, say, texts, three
 
 __all__ = ["three"]
 
@@ -273,3 +276,169 @@ def test_a_key_is_had_from_any_member_with_the_inviter_off(stage: Stage, silent:
     stage.wait(10)
     assert early in held(cem, room)
     assert texts(cem, room) == ["before cem"]
+
+
+# -- large rooms: in several steps --------------------------------------------------------
+
+
+@pytest.fixture
+def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three machines count as many."""
+    monkeypatch.setattr(keys, "LARGE", 3)
+    monkeypatch.setattr(keys, "SEALS_AT_ONCE", 1)
+    monkeypatch.setattr(sync, "REPAIRS_AT_ONCE", 1)
+
+
+def rotation(actor: Actor, room: RoomId) -> bool:
+    """The next step of a rotation; whether there is another one."""
+    name = f"rotate:{room.hex()}"
+    actor.timers.pop(name, None)
+    actor.feed(happened.TimerFired(name))
+    return name in actor.timers
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_a_large_rotation_seals_in_steps_and_writes_in_the_last(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    room = create(ann)
+    act(ann, "invite", "launch", bob, cem)
+    stage.wait(1)
+    say(ann, "launch", "this week")
+    known = epochs(ann, room)
+    stage.mono += WEEK_S + 10
+    ann.node.live.prepared.clear()
+    before = ann.ledger.connection.total_changes, len(ann.sent)
+    for _ in range(2):
+        assert rotation(ann, room)
+        assert (ann.ledger.connection.total_changes, len(ann.sent)) == before
+        assert epochs(ann, room) == known
+    assert not rotation(ann, room)
+    stage.settle()
+    [fresh] = set(epochs(ann, room)) - set(known)
+    assert seals(ann, room)[-1][0] == {one.device for one in three}
+    for one in three:
+        assert fresh in held(one, room)
+        assert used(one, room, say(one, "launch", f"{one.name} in the next week")) == fresh
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_a_restart_in_the_middle_of_a_rotation_leaves_no_new_key(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    room = create(ann)
+    act(ann, "invite", "launch", bob, cem)
+    stage.wait(1)
+    old = used(ann, room, say(ann, "launch", "this week"))
+    known = epochs(ann, room)
+    stage.mono += WEEK_S + 10
+    assert rotation(ann, room)
+    half = ann.node.live.prepared[room]
+    stage.cut()
+    ann.timers.clear()
+    ann.node = Node(ann.me, ann.ledger, Dice("ann again"), name="ann")
+    ann.feed(happened.Started(26700))
+    stage.join(ann, bob)
+    stage.join(ann, cem)
+    assert epochs(ann, room) == epochs(bob, room) == known
+    assert used(ann, room, say(ann, "launch", "still readable")) == old
+    while rotation(ann, room):
+        pass
+    stage.settle()
+    [fresh] = set(epochs(ann, room)) - set(known)
+    assert fresh != epoch_id(half.key)
+    assert fresh in held(bob, room) & held(cem, room)
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_who_may_remove_has_the_next_key_sealed_already(
+    stage: Stage, three: Three, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob, cem = three
+    dan = stage.actor("dan")
+    stage.join(ann, dan)
+    room = create(ann)
+    act(ann, "invite", "launch", bob, cem, dan)
+    stage.wait(3)
+    say(ann, "launch", "a first key")
+    stage.wait(3)
+    assert set(ann.node.live.prepared[room].sealed) == {
+        (one.device, ann.look().cache.prekeys[one.device].n) for one in (ann, bob, cem, dan)
+    }
+    assert room not in bob.node.live.prepared, "he may remove nobody"
+    known, made = set(epochs(ann, room)), 0
+    stage.mono += WEEK_S  # bob has another prekey by then
+    bob.feed(happened.TimerFired("prekeys"))
+    stage.settle()
+    seal = crypto.seal_epoch_key
+
+    def counted(public: bytes, key: bytes, secret: bytes) -> bytes:
+        nonlocal made
+        made += 1
+        return seal(public, key, secret)
+
+    monkeypatch.setattr(crypto, "seal_epoch_key", counted)
+    act(ann, "remove", "launch", cem)
+    assert made == 1, "for bob's new prekey only"
+    [fresh] = set(epochs(ann, room)) - known
+    assert seals(ann, room)[-1][0] == {ann.device, bob.device, dan.device}
+    assert used(bob, room, say(bob, "launch", "without cem")) == fresh
+    assert fresh in held(dan, room)
+    assert fresh not in held(cem, room)
+    assert room not in ann.node.live.prepared, "a key is announced once"
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_a_refused_removal_keeps_what_is_ready(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    room = create(ann)
+    act(ann, "invite", "launch", bob, cem)
+    stage.wait(3)
+    ready = ann.node.live.prepared[room]
+    before = ann.node.snapshot()
+    ann.ledger.begin()
+    ann.node.handle(happened.RoomAct(9, "remove", "launch", (cem.account.hex(),)), ann.now())
+    assert room not in ann.node.live.prepared
+    ann.ledger.rollback()
+    ann.node.restore(before)
+    ann.node.forget()
+    assert ann.node.live.prepared[room] == ready
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_a_change_of_members_repairs_with_some_at_a_time(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    room = create(ann)
+    stage.mail.clear()
+    ann.feed(happened.RoomAct(9, "invite", "launch", (bob.account.hex(), cem.account.hex())))
+    asked = [one for one in ann.sent if isinstance(one, Reconcile) and one.room == room]
+    assert len(asked) == 1
+    assert f"moved:{room.hex()}" in ann.timers
+    stage.settle()
+    stage.wait(1)
+    assert epochs(bob, room) == epochs(cem, room) == epochs(ann, room)
+    assert f"moved:{room.hex()}" not in ann.timers
+
+
+# -- inviting a crowd -----------------------------------------------------------------------
+
+
+def test_a_crowd_is_looked_at_whole_and_comes_in_by_portions(three: Three) -> None:
+    ann, bob, cem = three
+    room = create(ann, history="joined", topic="rocket")
+    everybody = (bob.account.hex(), "cem", "bob", ann.account.hex()[:5] + "zz")
+    unknown = ann.refused(lambda n: happened.RoomAct(n, "invitable", "launch", everybody))
+    assert unknown.kind == "no_such_target"
+    assert set(members(ann, room)) == {ann.account.hex()[:8]}
+    told = ann.do(lambda n: happened.RoomAct(n, "invitable", "launch", everybody[:3]))
+    assert told["people"] == (bob.account.hex(), cem.account.hex())
+    assert set(members(ann, room)) == {ann.account.hex()[:8]}
+
+    def named() -> int:
+        return len(ann.ledger.events.of_kind(room, ev.NAME))
+
+    before = named()
+    act(ann, "invite", "launch", bob, more=True)
+    assert named() == before, "what the room is called is said once all are in"
+    act(ann, "invite", "launch", cem)
+    assert named() == before + 2
+    assert len(members(cem, room)) == 3
+    assert refused(bob, "invitable", "launch", cem).kind == "no_right"

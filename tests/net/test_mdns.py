@@ -12,7 +12,7 @@ import pytest
 import trio
 import zeroconf
 
-from p2pchat.net import mdns, reader
+from p2pchat.net import interfaces, mdns, reader
 from p2pchat.net.interfaces import LocalAddress
 from p2pchat.net.lan import Announcement, Gone, NetworkChanged, Notice, NoticeBox, Sighting
 from p2pchat.net.mdns import MdnsDiscovery
@@ -23,6 +23,12 @@ from tests.kit.contract import labels, tags_at, until
 LO1 = LocalAddress("lo", 1, "127.0.0.1", 8)
 LO2 = LocalAddress("lo", 1, "127.0.0.2", 8)
 PATIENCE_S = 15
+
+
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No system tells of changes that a test makes."""
+    monkeypatch.setattr(interfaces, "POLL_S", 1.0)
 
 
 @dataclass
@@ -143,7 +149,7 @@ async def test_a_library_that_fails_is_started_again(monkeypatch: pytest.MonkeyP
 
     async with running(bob, "bob"):
         await soon(lambda: bool(bob.notices))
-        monkeypatch.setattr(mdns, "POLL_S", 0.1)
+        monkeypatch.setattr(mdns, "AGAIN_S", 0.1)
         monkeypatch.setattr(zeroconf, "Zeroconf", fragile)
         async with running(alice, "alice") as discovery:
             await soon(lambda: "in use" in discovery.discovery_state().trouble)

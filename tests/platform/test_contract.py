@@ -7,6 +7,7 @@ access lists stay unproven (docs say so), all else is the same test.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -206,3 +207,52 @@ def test_the_umask_is_handed_back(system: ModuleType) -> None:
         assert os.umask(0o022) == 0o077
     finally:
         os.umask(before)
+
+
+def test_an_open_file_is_changed_in_place(system: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "archive"
+    path.write_bytes(b"0123456789")
+    with path.open("r+b") as owner:
+        for _ in range(2):
+            with system.OpenFile.of(path) as file:
+                assert file.read(8, 100) == b"89"
+                assert file.read(100, 1) == b""
+                file.write(2, b"xyz")
+                file.sync()
+        assert owner.read() == b"01xyz56789"
+
+
+def test_an_open_file_keeps_the_locks_that_its_owner_has(tmp_path: Path) -> None:
+    """Opening and closing a second descriptor would drop them: what SQLite must never suffer."""
+    path = tmp_path / "archive"
+    path.write_bytes(b"0123456789")
+    asks = f"""import fcntl
+with open({str(path)!r}, "r+b") as file:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        print("locked")
+"""
+
+    def said() -> str:
+        done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+        return done.stdout
+
+    with path.open("r+b") as owner:
+        fcntl.lockf(owner, fcntl.LOCK_EX)
+        with posix.OpenFile.of(path) as file:
+            file.write(0, b"a")
+        assert said() == "locked\n"
+        path.read_bytes()
+        assert said() == "", "the control: an ordinary look drops them"
+    with pytest.raises(OSError, match="not open for writing"), path.open("rb"):
+        posix.OpenFile.of(path)
+
+
+def test_news_of_the_network_is_a_socket_or_nothing(system: ModuleType) -> None:
+    news = system.network_news()
+    if system is posix and sys.platform == "linux":
+        assert news is not None
+    if news is not None:
+        with news:
+            assert not news.getblocking()

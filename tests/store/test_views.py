@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
 
 from p2pchat.errors import LocalProtocolError
-from p2pchat.ids import EventId, RoomId
+from p2pchat.ids import AccountId, EventId, RoomId
 from p2pchat.model import CANCELLED, DELIVERED, HELD, QUEUED, READ, MessageView, Touch
 from p2pchat.store.ledger import Ledger
 from p2pchat.store.rows import place_of
 from p2pchat.store.schema import STATES
-from p2pchat.wire.limits import FUTURE_MS
-from p2pchat.wire.messages.events import EDIT, REACTION
+from p2pchat.wire.limits import FUTURE_MS, MAX_STANDING
+from p2pchat.wire.messages.events import ACK, DELETE, EDIT, PIN, REACTION
 from tests.store.samples import BOB, BOBS_DEVICE, ME, MY_DEVICE, OTHER_ROOM, ROOM, START_MS, Samples, made
 
 
@@ -183,8 +184,84 @@ def test_touches_in_order_of_clock_then_id(either: Ledger) -> None:
     for one in several:
         either.views.put_touch(one)
     either.views.put_touch(replace(several[0], value="another", hlc=1))
-    assert either.views.touches(several[0].target) == sorted(several, key=lambda one: (one.hlc, one.id))
+    ordered = sorted(several, key=lambda one: (one.hlc, one.id))
+    assert [one.id for one in either.views.touches(several[0].target)] == [one.id for one in ordered]
+    assert [either.views.touch(one.id) for one in several] == several
     assert either.views.touches(EventId(made("nothing"))) == []
+    assert either.views.touch(EventId(made("nothing"))) is None
+    assert either.views.edits(several[0].target, BOB) == [several[3].id, several[2].id, several[0].id]
+    assert either.views.edits(several[0].target, ROOM) == []  # type: ignore[arg-type]
+
+
+def test_of_many_touches_those_come_that_decide(either: Ledger) -> None:
+    """Whatever their number and order, what stands is what all of them together come to."""
+    chance = random.Random(3)
+    people = [AccountId(made("person", n)) for n in range(7)]
+    kinds = (EDIT, DELETE, REACTION, PIN, ACK)
+    every: list[Touch] = []
+    for n in range(3000):
+        one = touch(
+            n,
+            chance.randrange(2000),
+            account=chance.choice(people),
+            kind=chance.choice(kinds),
+            value=chance.choice("abc"),
+            remove=chance.random() < 0.3,
+        )
+        every.append(one)
+        either.views.put_touch(one)
+    every.sort(key=lambda one: (one.hlc, one.id))
+    given = either.views.touches(every[0].target)
+    for who in people:
+        put = [one for one in every if one.kind == REACTION and one.account == who]
+        assert len(put) < MAX_STANDING
+        assert [one for one in given if one.kind == REACTION and one.account == who] == put
+        assert {one.kind for one in given if one.account == who} == set(kinds)
+        for kind in (PIN, DELETE, ACK):
+            newest = [one for one in every if one.kind == kind and one.account == who][-1]
+            assert [one for one in given if one.kind == kind and one.account == who][-1] == newest
+        edits = [one for one in every if one.kind == EDIT and one.account == who]
+        light = [one for one in given if one.kind == EDIT and one.account == who]
+        assert light[-1].id == edits[-1].id
+        assert all(one.remove for one in light) == all(one.remove for one in edits)
+        assert {one.value for one in light} == {""}
+
+
+def test_of_ones_reactions_the_newest_count(either: Ledger) -> None:
+    """The same whether few or many others touch that message too."""
+    for n in range(200):
+        either.views.put_touch(touch(n, n, kind=REACTION, value=str(n % 150)))
+    few = either.views.touches(touch(0, 0).target)
+    assert [one.hlc for one in few] == list(range(200 - MAX_STANDING, 200))
+    for n in range(400):
+        either.views.put_touch(touch(1000 + n, n, account=ME, remove=True))
+    many = either.views.touches(touch(0, 0).target)
+    assert [one for one in many if one.account == BOB] == few
+
+
+def test_looking_at_what_stands_costs_the_same_however_much_there_is(either: Ledger) -> None:
+    """Counted in instructions of the database machine, and in characters that leave it."""
+    text = "x" * 16_000
+    steps: list[int] = []
+
+    def cost() -> int:
+        steps.clear()
+        either.connection.set_progress_handler(lambda: steps.append(1), 10)
+        given = either.views.touches(touch(0, 0).target)
+        newest = either.views.touch([one.id for one in given if one.kind == EDIT][-1])
+        either.connection.set_progress_handler(None, 0)
+        assert newest is not None
+        assert len(newest.value) == len(text)
+        assert sum(len(one.value) for one in given) < 1000
+        return 10 * len(steps)
+
+    costs = []
+    for n in range(2000):
+        either.views.put_touch(touch(n, n, value=text))
+        either.views.put_touch(touch(10_000 + n, n, kind=REACTION, value="👍", account=ME, remove=n % 2 == 0))
+        if n in (500, 1999):
+            costs.append(cost())
+    assert costs[1] < 1.1 * costs[0], costs
 
 
 # -- where a message stands ------------------------------------------------------------

@@ -142,6 +142,9 @@ def remark(line: dict[str, Any]) -> str:
         case "receipt":
             who = field(subject["person"]["name"]) if subject["person"] else "you"
             return f"{subject['id'][:12]} {subject['state']} ({who})"
+        case "ack":
+            noted, asked = len(subject["acked"]), len(subject["acked"]) + len(subject["missing"])
+            return f"{subject['id'][:12]} noted by {field(subject['person']['name'])} ({noted} of {asked})"
         case "peer":
             name = field(subject["name"])
             return (

@@ -17,6 +17,7 @@ from p2pchat import model
 from p2pchat.ids import AccountId, DeviceId, RoomId, fingerprint, show
 from p2pchat.model import (
     Acks,
+    DeviceReceipt,
     FeedRow,
     Gap,
     MessageView,
@@ -154,6 +155,17 @@ def ack_fields(acks: Acks, names: Names) -> Json:
         "acked": people_fields(names, acks.acked),
         "missing": people_fields(names, acks.missing),
     }
+
+
+def noted_fields(view: MessageView, acks: Acks, names: Names, account: AccountId) -> Json:
+    """An `ack` in `listen`: who has taken note now, and how it stands with all."""
+    (person,) = people_fields(names, (account,))
+    return {"id": show(view.id), "room": show(view.room), "person": person, **ack_fields(acks, names)}
+
+
+def device_receipt_fields(receipt: DeviceReceipt, names: Names) -> Json:
+    """An entry of `receipts`: how far a message has come on one machine."""
+    return {**machine_fields(names, receipt.device), "state": receipt.state}
 
 
 def page_fields(

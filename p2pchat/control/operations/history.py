@@ -33,6 +33,7 @@ LISTEN_TYPES: Final = (
     "reaction",
     "pin",
     "receipt",
+    "ack",
     "file",
     "room",
     "peer",
@@ -112,8 +113,10 @@ OPERATIONS: Final = (
         ),
         'first `{"cursor","type":"ready"}`, then `{"cursor","type":T,T:{…}}`: `message edit delete reaction '
         "pin` a message (with `draft`, its id before, if it was one); "
-        '`receipt` `{"id","room","state","person"}`; `room` an entry of `rooms.list` with `change` (a type '
-        "of notice, or `name`, `topic`, `rules`), `by`, `who` and `detail`; `peer` an entry of `peers.list`; "
+        '`receipt` `{"id","room","state","person"}`; `ack`, somebody has taken note, '
+        '`{"id","room","person","by_time","acked","missing"}`; `room` an entry of `rooms.list` with '
+        "`change` (a type of notice, or `name`, `topic`, `rules`), `by`, `who` and `detail`; `peer` "
+        "an entry of `peers.list`; "
         '`warning` `{"kind","message"}`',
         stream=True,
     ),

@@ -66,6 +66,12 @@ OPERATIONS: Final = (
         '`{"id","room","by_time","acked","missing"}`: people; `by_time` null where no time was set',
     ),
     Operation(
+        "receipts",
+        "How far an own message has come on each machine of those it is for.",
+        (_REF, _IN),
+        '`{"id","room","state","progress","devices":[{"account","device","name","state":"queued|delivered|read"}]}`',
+    ),
+    Operation(
         "queue.list",
         "Own messages that not everybody they are for has yet, oldest first, drafts included.",
         (),

@@ -54,7 +54,9 @@ OPERATIONS: Final = (
     ),
     Operation(
         "rooms.invite",
-        "Add people at once; what waits for them is given to them by any member.",
+        "Add people at once; what waits for them is given to them by any member. More than 16 are looked at"
+        " together and come in one portion after the other: if that ends early, the rest is invited by asking"
+        " again.",
         (_ROOM, Param("people", "list", "whom to add")),
         ONE,
     ),
