@@ -178,7 +178,7 @@ async def test_a_quick_disk_is_committed_to_at_once_a_slow_one_in_a_thread() -> 
         work()
 
     stage = Stage(in_thread)
-    takes = [0.001]
+    takes = [pace.QUICK_COMMIT_S / 2]
 
     def commit_takes() -> None:
         stage.clock_s += takes[0]
@@ -188,7 +188,7 @@ async def test_a_quick_disk_is_committed_to_at_once_a_slow_one_in_a_thread() -> 
         stage.tell(f"write {n}")
         await stage.runner._batch(stage.runner._take_live())
     assert went == []
-    takes[0] = 0.003
+    takes[0] = pace.QUICK_COMMIT_S * 1.5
     for n in range(pace.SLOW_OF_LAST):
         stage.tell(f"write {n}")
         await stage.runner._batch(stage.runner._take_live())
