@@ -53,8 +53,9 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
     graph = room.graph
     judges = event.kind in _JUDGES_OTHERS
     before = None
+    if event.kind in CHANGES:  # what we wrote in this batch is judged too, and for who was in before
+        log.settle(ctx, room, may_stay_unsigned=False)
     if judges:
-        log.settle(ctx, room, may_stay_unsigned=False)  # what we wrote in this batch is judged too
         before = _Before(graph.void, graph.cuts, graph.cut_accounts, graph.revoked)
     me_before = ctx.me.account in graph.members
     graph.add(act)
