@@ -162,7 +162,7 @@ class Views:
         if doc is not None:
             self._fulltext.drop(doc, text)
         if text is not None:
-            self._core.erased = True
+            self._core.mark_erased()
             if state not in WAITING:
                 self._core.mark_words()
         self._conn.execute("DELETE FROM message WHERE pk = ?", (pk,))
