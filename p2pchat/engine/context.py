@@ -133,6 +133,39 @@ class Recon:
     wanting: int = 0  # wants that are out, and not all of it given
 
 
+@dataclass(frozen=True, slots=True)
+class ViewSizes:
+    """When a room is crowded, and how large a view of it is. Only tests hand in others."""
+
+    above: int = 100
+    """Live machines up to which everybody is pushed to; a view is given up below nine tenths of it."""
+    active: int = 8
+    """Neighbours one looks for: of a random graph of 8 all but 0.4 % are reached after half have died."""
+    most: int = 12
+    """Neighbours one takes, so that who comes last finds some."""
+    passive: int = 30
+    """Candidates for the place of a neighbour who is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Neighbours of ours in a crowded room, and who takes the place of one that is gone."""
+
+    active: tuple[tuple[DeviceId, bool], ...]  # and whether events are pushed to him, or announced only
+    passive: tuple[DeviceId, ...]
+    drawn: float  # when candidates were last drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """An event that was announced and is not here."""
+
+    share: DeviceId  # who announced it first: it takes of what is remembered for him
+    told: tuple[DeviceId, ...]  # who has it; those asked come first
+    due: float  # when the next of them is asked
+    asked: int = 0
+
+
 @dataclass(slots=True)
 class Live:
     """Volatile state. Values are frozen."""
@@ -171,6 +204,9 @@ class Live:
     receipt_at: dict[tuple[RoomId, DeviceId], float] = field(default_factory=dict)
     receipt_due: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
     last_seen: dict[DeviceId, int] = field(default_factory=dict)
+    views: dict[RoomId, View] = field(default_factory=dict)  # of crowded rooms, see gossip
+    sought: dict[tuple[RoomId, EventId], Sought] = field(default_factory=dict)
+    sought_of: dict[DeviceId, int] = field(default_factory=dict)  # how many of these it announced first
     timers: dict[str, float] = field(default_factory=dict)
     shift_ms: int = 0  # correction of our wall clock, see clock.shift
 
@@ -272,6 +308,9 @@ class Batch:
     keyed: dict[str, tuple[Post, ...]] = field(default_factory=dict)  # sends under a key, not yet done
     entered: dict[RoomId, None] = field(default_factory=dict)  # rooms we came into
     moved: dict[RoomId, None] = field(default_factory=dict)  # rooms whose members changed
+    onward: dict[RoomId, dict[EventId, frozenset[DeviceId]]] = field(
+        default_factory=dict
+    )  # to be passed on, and who has it
     unjudged: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # acts are lacking: (link, room)
     counted: bool = False  # the quota has moved
     wrote: bool = False
@@ -291,6 +330,7 @@ class Context:
     batch: Batch
     out: list[Effect] = field(default_factory=list)
     shift_ms: int = 0  # how far `now` is from the system clock
+    sizes: ViewSizes = field(default_factory=ViewSizes)
 
     def number(self) -> int:
         """A number not used before in this run: for dials and sessions."""

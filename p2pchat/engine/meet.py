@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import crowd, keys, outbox, peers, people, quota, revocations, rooms, sync
+from p2pchat.engine import crowd, gossip, keys, outbox, peers, people, quota, revocations, rooms, sync
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.inputs import CloseLink, LinkUp, Send, Tell
 from p2pchat.ids import DeviceId
@@ -118,6 +118,7 @@ def link_down(ctx: Context, number: int) -> None:
     if successor is not None:
         ready(ctx, successor)
     elif link.device not in ctx.live.by_device:
+        gossip.gone(ctx, link.device)
         standing = ctx.cache.trust.get(link.account)
         if standing is not None:
             people.put_trust(ctx, replace(standing, last_seen_ms=ctx.now.wall_ms))

@@ -14,6 +14,7 @@ from typing import Final
 
 from p2pchat.engine import (
     clock,
+    gossip,
     keys,
     log,
     meet,
@@ -33,7 +34,7 @@ from p2pchat.engine import (
     views,
 )
 from p2pchat.engine import inputs as happened
-from p2pchat.engine.context import Batch, Cache, Context, Live, Me, Waiter
+from p2pchat.engine.context import Batch, Cache, Context, Live, Me, ViewSizes, Waiter
 from p2pchat.engine.inputs import (
     Effect,
     FeedGrew,
@@ -72,9 +73,11 @@ class Node:
         label: str = "",
         keep_name: bool = False,
         office_key: bytes | None = None,
+        sizes: ViewSizes | None = None,
     ) -> None:
         """`name` is published at the start, with `keep_name` only if none has been; `label` is
-        our own mDNS label; `office_key` that of the open office, whose lobby we come into."""
+        our own mDNS label; `office_key` that of the open office, whose lobby we come into; `sizes`
+        of views are those of the protocol unless a test hands in smaller ones."""
         self.me = me
         self.ledger = ledger
         self.entropy = entropy
@@ -85,6 +88,7 @@ class Node:
         self.loaded = False
         self.keep_name = keep_name
         self.office_key = office_key
+        self.sizes = sizes or ViewSizes()
 
     # -- the runner's side ---------------------------------------------------------------
 
@@ -119,6 +123,7 @@ class Node:
             self.cache,
             self.batch,
             shift_ms=shift,
+            sizes=self.sizes,
         )
         if not self.loaded:
             self.loaded = True
@@ -158,6 +163,7 @@ class Node:
             log.settle(ctx, rooms.room(ctx, room_id), may_stay_unsigned=False)
         answers, ctx.out = ctx.out, []
         sync.push_fresh(ctx)
+        sync.push_on(ctx)
         sync.moved(ctx)
         sync.seek_acts(ctx)
         ctx.out.extend(answers)
@@ -274,6 +280,8 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             peers.tick(ctx)
         case "repair":
             sync.periodic(ctx)
+        case "gossip":
+            gossip.due(ctx)
         case "wait":
             outbox.timed_out(ctx, int(rest))
         case "contest":
@@ -316,6 +324,8 @@ def _from_peer(ctx: Context, event: FromPeer) -> None:
             sync.given(ctx, link, event.message)
         case wire.Pull():
             sync.pull(ctx, link, event.message)
+        case wire.Announce():
+            sync.announced(ctx, link, event.message)
         case wire.Statements(signed):
             meet.statements(ctx, link, signed)
         case wire.RegisterOffer(names):

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import keys, log, people, rooms
+from p2pchat.engine import gossip, keys, log, people, rooms
 from p2pchat.engine.context import Context, Link, Recon, RoomCache
 from p2pchat.engine.inputs import Send
 from p2pchat.engine.items import WEEK_MS, Items, ItemsFrom, VectorItems, WeekItems, salted, unpack
@@ -28,7 +28,7 @@ from p2pchat.model import DIRECT, StoredEvent
 from p2pchat.wire.codec import decode, portions
 from p2pchat.wire.limits import MAX_PLAINTEXT, MAX_RECONCILE_FRAME, MAX_UNSIGNED_RUN
 from p2pchat.wire.messages.events import Event, Header, is_control
-from p2pchat.wire.messages.link import Events, Given, Pull, Reconcile, Registers, Statements, Want
+from p2pchat.wire.messages.link import Announce, Events, Given, Pull, Reconcile, Registers, Statements, Want
 
 PUSH: Final = 256
 """Pushed at most, unasked, after a reconciliation; more is pulled by the other side."""
@@ -53,14 +53,33 @@ SALT_EVERY: Final = 16
 
 
 def push_fresh(ctx: Context) -> None:
-    """At the end of a batch: own new events to every live machine of their rooms."""
+    """At the end of a batch: own new events to every live machine of their rooms, of crowded ones to
+    the neighbours."""
     for room_id, fresh in ctx.batch.fresh.items():
         room = rooms.room(ctx, room_id)
-        links = rooms.links_of(ctx, room)
+        links = gossip.audience(ctx, room, fresh)
         if links:
             frames = list(in_frames(fresh))
             for link in links:
                 ctx.out.extend(Send(link.link, frame) for frame in frames)
+
+
+def push_on(ctx: Context) -> None:
+    """At the end of a batch: what others said in crowded rooms, to those neighbours who may lack it."""
+    for link, room, ids in gossip.onward(ctx):
+        found = [event for event in map(ctx.ledger.events.get, ids) if event is not None]
+        since = rooms.readable_from(ctx, room, link.account)
+        found = [event for event in found if event.hlc >= since or is_control(event.kind)]
+        found = with_covers(ctx, with_void_links(ctx, room, found))
+        ctx.out.extend(Send(link.link, frame) for frame in in_frames(found))
+
+
+def announced(ctx: Context, link: Link, message: Announce) -> None:
+    """A peer tells what it has, or asks for what we told of."""
+    asked = gossip.heard(ctx, link, message)
+    if asked is not None:
+        room, ids = asked
+        hand_over(ctx, link, room, ids)
 
 
 def in_frames(events: Iterable[StoredEvent]) -> Iterable[Events]:
