@@ -39,10 +39,10 @@ LIVE_MS: Final = 30_000
 
 
 def audience(ctx: Context, room: RoomCache, fresh: Sequence[StoredEvent]) -> list[Link]:
-    """Whom own new events are pushed to; all others are told of them."""
+    """Whom own new events are pushed to; all others are told of them. Without neighbours it is all."""
     links = rooms.links_of(ctx, room)
     view = tend(ctx, room, links)
-    if view is None:
+    if view is None or not view.active:
         return links
     eager = [device for device, pushed in view.active if pushed]
     rest = [link.link for link in links if link.device not in eager]
@@ -103,8 +103,9 @@ def arrived(
     for read in taken:
         author = DeviceId(read.header.device)
         late = abs((read.header.hlc >> log.HLC_SHIFT) - ctx.now.wall_ms) > LIVE_MS
-        # An author who is no neighbour and hands it over himself does so to everybody.
-        if not late and (author != link.device or link.device in neighbours):
+        # An author who is no neighbour and pushes all the same does so to everybody.
+        asked = _asked(sought.get((room_id, read.id)))
+        if not late and (asked or author != link.device or link.device in neighbours):
             who = frozenset((author, *knowing[read.id]))
             ctx.batch.onward.setdefault(room_id, {})[read.id] = who
 
@@ -119,6 +120,8 @@ def heard(ctx: Context, link: Link, message: Announce) -> tuple[RoomCache, tuple
         raise RemoteProtocolError("announcement out of range")
     room = rooms.room_with(ctx, link, message.room)
     if room is None or room.row.kind == DIRECT or not _both_in(ctx, link, room):
+        if message.kind == PUSH:  # whether the room is known here or not, or he would learn of it
+            ctx.out.append(Send(link.link, Announce(message.room, PART, ())))
         return None
     ids = tuple(EventId(one) for one in message.ids)
     match message.kind:
