@@ -398,8 +398,7 @@ def moved(ctx: Context) -> None:
     """At the end of a batch: rooms whose members changed are repaired with whom that concerns."""
     for room_id in (*ctx.batch.entered, *ctx.batch.moved):
         room = rooms.room(ctx, room_id)
-        for number in list(ctx.live.by_device.values()):
-            link = ctx.live.links[number]
+        for link in gossip.to_repair_with(ctx, room):
             if link.account == ctx.me.account or rooms.access(ctx, link, room) in (rooms.NOTHING,):
                 continue
             fresh = room_id in ctx.batch.entered or (link.link, room_id) not in ctx.live.repairing
