@@ -12,6 +12,7 @@ from its image; effects between commit and sending may be lost. The heap holds
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -28,7 +29,7 @@ from p2pchat.model import Now
 from p2pchat.store.ledger import MEMORY, Ledger, open_image, open_ledger
 from p2pchat.wire.codec import Record, decode, encode
 from p2pchat.wire.messages.events import Event
-from p2pchat.wire.messages.link import Events, Hello
+from p2pchat.wire.messages.link import Events, Hello, decode_frame, encode_frame
 from tests.kit.cables import Cable, End, Way, Weather
 from tests.kit.persons import Person
 from tests.kit.seeds import SeededEntropy, Trace, dice
@@ -37,6 +38,8 @@ EPOCH_MS: Final = 1_700_000_000_000
 PORT: Final = 26_700
 DIAL_S: Final = 5.0
 SIGHT_GONE_S: Final = 75.0
+FRAMES_READ: Final = 4096
+"""Frames remembered as read: what was said to many is read once."""
 FEW_CABLES: Final = 1000
 """Of more, those that are over are not taken out with every new one."""
 OFFICE_TAG: Final = b"\x01" * 8
@@ -324,6 +327,8 @@ class Swarm:
         self.by_address: dict[str, Machine] = {}
         self.sizes: ViewSizes | None = None  # of crowded rooms, if not those of the protocol
         self.cables: list[Cable] = []
+        self.decoded = functools.lru_cache(FRAMES_READ)(decode_frame)  # a record is never changed
+        self._said: tuple[Record, bytes] | None = None
         self.swept = 0  # cables left when those that are over were last taken out
         self.cut: dict[tuple[str, str], None] = {}
         self.witness: Witness
@@ -351,6 +356,12 @@ class Swarm:
             self.now, _, act = heapq.heappop(self.heap)
             act()
         self.now = until
+
+    def encoded(self, message: Record) -> bytes:
+        """A frame in its bytes; the same record said to many at once is encoded once."""
+        if self._said is None or self._said[0] is not message:
+            self._said = (message, encode_frame(message))
+        return self._said[1]
 
     def note(self, who: str, what: str) -> None:
         """A line of the trace."""
