@@ -197,9 +197,14 @@ def test_who_announces_and_does_not_give_is_passed_over(room: Room) -> None:
 
 
 def test_a_neighbour_who_only_announced_pushes_from_the_next_time_on(room: Room) -> None:
-    ann = room.ann
-    say(ann, "launch", "a word")
-    other = next(one for one in room.people if one.device in room.neighbours(ann))
+    ann, other = next(
+        (one, two)
+        for one in room.people
+        for two in room.people
+        if two.device in room.neighbours(one)
+        and any(pushed for device, pushed in room.neighbours(one).items() if device != two.device)
+        and any(pushed for device, pushed in room.neighbours(two).items() if device != one.device)
+    )
     room.tell(ann, other, HOLD)
     room.tell(other, ann, HOLD)
     assert not room.neighbours(ann)[other.device]
