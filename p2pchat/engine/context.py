@@ -164,6 +164,7 @@ class Sought:
     told: tuple[DeviceId, ...]  # who has it; those asked come first
     due: float  # when the next of them is asked
     asked: int = 0
+    near: tuple[DeviceId, float] | None = None  # the first neighbour who told of it, and when
 
 
 @dataclass(slots=True)

@@ -29,6 +29,9 @@ WAIT_S: Final = 0.5
 """So long something announced may take to come by push: ten hops of 10 ms to commit, and slow machines."""
 AGAIN_S: Final = 0.5
 """The next who announced it is asked so much later: whoever announces and does not give costs no more."""
+SLOW_S: Final = 0.05
+"""What a neighbour pushes so long after another has announced it comes by a detour: these two change
+places (as in Plumtree's optimisation, with time where that counts hops)."""
 REFILL_S: Final = 30.0
 """Candidates are drawn anew at most so often: where all refuse, nobody is asked without end."""
 ENTER_WITH: Final = 2
@@ -100,6 +103,7 @@ def arrived(
     gone = frozenset(ctx.ledger.events.missing([read.id for read in fresh]))
     taken = [read for read in fresh if read.id not in gone]
     knowing = {read.id: {link.device, *_told(sought.get((room_id, read.id)))} for read in taken}
+    quicker = _quicker(ctx, room_id, taken)
     for read in taken:
         one = sought.get((room_id, read.id))
         if one is not None and not one.asked:
@@ -114,6 +118,11 @@ def arrived(
             _announce(ctx, [link.link], room, HOLD)
             _set(ctx, room_id, view, link.device, pushed=False)
         return
+    if quicker and neighbours.get(link.device) and neighbours.get(quicker) is False:
+        _announce(ctx, [ctx.live.by_device[quicker]], room, PUSH)
+        _announce(ctx, [link.link], room, HOLD)
+        _set(ctx, room_id, view, quicker, pushed=True)
+        _set(ctx, room_id, ctx.live.views[room_id], link.device, pushed=False)
     passed_on = all(read.header.device != link.device for read in taken)
     if (
         taken
@@ -204,10 +213,15 @@ def tend(ctx: Context, room: RoomCache, links: Sequence[Link] | None = None) -> 
     return now
 
 
+def _is_neighbour(ctx: Context, room: RoomId, device: DeviceId) -> bool:
+    view = ctx.live.views.get(room)
+    return view is not None and any(one == device for one, _ in view.active)
+
+
 def gone(ctx: Context, device: DeviceId) -> None:
     """That machine is not linked any more: a candidate takes its place at once."""
-    for room_id, view in list(ctx.live.views.items()):
-        if any(neighbour == device for neighbour, _ in view.active):
+    for room_id in list(ctx.live.views):
+        if _is_neighbour(ctx, room_id, device):
             tend(ctx, rooms.room(ctx, room_id))
 
 
@@ -262,6 +276,15 @@ def _told(sought: Sought | None) -> tuple[DeviceId, ...]:
     return sought.told if sought is not None else ()
 
 
+def _quicker(ctx: Context, room: RoomId, reads: Sequence[Read]) -> DeviceId | None:
+    """A neighbour who had told of one of these long before it was pushed, and was not asked."""
+    for read in reads:
+        one = ctx.live.sought.get((room, read.id))
+        if one is not None and one.near and not one.asked and ctx.now.mono >= one.near[1] + SLOW_S:
+            return one.near[0]
+    return None
+
+
 def _pulled(ctx: Context, room: RoomId, ids: Sequence[EventId]) -> bool:
     """Whether any of them was asked for, so that nobody pushed it for reasons of his own."""
     return any((room, one) in ctx.live.sought and ctx.live.sought[room, one].asked for one in ids)
@@ -272,14 +295,17 @@ def _seek(ctx: Context, device: DeviceId, room: RoomCache, ids: Sequence[EventId
     for one in ctx.ledger.events.missing(list(dict.fromkeys(ids))):
         key = (room.row.id, one)
         sought = ctx.live.sought.get(key)
+        near = (device, ctx.now.mono) if _is_neighbour(ctx, room.row.id, device) else None
         if sought is not None:
+            if sought.near is None and near is not None:
+                sought = ctx.live.sought[key] = replace(sought, near=near)
             if device not in sought.told and len(sought.told) < MAX_ANNOUNCERS:
                 ctx.live.sought[key] = replace(sought, told=(*sought.told, device))
             continue
         share = ctx.live.sought_of.get(device, 0)
         if share < MAX_SOUGHT:
             ctx.live.sought_of[device] = share + 1
-            ctx.live.sought[key] = Sought(device, (device,), ctx.now.mono + WAIT_S)
+            ctx.live.sought[key] = Sought(device, (device,), ctx.now.mono + WAIT_S, near=near)
             ctx.timer("gossip", ctx.now.mono + WAIT_S)
 
 
@@ -305,7 +331,7 @@ def due(ctx: Context) -> None:
             asking.setdefault((room_id, whom), []).append(one)
     for (room_id, device), ids in asking.items():
         room, view = rooms.room(ctx, room_id), ctx.live.views.get(room_id)
-        neighbour = view is not None and any(one == device for one, _ in view.active)
+        neighbour = _is_neighbour(ctx, room_id, device)
         if view is not None and neighbour:
             _set(ctx, room_id, view, device, pushed=True)
         _announce(ctx, [ctx.live.by_device[device]], room, PUSH if neighbour else GIVE, ids)
