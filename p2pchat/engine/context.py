@@ -199,9 +199,6 @@ class Live:
     repaired: dict[RoomId, int] = field(default_factory=dict)  # when a repair was last completed, ms
     repairing: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # since a change of members
     asked_past: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # see sync.asks_past
-    told: dict[tuple[int, AccountId], int] = field(
-        default_factory=dict
-    )  # statements given on a link, so many
     receipt_at: dict[tuple[RoomId, DeviceId], float] = field(default_factory=dict)
     receipt_due: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
     last_seen: dict[DeviceId, int] = field(default_factory=dict)
@@ -275,6 +272,9 @@ class Cache:
     by_look: dict[str, list[AccountId]] | None = None  # skeleton -> people
     meant: dict[str, tuple[AccountId, str, str]] = field(default_factory=dict)  # see names.addressee
     read_receipts: bool = False
+    told: dict[tuple[int, AccountId], int] = field(
+        default_factory=dict
+    )  # statements given on a link, so many: hundreds of thousands in a large room; lost, they are given again
     parked: dict[tuple[RoomId, DeviceId], bool] = field(default_factory=dict)  # asked: does any wait?
     quota: Quota | None = None
     weeks: WeekCache = field(default_factory=WeekCache)

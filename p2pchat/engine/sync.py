@@ -383,7 +383,7 @@ def introduce(ctx: Context, link: Link, room: RoomCache, events: Sequence[Stored
         for account in accounts
         if account not in (ctx.me.account, link.account)
         and account in ctx.cache.accounts
-        and ctx.live.told.get((link.link, account)) != len(ctx.cache.accounts[account].signed)
+        and ctx.cache.told.get((link.link, account)) != len(ctx.cache.accounts[account].signed)
     ]
     signed = [one for account in fresh for one in ctx.cache.accounts[account].signed]
     ctx.out.extend(Send(link.link, Statements(run)) for run in portions(signed, FRAME_BYTES))
@@ -391,7 +391,7 @@ def introduce(ctx: Context, link: Link, room: RoomCache, events: Sequence[Stored
     told = [people.signed_register(row) for row in rows]
     ctx.out.extend(Send(link.link, Registers(run)) for run in portions(told, FRAME_BYTES))
     for account in fresh:
-        ctx.live.told[link.link, account] = len(ctx.cache.accounts[account].signed)
+        ctx.cache.told[link.link, account] = len(ctx.cache.accounts[account].signed)
 
 
 def moved(ctx: Context) -> None:
@@ -449,5 +449,5 @@ def link_gone(ctx: Context, number: int) -> None:
         del ctx.live.repairing[repaired]
     for asked_past in [key for key in ctx.live.asked_past if key[0] == number]:
         del ctx.live.asked_past[asked_past]
-    for told in [key for key in ctx.live.told if key[0] == number]:
-        del ctx.live.told[told]
+    for told in [key for key in ctx.cache.told if key[0] == number]:
+        del ctx.cache.told[told]
