@@ -274,7 +274,7 @@ class Cache:
     read_receipts: bool = False
     told: dict[tuple[int, AccountId], int] = field(
         default_factory=dict
-    )  # statements given on a link, so many: hundreds of thousands in a large room; lost, they are given again
+    )  # statements given on a link, so many; a large room makes many of these
     parked: dict[tuple[RoomId, DeviceId], bool] = field(default_factory=dict)  # asked: does any wait?
     quota: Quota | None = None
     weeks: WeekCache = field(default_factory=WeekCache)
