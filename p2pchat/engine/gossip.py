@@ -35,7 +35,7 @@ places (as in Plumtree's optimisation, with time where that counts hops)."""
 REFILL_S: Final = 30.0
 """Candidates are drawn anew at most so often: where all refuse, nobody is asked without end."""
 ENTER_WITH: Final = 2
-"""So many machines are asked for a crowded room by who comes in: one may be as new as he is."""
+"""So many machines, and the inviter's, are asked for a crowded room by who comes in."""
 LIVE_MS: Final = 30_000
 """What is dated further off than this was not said just now: it comes by repair, to others as to us."""
 
@@ -58,14 +58,19 @@ def audience(ctx: Context, room: RoomCache, fresh: Sequence[StoredEvent]) -> lis
 def to_repair_with(ctx: Context, room: RoomCache) -> list[Link]:
     """At the end of a batch that changed who is in: with whom the room is repaired, as far as that
     concerns them. In a crowded one whoever acted tells all, who came in asks a few, and all others
-    have it from their neighbours: else each would ask each, and a newcomer be given all by everybody."""
+    ask their neighbours: else each would ask each, and a newcomer be given all by everybody."""
     links = [ctx.live.links[number] for number in ctx.live.by_device.values()]
-    if tend(ctx, room) is None:
+    view = tend(ctx, room)
+    if view is None:
         return links
     if room.row.id in ctx.batch.entered:
+        member = room.graph.members.get(ctx.me.account)
+        add = member and member.added_by and ctx.ledger.events.get(member.added_by)
         few = _draw(ctx, [link.device for link in rooms.links_of(ctx, room)], ENTER_WITH)
-        return [link for link in links if link.device in few]
-    return links if room.row.id in ctx.batch.fresh else []
+        return [link for link in links if link.device in few or (add and link.device == add.device)]
+    if room.row.id in ctx.batch.fresh:
+        return links
+    return [link for link in links if any(link.device == device for device, _ in view.active)]
 
 
 def onward(ctx: Context) -> Iterator[tuple[Link, RoomCache, list[EventId]]]:

@@ -56,7 +56,7 @@ from p2pchat.wire.messages.statements import SignedStatement
 
 PREKEY_CHECK_S: Final = 3600.0
 FEED_KEPT_MS: Final = 30 * 24 * 3600 * 1000
-_FREQUENT: Final = (FromPeer, happened.Post)
+_FREQUENT: Final = (FromPeer, happened.Post, happened.Sighted, happened.Lost)
 """Inputs that bring no link and take none away, but for an answer that decides between two of one machine."""
 
 
