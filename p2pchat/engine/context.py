@@ -141,6 +141,40 @@ class Prepared:
     sealed: Mapping[tuple[DeviceId, int], bytes] = field(repr=False)  # by machine and its prekey's number
 
 
+@dataclass(frozen=True, slots=True)
+class ViewSizes:
+    """When a room is crowded, and how large a view of it is. Only tests hand in others."""
+
+    above: int = 100
+    """Live machines up to which everybody is pushed to; a view is given up below nine tenths of it."""
+    active: int = 8
+    """Neighbours one looks for: of a random graph of 8 all but 0.4 % are reached after half have died."""
+    most: int = 12
+    """Neighbours one takes, so that who comes last finds some."""
+    passive: int = 30
+    """Candidates for the place of a neighbour who is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Neighbours of ours in a crowded room, and who takes the place of one that is gone."""
+
+    active: tuple[tuple[DeviceId, bool], ...]  # and whether events are pushed to him, or announced only
+    passive: tuple[DeviceId, ...]
+    drawn: float  # when candidates were last drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """An event that was announced and is not here."""
+
+    share: DeviceId  # who announced it first: it takes of what is remembered for him
+    told: tuple[DeviceId, ...]  # who has it; those asked come first
+    due: float  # when the next of them is asked
+    asked: int = 0
+    near: tuple[DeviceId, float] | None = None  # the first neighbour who told of it, and when
+
+
 @dataclass(slots=True)
 class Live:
     """Volatile state. Values are frozen."""
@@ -172,15 +206,17 @@ class Live:
     asked_keys: dict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=dict)
     prepared: dict[RoomId, Prepared] = field(default_factory=dict)
     repaired: dict[RoomId, int] = field(default_factory=dict)  # when a repair was last completed, ms
-    repairing: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # since a change of members
+    repairing: dict[tuple[int, RoomId], bool] = field(
+        default_factory=dict
+    )  # since members changed; False: due
     asked_past: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # see sync.asks_past
     heard_of: dict[RoomId, RoomRow] = field(default_factory=dict)  # rooms whose `create` is not here yet
-    told: dict[tuple[int, AccountId], int] = field(
-        default_factory=dict
-    )  # statements given on a link, so many
     receipt_at: dict[tuple[RoomId, DeviceId], float] = field(default_factory=dict)
     receipt_due: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
     last_seen: dict[DeviceId, int] = field(default_factory=dict)
+    views: dict[RoomId, View] = field(default_factory=dict)  # of crowded rooms, see gossip
+    sought: dict[tuple[RoomId, EventId], Sought] = field(default_factory=dict)
+    sought_of: dict[DeviceId, int] = field(default_factory=dict)  # how many of these it announced first
     timers: dict[str, float] = field(default_factory=dict)
     shift_ms: int = 0  # correction of our wall clock, see clock.shift
 
@@ -250,6 +286,9 @@ class Cache:
     by_look: dict[str, list[AccountId]] | None = None  # skeleton -> people
     meant: dict[str, tuple[AccountId, str, str]] = field(default_factory=dict)  # see names.addressee
     read_receipts: bool = False
+    told: dict[tuple[int, AccountId], int] = field(
+        default_factory=dict
+    )  # statements given on a link, so many; a large room makes many of these
     parked: dict[tuple[RoomId, DeviceId], bool] = field(default_factory=dict)  # asked: does any wait?
     author: dict[EventId, AccountId] = field(default_factory=dict)  # of acts looked up before
     quota: Quota | None = None
@@ -287,6 +326,9 @@ class Batch:
     moved: dict[RoomId, None] = field(default_factory=dict)  # rooms whose members changed
     untouched: set[EventId] = field(default_factory=set)  # messages that nothing touches, looked up before
     bulk: bool = False  # it takes in backfill
+    onward: dict[RoomId, dict[EventId, frozenset[DeviceId]]] = field(
+        default_factory=dict
+    )  # to be passed on, and who has it
     unjudged: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # acts are lacking: (link, room)
     counted: bool = False  # the quota has moved
     wrote: bool = False
@@ -306,6 +348,7 @@ class Context:
     batch: Batch
     out: list[Effect] = field(default_factory=list)
     shift_ms: int = 0  # how far `now` is from the system clock
+    sizes: ViewSizes = field(default_factory=ViewSizes)
 
     def number(self) -> int:
         """A number not used before in this run: for dials and sessions."""

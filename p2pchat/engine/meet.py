@@ -10,7 +10,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import crowd, keys, membership, outbox, peers, people, quota, revocations, rooms, sync
+from p2pchat.engine import (
+    crowd,
+    frames,
+    gossip,
+    keys,
+    membership,
+    outbox,
+    peers,
+    people,
+    quota,
+    revocations,
+    rooms,
+    sync,
+)
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.inputs import CloseLink, LinkUp, Send, Tell
 from p2pchat.ids import DeviceId
@@ -81,7 +94,7 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
     known = (ctx.cache.accounts[account].signed for account in dict.fromkeys((ctx.me.account, link.account)))
     signed = tuple(one for statements in known for one in statements)
     if len(signed) > 2:  # more than the geneses, which both have from the handshake
-        ctx.out.extend(Send(number, wire.Statements(run)) for run in portions(signed, sync.FRAME_BYTES))
+        ctx.out.extend(Send(number, wire.Statements(run)) for run in portions(signed, frames.FRAME_BYTES))
     keys.prekey_seen(ctx)
     offer(ctx, link)
     if begin:
@@ -119,6 +132,7 @@ def link_down(ctx: Context, number: int) -> None:
     if successor is not None:
         ready(ctx, successor)
     elif link.device not in ctx.live.by_device:
+        gossip.gone(ctx, link.device)
         standing = ctx.cache.trust.get(link.account)
         if standing is not None:
             people.put_trust(ctx, replace(standing, last_seen_ms=ctx.now.wall_ms))
@@ -175,4 +189,4 @@ def give_registers(ctx: Context, link: Link, names: tuple[registers.RegisterName
         about_them = DeviceId(name.author) in theirs or name.kind in (registers.PREKEY, registers.PROFILE)
         if row is not None and name.device == ctx.me.device and about_them:
             found.append(people.signed_register(row))
-    ctx.out.extend(Send(link.link, wire.Registers(run)) for run in portions(found, sync.FRAME_BYTES))
+    ctx.out.extend(Send(link.link, wire.Registers(run)) for run in portions(found, frames.FRAME_BYTES))

@@ -15,6 +15,7 @@ from typing import Final
 
 from p2pchat.engine import (
     clock,
+    gossip,
     keys,
     log,
     meet,
@@ -34,7 +35,7 @@ from p2pchat.engine import (
     views,
 )
 from p2pchat.engine import inputs as happened
-from p2pchat.engine.context import Batch, Cache, Context, Live, Me, Waiter
+from p2pchat.engine.context import Batch, Cache, Context, Live, Me, ViewSizes, Waiter
 from p2pchat.engine.inputs import (
     Effect,
     FeedGrew,
@@ -56,7 +57,7 @@ from p2pchat.wire.messages.statements import SignedStatement
 
 PREKEY_CHECK_S: Final = 3600.0
 FEED_KEPT_MS: Final = 30 * 24 * 3600 * 1000
-_FREQUENT: Final = (FromPeer, happened.Post)
+_FREQUENT: Final = (FromPeer, happened.Post, happened.Sighted, happened.Lost)
 """Inputs that bring no link and take none away, but for an answer that decides between two of one machine."""
 
 
@@ -73,9 +74,11 @@ class Node:
         label: str = "",
         keep_name: bool = False,
         office_key: bytes | None = None,
+        sizes: ViewSizes | None = None,
     ) -> None:
         """`name` is published at the start, with `keep_name` only if none has been; `label` is
-        our own mDNS label; `office_key` that of the open office, whose lobby we come into."""
+        our own mDNS label; `office_key` that of the open office, whose lobby we come into; `sizes`
+        of views are those of the protocol unless a test hands in smaller ones."""
         self.me = me
         self.ledger = ledger
         self.entropy = entropy
@@ -86,6 +89,7 @@ class Node:
         self.loaded = False
         self.keep_name = keep_name
         self.office_key = office_key
+        self.sizes = sizes or ViewSizes()
 
     # -- the runner's side ---------------------------------------------------------------
 
@@ -127,6 +131,7 @@ class Node:
             self.cache,
             self.batch,
             shift_ms=shift,
+            sizes=self.sizes,
         )
         if not self.loaded:
             self.loaded = True
@@ -166,6 +171,7 @@ class Node:
             log.settle(ctx, rooms.room(ctx, room_id), may_stay_unsigned=False)
         answers, ctx.out = ctx.out, []
         sync.push_fresh(ctx)
+        sync.push_on(ctx)
         sync.moved(ctx)
         sync.seek_acts(ctx)
         ctx.out.extend(answers)
@@ -290,6 +296,8 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             peers.tick(ctx)
         case "repair":
             sync.periodic(ctx)
+        case "gossip":
+            gossip.due(ctx)
         case "wait":
             outbox.timed_out(ctx, int(rest))
         case "contest":
@@ -332,6 +340,8 @@ def _from_peer(ctx: Context, event: FromPeer) -> None:
             sync.given(ctx, link, event.message)
         case wire.Pull():
             sync.pull(ctx, link, event.message)
+        case wire.Announce():
+            sync.announced(ctx, link, event.message)
         case wire.Statements(signed):
             meet.statements(ctx, link, signed)
         case wire.RegisterOffer(names):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from p2pchat.engine import keys, log, membership, quota, rooms, views
+from p2pchat.engine import gossip, keys, log, membership, quota, rooms, views
 from p2pchat.engine.context import Context, Link, RoomCache
 from p2pchat.engine.control_graph import Act, check_body
 from p2pchat.engine.inputs import Tell
@@ -49,6 +49,7 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
         fresh = [read for read in _unique(group) if read.id in missing]
         if fresh:
             _room_events(ctx, link, room, fresh, good)
+        gossip.arrived(ctx, link, room, fresh, [read.id for read in group if read.id not in missing])
 
 
 def _own_past(ctx: Context, link: Link, access: str, read: Read) -> bool:

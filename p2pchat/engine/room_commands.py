@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from p2pchat.engine import acts, keys, log, membership, names, overview, people, rooms, sync, targets, views
+from p2pchat.engine import acts, frames, keys, log, membership, names, overview, people, rooms, targets, views
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.graph_rights import MAX_RETENTION_DAYS
 from p2pchat.engine.inputs import CreateRoom, Mute, Reply, RoomAct, Send
@@ -169,7 +169,7 @@ def _remove_one(ctx: Context, room: RoomCache, account: AccountId) -> None:
     before = [link for link in rooms.links_of(ctx, room) if link.account == account]
     event = _act(ctx, room, ev.REMOVE, wire.Remove(1, account, _cut_of(ctx, room, account)))
     for link in before:  # nobody pushes to him any more; that he is out he may know
-        ctx.out.extend(Send(link.link, frame) for frame in sync.in_frames([event]))
+        ctx.out.extend(Send(link.link, frame) for frame in frames.in_frames([event]))
     if ctx.me.account in room.graph.members:
         keys.start(ctx, room)
 

@@ -112,11 +112,11 @@ def room_with(ctx: Context, link: Link, room_id: bytes, *, hear: bool = False) -
 def common(ctx: Context, link: Link) -> list[RoomCache]:
     """Rooms of which the peer of `link` may have something, and the direct chat with him."""
     found = [] if link.account == ctx.me.account else [direct(ctx, link.account)]
-    for room_id, row in sorted(ctx.cache.known_rooms.items()):
-        if row.kind != DIRECT or link.account == ctx.me.account:
-            cached = room(ctx, room_id)
-            if access(ctx, link, cached) != NOTHING:
-                found.append(cached)
+    own = link.account == ctx.me.account  # else of direct chats, of which there may be hundreds, only his
+    for room_id in sorted(row.id for row in ctx.cache.known_rooms.values() if own or row.kind != DIRECT):
+        cached = room(ctx, room_id)
+        if access(ctx, link, cached) != NOTHING:
+            found.append(cached)
     return found
 
 

@@ -12,12 +12,13 @@ told to pull at its own pace, so that nobody is sent more than his queue holds.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import keys, log, people, rooms
+from p2pchat.engine import gossip, keys, log, people, rooms
 from p2pchat.engine.context import Context, Link, Recon, RoomCache
+from p2pchat.engine.frames import FRAME_BYTES, in_frames, with_covers
 from p2pchat.engine.inputs import Send
 from p2pchat.engine.items import (
     WEEK_MS,
@@ -36,9 +37,9 @@ from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import AccountId, DeviceId, EventId
 from p2pchat.model import DIRECT, StoredEvent
 from p2pchat.wire.codec import decode, portions
-from p2pchat.wire.limits import MAX_PLAINTEXT, MAX_RECONCILE_FRAME, MAX_UNSIGNED_RUN
-from p2pchat.wire.messages.events import REVOKE, Event, is_control
-from p2pchat.wire.messages.link import Events, Given, Pull, Reconcile, Registers, Statements, Want
+from p2pchat.wire.limits import MAX_RECONCILE_FRAME
+from p2pchat.wire.messages.events import REVOKE, is_control
+from p2pchat.wire.messages.link import Announce, Given, Pull, Reconcile, Registers, Statements, Want
 from p2pchat.wire.messages.rooms import Revoke
 
 PUSH: Final = 256
@@ -47,10 +48,6 @@ CHUNK: Final = 256
 """Wanted at once: an answer is about 150 KiB, well inside a link's queue."""
 WANTS: Final = 3
 """Wants under way at a time, so that giving and taking go on side by side; still inside the queue."""
-FRAME_BYTES: Final = MAX_PLAINTEXT - 4096
-FRAME_ENOUGH: Final = 24 * 1024
-"""A frame this full ends with the next signature: what it holds can be judged without the next
-one, and within the milliseconds that others wait for it."""
 LISTED: Final = 64
 """Ranges of fewer items are listed: 2 KiB at most, where the last round would else have said half of it."""
 _Sets = tuple[Items, dict[bytes, bytes]]
@@ -71,50 +68,33 @@ SALT_EVERY: Final = 16
 
 
 def push_fresh(ctx: Context) -> None:
-    """At the end of a batch: own new events to every live machine of their rooms."""
+    """At the end of a batch: own new events to every live machine of their rooms, of crowded ones to
+    the neighbours."""
     for room_id, fresh in ctx.batch.fresh.items():
         room = rooms.room(ctx, room_id)
-        links = rooms.links_of(ctx, room)
+        links = gossip.audience(ctx, room, fresh)
         if links:
             frames = list(in_frames(fresh))
             for link in links:
                 ctx.out.extend(Send(link.link, frame) for frame in frames)
 
 
-def in_frames(events: Iterable[StoredEvent]) -> Iterable[Events]:
-    """Events packed into frames, a run and its cover in one where they fit."""
-    pending: list[Event] = []
-    size = 0
-    for stored in events:
-        event = Event(stored.header, stored.signature, stored.body)
-        cost = len(event.header) + len(event.signature) + len(event.body or b"") + 16
-        if pending and size + cost > FRAME_BYTES:
-            yield Events(tuple(pending))
-            pending, size = [], 0
-        pending.append(event)
-        size += cost
-        if size >= FRAME_ENOUGH and event.signature:
-            yield Events(tuple(pending))
-            pending, size = [], 0
-    if pending:
-        yield Events(tuple(pending))
+def push_on(ctx: Context) -> None:
+    """At the end of a batch: what others said in crowded rooms, to those neighbours who may lack it."""
+    for link, room, ids in gossip.onward(ctx):
+        found = [event for event in map(ctx.ledger.events.get, ids) if event is not None]
+        since = rooms.readable_from(ctx, room, link.account)
+        found = [event for event in found if event.hlc >= since or is_control(event.kind)]
+        found = with_covers(ctx, found)
+        ctx.out.extend(Send(link.link, frame) for frame in in_frames(found))
 
 
-def with_covers(ctx: Context, events: Sequence[StoredEvent]) -> list[StoredEvent]:
-    """`events` in an order in which each can be judged, unsigned ones with their cover."""
-    chosen = {event.id: event for event in events}
-    followed = {event.prev for event in events}
-    for event in sorted(events, key=lambda e: (e.device, e.seq)):
-        if event.signature or event.id in followed:
-            continue  # covered by itself, or by whatever covers the next
-        run = ctx.ledger.events.run(event.room, event.device, event.seq + 1, event.seq + MAX_UNSIGNED_RUN, 64)
-        for later in run:
-            if later.id in chosen and later.signature:
-                break
-            chosen.setdefault(later.id, later)
-            if later.signature:
-                break
-    return sorted(chosen.values(), key=lambda e: (e.kind > 31, e.device, e.seq, e.id))
+def announced(ctx: Context, link: Link, message: Announce) -> None:
+    """A peer tells what it has, or asks for what we told of."""
+    asked = gossip.heard(ctx, link, message)
+    if asked is not None:
+        room, ids = asked
+        hand_over(ctx, link, room, ids)
 
 
 # -- repair ------------------------------------------------------------------------------------
@@ -388,7 +368,7 @@ def introduce(ctx: Context, link: Link, room: RoomCache, events: Sequence[Stored
         for account in accounts
         if account not in (ctx.me.account, link.account)
         and account in ctx.cache.accounts
-        and ctx.live.told.get((link.link, account)) != len(ctx.cache.accounts[account].signed)
+        and ctx.cache.told.get((link.link, account)) != len(ctx.cache.accounts[account].signed)
     ]
     signed = [one for account in fresh for one in ctx.cache.accounts[account].signed]
     ctx.out.extend(Send(link.link, Statements(run)) for run in portions(signed, FRAME_BYTES))
@@ -396,7 +376,7 @@ def introduce(ctx: Context, link: Link, room: RoomCache, events: Sequence[Stored
     told = [people.signed_register(row) for row in rows]
     ctx.out.extend(Send(link.link, Registers(run)) for run in portions(told, FRAME_BYTES))
     for account in fresh:
-        ctx.live.told[link.link, account] = len(ctx.cache.accounts[account].signed)
+        ctx.cache.told[link.link, account] = len(ctx.cache.accounts[account].signed)
 
 
 def _proved_of(ctx: Context, event: StoredEvent) -> list[AccountId]:
@@ -415,23 +395,25 @@ def moved(ctx: Context) -> None:
         if room_id in ctx.batch.entered:
             for place in [one for one in ctx.live.repairing if one[1] == room_id]:
                 del ctx.live.repairing[place]
+        for link in gossip.to_repair_with(ctx, room) if room.row.kind != DIRECT else ():
+            if link.account != ctx.me.account:
+                ctx.live.repairing.setdefault((link.link, room_id), False)
         repair_some(ctx, room)
 
 
 def repair_some(ctx: Context, room: RoomCache) -> None:
     """Begin with some of those with whom a room is to be repaired; with the others in later steps."""
     room_id, begun = room.row.id, 0
-    for number in list(ctx.live.by_device.values()) if room.row.kind != DIRECT else ():
-        link = ctx.live.links[number]
-        if link.account == ctx.me.account or (number, room_id) in ctx.live.repairing:
-            continue
-        if rooms.access(ctx, link, room) == rooms.NOTHING:
+    for number, _ in [one for one, asked in ctx.live.repairing.items() if one[1] == room_id and not asked]:
+        link = ctx.live.links.get(number)
+        if link is None or rooms.access(ctx, link, room) == rooms.NOTHING:
+            del ctx.live.repairing[number, room_id]
             continue
         if begun == REPAIRS_AT_ONCE:
             ctx.timer(f"moved:{room_id.hex()}", ctx.now.mono)
             return
         begun += 1
-        ctx.live.repairing[number, room_id] = None
+        ctx.live.repairing[number, room_id] = True
         _ask(ctx, link, room, control=True)
 
 
@@ -477,5 +459,5 @@ def link_gone(ctx: Context, number: int) -> None:
         del ctx.live.repairing[repaired]
     for asked_past in [key for key in ctx.live.asked_past if key[0] == number]:
         del ctx.live.asked_past[asked_past]
-    for told in [key for key in ctx.live.told if key[0] == number]:
-        del ctx.live.told[told]
+    for told in [key for key in ctx.cache.told if key[0] == number]:
+        del ctx.cache.told[told]

@@ -449,8 +449,9 @@ def reached_by_all(ctx: Context, room: RoomCache, kind: int) -> Ranges:
     known = room.reached.get(kind)
     if known is None:
         known = ((1, ranges.MAX_SEQ - 1),)
+        by_account = by_person(ctx, room, kind)
         for account, first in room.awaited.items():
-            held = by_person(ctx, room, kind).get(account, ())
+            held = by_account.get(account, ())
             known = ranges.both(known, ranges.union(held, ((1, first - 1),)) if first > 1 else held)
         room.reached[kind] = known
     return known

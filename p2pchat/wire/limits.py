@@ -98,6 +98,13 @@ MAX_LINKS: Final = 500
 """Full mesh: links one daemon keeps, 7.7 KiB each."""
 MAX_STRANGER_LINKS_PER_ADDRESS: Final = 32
 """Of one address, to people not known yet: a host that many share, not one that makes up people."""
+MAX_ANNOUNCED: Final = 32
+"""Ids in one announcement: each costs a look into the archive, and whoever asks for them an answer
+that stays within a link's queue unless they are all of the largest."""
+MAX_SOUGHT: Final = 128
+"""Announced by one machine and not here yet: memory he can take, 64,000 by all there are links for."""
+MAX_ANNOUNCERS: Final = 8
+"""Machines remembered as having one such event, and asked for it one after the other."""
 MAX_RECONCILE_FRAME: Final = 60_000
 """One negentropy message: with its record's other fields it fits into one frame."""
 MAX_RECONCILE_RANGES: Final = 8192

@@ -15,7 +15,7 @@ from p2pchat.crypto.primitives import ed25519_keypair, x25519_public
 from p2pchat.engine import inputs as happened
 from p2pchat.engine import overview
 from p2pchat.engine.accounts import device_id, make_genesis, make_statement, read_statement
-from p2pchat.engine.context import Me
+from p2pchat.engine.context import Me, ViewSizes
 from p2pchat.engine.inputs import CloseLink, Dial, Effect, Refuse, Reply, Send, SetTimer, Tell
 from p2pchat.engine.links import OPEN_OFFICE_KEY
 from p2pchat.engine.node import Node
@@ -58,6 +58,7 @@ class Actor:
         *,
         lobby: bool = False,
         of: Actor | None = None,
+        sizes: ViewSizes | None = None,
     ) -> None:
         """`of`: this is a further machine of that person, who states so."""
         dice = Dice(name)
@@ -76,7 +77,7 @@ class Actor:
         self.stage, self.name, self.recovery = stage, name, recovery
         self.ledger = open_ledger()
         office = OPEN_OFFICE_KEY if lobby else None
-        self.node = Node(self.me, self.ledger, dice, name=name, label=name, office_key=office)
+        self.node = Node(self.me, self.ledger, dice, name=name, label=name, office_key=office, sizes=sizes)
         self.answers: dict[int, object] = {}
         self.told: list[Tell] = []
         self.timers: dict[str, float] = {}
@@ -210,8 +211,15 @@ class Stage:
         self.dials: list[tuple[Actor, Dial]] = []
         self.dropped = 0
 
-    def actor(self, name: str, *, lobby: bool = False, of: Actor | None = None) -> Actor:
-        return Actor(self, name, self._open, lobby=lobby, of=of)
+    def actor(
+        self,
+        name: str,
+        *,
+        lobby: bool = False,
+        of: Actor | None = None,
+        sizes: ViewSizes | None = None,
+    ) -> Actor:
+        return Actor(self, name, self._open, lobby=lobby, of=of, sizes=sizes)
 
     def join(self, one: Actor, other: Actor, dial: int | None = None) -> None:
         """A handshake between two machines, dialled by `one`."""

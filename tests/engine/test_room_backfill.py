@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2pchat.engine import inputs as happened
-from p2pchat.engine.sync import FRAME_ENOUGH, in_frames
+from p2pchat.engine.frames import FRAME_ENOUGH, in_frames
 from p2pchat.model import StoredEvent
 from p2pchat.wire.limits import MAX_UNSIGNED_RUN
 from p2pchat.wire.messages.events import is_control

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from p2pchat.engine.peers import CONTEST
 from p2pchat.wire.codec import Record
 from p2pchat.wire.limits import DEAD_AFTER_S
-from p2pchat.wire.messages.link import Events, Ping, Pong, decode_frame, encode_frame
+from p2pchat.wire.messages.link import Events, Ping, Pong
 
 FIRST_DELAY_S: Final = 0.0005
 TWICE_S: Final = 5.0
@@ -57,6 +57,8 @@ class Clockwork(Protocol):
     fullest: int
 
     def later(self, delay: float, act: Callable[[], None]) -> None: ...
+    def encoded(self, message: Record) -> bytes: ...
+    def decoded(self, raw: bytes) -> Record: ...
 
 
 @dataclass(slots=True)
@@ -184,11 +186,11 @@ class Cable:
     def send(self, end: End, message: Record) -> None:
         """A frame from `end`, in its bytes."""
         if end.alive:
-            self.way_from(end).send(encode_frame(message))
+            self.way_from(end).send(self.clock.encoded(message))
 
     def deliver(self, way: Way, raw: bytes) -> None:
         """A frame has arrived: the link answers pings, the rest goes to the machine."""
-        message = decode_frame(raw)
+        message = self.clock.decoded(raw)
         if isinstance(message, Ping):
             self.send(way.target, Pong(message.token))
         elif not isinstance(message, Pong) or message.token >= CONTEST:

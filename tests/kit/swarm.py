@@ -12,6 +12,7 @@ from its image; effects between commit and sending may be lost. The heap holds
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -19,7 +20,7 @@ from typing import Final, Protocol
 from p2pchat.engine import inputs as happened
 from p2pchat.engine import overview
 from p2pchat.engine.accounts import verify_hello
-from p2pchat.engine.context import Context, Me
+from p2pchat.engine.context import Context, Me, ViewSizes
 from p2pchat.engine.inputs import CloseLink, Dial, Effect, Input, Refuse, Reply, Send, SetTimer, Tell
 from p2pchat.engine.node import Node
 from p2pchat.errors import CommandError, RemoteProtocolError
@@ -28,7 +29,7 @@ from p2pchat.model import Now
 from p2pchat.store.ledger import MEMORY, Ledger, open_image, open_ledger
 from p2pchat.wire.codec import Record, decode, encode
 from p2pchat.wire.messages.events import Event
-from p2pchat.wire.messages.link import Events, Hello
+from p2pchat.wire.messages.link import Events, Hello, decode_frame, encode_frame
 from tests.kit.cables import Cable, End, Way, Weather
 from tests.kit.persons import Person
 from tests.kit.seeds import SeededEntropy, Trace, dice
@@ -37,6 +38,10 @@ EPOCH_MS: Final = 1_700_000_000_000
 PORT: Final = 26_700
 DIAL_S: Final = 5.0
 SIGHT_GONE_S: Final = 75.0
+FRAMES_READ: Final = 4096
+"""Frames remembered as read: what was said to many is read once."""
+FEW_CABLES: Final = 1000
+"""Of more, those that are over are not taken out with every new one."""
 OFFICE_TAG: Final = b"\x01" * 8
 
 
@@ -79,7 +84,9 @@ class Machine:
         self.born = self.swarm.now
         self.label = f"{self.name}-{self.boot}-{self.chance.randrange(1 << 30):08x}"
         entropy = SeededEntropy(self.swarm.seed, self.name, self.boot)
-        self.node = Node(self.me, self.ledger, entropy, name=self.person, label=self.label)
+        self.node = Node(
+            self.me, self.ledger, entropy, name=self.person, label=self.label, sizes=self.swarm.sizes
+        )
 
     @property
     def device(self) -> DeviceId:
@@ -317,7 +324,12 @@ class Swarm:
         self.order = 0
         self.heap: list[tuple[float, int, Callable[[], None]]] = []
         self.machines: dict[str, Machine] = {}
+        self.by_address: dict[str, Machine] = {}
+        self.sizes: ViewSizes | None = None  # of crowded rooms, if not those of the protocol
         self.cables: list[Cable] = []
+        self.decoded = functools.lru_cache(FRAMES_READ)(decode_frame)  # a record is never changed
+        self._said: tuple[Record, bytes] | None = None
+        self.swept = 0  # cables left when those that are over were last taken out
         self.cut: dict[tuple[str, str], None] = {}
         self.witness: Witness
         self.fullest = 0
@@ -328,7 +340,7 @@ class Swarm:
         name = person.name if index == 0 else f"{person.name}.{index + 1}"
         address = f"192.0.2.{len(self.machines) + 1}"
         machine = kind(self, name, person.machines[index], address, person.name)
-        self.machines[name] = machine
+        self.machines[name] = self.by_address[address] = machine
         return machine
 
     # -- time --------------------------------------------------------------------------------
@@ -344,6 +356,12 @@ class Swarm:
             self.now, _, act = heapq.heappop(self.heap)
             act()
         self.now = until
+
+    def encoded(self, message: Record) -> bytes:
+        """A frame in its bytes; the same record said to many at once is encoded once."""
+        if self._said is None or self._said[0] is not message:
+            self._said = (message, encode_frame(message))
+        return self._said[1]
 
     def note(self, who: str, what: str) -> None:
         """A line of the trace."""
@@ -397,7 +415,7 @@ class Swarm:
     def dialled(self, machine: Machine, dial: int, host: str, port: int) -> None:
         """A dial: two hellos cross after a while, or it fails in one of net.lan's words."""
         boot = machine.boot
-        target = next((m for m in self.machines.values() if m.address == host), None)
+        target = self.by_address.get(host)
 
         def fail(reason: str) -> None:
             if machine.boot == boot:
@@ -430,7 +448,9 @@ class Swarm:
         first = End(machine, machine.boot, machine.next_link())
         second = End(target, target.boot, target.next_link())
         cable = Cable(self, self.chance, self.weather, first, second)
-        self.cables = [old for old in self.cables if not old.over]
+        if len(self.cables) < FEW_CABLES or len(self.cables) > 2 * self.swept:
+            self.cables = [old for old in self.cables if not old.over]
+            self.swept = len(self.cables)
         self.cables.append(cable)
         shared = self.chance.randbytes(64)
         ours, theirs = _hello(machine), _hello(target)

@@ -1,17 +1,47 @@
-"""The large room, small: that its figures are figures. `python -m tests.sim.big 50` prints them."""
+"""The large room, small: that its figures are figures. `--full` lives through the largest."""
 
 from __future__ import annotations
 
+import time
+
+import pytest
+
+from p2pchat.engine.context import ViewSizes
 from tests.kit.seeds import remembered_signatures
-from tests.sim.big import MESSAGES, run
+from tests.sim.big import MESSAGES, landed, line, run
+
+CROWDED = ViewSizes(above=8, active=3, most=5, passive=6)
 
 
-def test_a_small_large_room_agrees_and_is_measured() -> None:
+@pytest.mark.parametrize("sizes", [None, CROWDED])
+def test_a_small_large_room_agrees_and_is_measured(sizes: ViewSizes | None) -> None:
     with remembered_signatures():
-        figures = run(12, 1)
-        again = run(12, 1)
+        figures = run(12, 1, sizes)
+        again = run(12, 1, sizes)
     assert figures == again
     assert figures["agreed"] == 1
     assert 0 < figures["messages"] <= MESSAGES
-    assert 1 <= figures["last hop"] <= 4
-    assert figures["copies per delivered message"] >= 1
+    assert 1 <= figures["last hop"] <= (8 if sizes else 4)
+    assert 1 <= figures["copies per delivered message"] < 2
+    assert (figures["of these announcements"] > 0) == (sizes is not None)
+
+
+def test_what_has_landed_is_whole() -> None:
+    """Figures of each size, and a line that compares with them."""
+    for count in (50, 200, 500):
+        figures = landed(count)
+        assert figures["agreed"] == 1, count
+        assert "was" not in line(figures, 0.0)
+        assert "(was " in line({**figures, "last hop": 99}, 0.0)
+
+
+def test_the_largest_room_agrees(full: bool) -> None:
+    """Five hundred people, as many as a room holds."""
+    if not full:
+        pytest.skip("takes minutes: --full")
+    began = time.perf_counter()
+    with remembered_signatures():
+        figures = run(500, 1)
+    print(line(figures, time.perf_counter() - began))
+    assert figures["agreed"] == 1
+    assert figures["copies per delivered message"] < 2

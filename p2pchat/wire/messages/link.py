@@ -142,6 +142,23 @@ class Pull(Record, frozen=True):
     room: bytes
 
 
+HAVE: Final = 0
+GIVE: Final = 1
+PUSH: Final = 2
+HOLD: Final = 3
+PART: Final = 4
+"""What an Announce says: these events are here · give me these · be my neighbour, push to me from now
+on, and give me these · only announce to me · we are no neighbours."""
+
+
+class Announce(Record, frozen=True):
+    """Of a crowded room: ids instead of events, and who pushes to whom."""
+
+    room: bytes
+    kind: int
+    ids: tuple[bytes, ...]
+
+
 class KeyRequest(Record, frozen=True):
     """Please give these epoch keys of `room`."""
 
@@ -186,6 +203,7 @@ FRAMES: Final[dict[int, type[Record]]] = {
     0x24: Keys,
     0x25: Given,
     0x26: Pull,
+    0x27: Announce,
     0x30: SasCommit,
     0x31: SasReveal,
 }

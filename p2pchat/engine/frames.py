@@ -1,0 +1,57 @@
+"""Events on their way to somebody: in which order, with what they are judged by, in which frames.
+
+Decides: how events are packed, and which others go along so that each can be judged as it comes.
+Does not know: who may have them (sync), or whether they are allowed (receive).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from p2pchat.engine.context import Context
+from p2pchat.model import StoredEvent
+from p2pchat.wire.limits import MAX_PLAINTEXT, MAX_UNSIGNED_RUN
+from p2pchat.wire.messages.events import Event
+from p2pchat.wire.messages.link import Events
+
+FRAME_BYTES: Final = MAX_PLAINTEXT - 4096
+FRAME_ENOUGH: Final = 24 * 1024
+"""A frame this full ends with the next signature: what it holds can be judged without the next
+one, and within the milliseconds that others wait for it."""
+
+
+def in_frames(events: Iterable[StoredEvent]) -> Iterable[Events]:
+    """Events packed into frames, a run and its cover in one where they fit."""
+    pending: list[Event] = []
+    size = 0
+    for stored in events:
+        event = Event(stored.header, stored.signature, stored.body)
+        cost = len(event.header) + len(event.signature) + len(event.body or b"") + 16
+        if pending and size + cost > FRAME_BYTES:
+            yield Events(tuple(pending))
+            pending, size = [], 0
+        pending.append(event)
+        size += cost
+        if size >= FRAME_ENOUGH and event.signature:
+            yield Events(tuple(pending))
+            pending, size = [], 0
+    if pending:
+        yield Events(tuple(pending))
+
+
+def with_covers(ctx: Context, events: Sequence[StoredEvent]) -> list[StoredEvent]:
+    """`events` in an order in which each can be judged, unsigned ones with their cover."""
+    chosen = {event.id: event for event in events}
+    followed = {event.prev for event in events}
+    for event in sorted(events, key=lambda e: (e.device, e.seq)):
+        if event.signature or event.id in followed:
+            continue  # covered by itself, or by whatever covers the next
+        run = ctx.ledger.events.run(event.room, event.device, event.seq + 1, event.seq + MAX_UNSIGNED_RUN, 64)
+        for later in run:
+            if later.id in chosen and later.signature:
+                break
+            chosen.setdefault(later.id, later)
+            if later.signature:
+                break
+    return sorted(chosen.values(), key=lambda e: (e.kind > 31, e.device, e.seq, e.id))
