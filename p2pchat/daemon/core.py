@@ -18,6 +18,7 @@ import trio
 from p2pchat.control.endpoint import ControlListener
 from p2pchat.control.server import Handler, serve_control
 from p2pchat.crypto.primitives import hash_tagged
+from p2pchat.daemon.checking import Checker, start_process
 from p2pchat.daemon.identity import Identity
 from p2pchat.daemon.links import Gate, Inbox, Pump
 from p2pchat.daemon.room import Room
@@ -74,8 +75,8 @@ def office_tags(wall_ms: int) -> tuple[bytes, bytes, bytes]:
 class Parts:
     """What a daemon is made of; everything it needs of the world.
 
-    `threads`: whether slow work may go to worker threads (never in simulation, where a
-    jumping clock does not see them).
+    `threads`: whether slow work may go to threads and processes (never in simulation, where
+    a jumping clock does not see them).
     """
 
     identity: Identity
@@ -121,9 +122,9 @@ class Daemon:
         self._no_links = trio.Event()
         self._no_links.set()
         self._numbers = 0
-        self._inbox = Inbox(
-            self.runner.post, self.mono, self.signing_keys, _offload if parts.threads else None
-        )
+        self._checker = Checker(start_process, _verify, self.mono) if parts.threads else None
+        check = self._checker.check if self._checker is not None else None
+        self._inbox = Inbox(self.runner.post, self.mono, self.signing_keys, check)
 
     # -- made of ----------------------------------------------------------------------------------
 
@@ -196,6 +197,8 @@ class Daemon:
             async with trio.open_nursery() as core:
                 core.start_soon(self.runner.run)
                 core.start_soon(self.timers.run)
+                if self._checker is not None:
+                    core.start_soon(self._checker.run)
                 async with trio.open_nursery() as links:
                     self._links = links
                     await self._outer(control, handler, version, task_status)
@@ -351,5 +354,5 @@ async def _in_thread(work: Callable[[], None]) -> None:
     await trio.to_thread.run_sync(work)
 
 
-async def _offload(work: Callable[[], tuple[int, ...]]) -> tuple[int, ...]:
+async def _verify(work: Callable[[], tuple[bool, ...]]) -> tuple[bool, ...]:
     return await trio.to_thread.run_sync(work)

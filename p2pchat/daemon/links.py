@@ -8,15 +8,16 @@ many links may be half open. Does not know: what records mean, or which links sh
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeGuard
 
 import trio
 
-from p2pchat.engine import log as chains
+from p2pchat.crypto.checker import Signed
+from p2pchat.daemon.checking import signatures
 from p2pchat.engine.inputs import DialFailed, FromPeer, Input, LinkDown, LinkDrained, LinkUp
 from p2pchat.engine.links import Ended, Established, Got, LinkMachine
-from p2pchat.errors import LocalProtocolError, RemoteProtocolError
+from p2pchat.errors import LocalProtocolError
 from p2pchat.ids import DeviceId
 from p2pchat.net.lan import Address, Stream
 from p2pchat.wire.codec import Record
@@ -44,10 +45,12 @@ FRAMES_AT_ONCE: Final = 20_000.0
 READ_STRANGER: Final = MAX_PREAUTH_FRAME
 """Read at once before the other side has proved who it is."""
 CHECK_ELSEWHERE: Final = 8
-"""More signatures than this in one frame are checked in a worker thread."""
+"""More signatures than this in one frame are not left to the engine (checking)."""
+AHEAD: Final = 3
+"""Frames of one link that are read while one before them is still being checked."""
 GOODBYE_S: Final = 1.0
 
-Offload = Callable[[Callable[[], tuple[int, ...]]], Awaitable[tuple[int, ...]]]
+Check = Callable[[Sequence[Signed]], Awaitable[tuple[bool, ...]]]
 
 
 class Bucket:
@@ -72,12 +75,12 @@ class Inbox:
         post: Callable[[Input], None],
         mono: Callable[[], float],
         signing_keys: Callable[[], Mapping[DeviceId, bytes]],
-        offload: Offload | None,
+        check: Check | None,
     ) -> None:
         self.post = post
         self.mono = mono
         self.signing_keys = signing_keys
-        self.offload = offload
+        self.check = check
 
 
 class Pump:
@@ -98,6 +101,7 @@ class Pump:
         self._over = trio.Event()
         self._writing_bytes = 0  # of a piece handed to the stream and not yet taken by it
         self._places = trio.Semaphore(OUTSTANDING)
+        self._checking: list[trio.Event] = []  # of frames being checked, in their order; set when handed over
         self._bucket = Bucket(inbox.mono())
         self._heard = 0
         self._reason = ""
@@ -144,7 +148,7 @@ class Pump:
         """Pump until the link ends; tells the node of its beginning and its end."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._reading, nursery.cancel_scope)
+                nursery.start_soon(self._reading, nursery)
                 nursery.start_soon(self._writing, nursery.cancel_scope)
                 nursery.start_soon(self._keeping, nursery.cancel_scope)
                 if self._machine.initiator:
@@ -175,7 +179,7 @@ class Pump:
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError) as error:
                 log.debug("link %d ended without goodbye: %r", self.number, error)
 
-    async def _reading(self, scope: trio.CancelScope) -> None:
+    async def _reading(self, nursery: trio.Nursery) -> None:
         try:
             while not self._over.is_set():
                 data = await self._stream.receive_some(READ_BYTES if self._up else READ_STRANGER)
@@ -186,30 +190,42 @@ class Pump:
                     answering = self.queued <= ANSWER_BYTES
                     self._machine.receive_data(data, now, answering=answering)
                 self._flush()
-                await self._hand_over()
+                await self._hand_over(nursery)
                 heard, self._heard = self._machine.frames - self._heard, self._machine.frames
                 pause = self._bucket.take(heard, now)
                 if pause:
                     await trio.sleep(pause)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._reason = self._reason or "broken"
-            scope.cancel()  # otherwise the writer ends us, once our last words are out
+            nursery.cancel_scope.cancel()  # otherwise the writer ends us, once our last words are out
 
-    async def _hand_over(self) -> None:
+    async def _hand_over(self, nursery: trio.Nursery) -> None:
         """What has come, in its order: by the reader only, for a record may have to wait here."""
         while (event := self._machine.next_event()) is not None:
+            if isinstance(event, Got) and self._is_long(event.message):
+                while len(self._checking) >= AHEAD:
+                    await self._checking[0].wait()
+                before = self._checking[-1] if self._checking else None
+                self._checking.append(trio.Event())
+                nursery.start_soon(self._check, event.message, before, self._checking[-1])
+                await trio.lowlevel.checkpoint()  # tasks begin in any order, and this should be the first
+                continue
+            if self._checking:
+                await self._checking[-1].wait()
             match event:
                 case Got(message):
-                    checked = await self._checked(message)
-                    try:
-                        self._places.acquire_nowait()  # `acquire` gives way to others, once a record
-                    except trio.WouldBlock:
-                        await self._places.acquire()
-                    self._inbox.post(FromPeer(self.number, message, checked))
+                    await self._post(message, None)
                 case Established():
                     self._established(event)
                 case Ended():
                     self._ended(event)
+
+    async def _post(self, message: Record, checked: tuple[int, ...] | None) -> None:
+        try:
+            self._places.acquire_nowait()  # `acquire` gives way to others, once a record
+        except trio.WouldBlock:
+            await self._places.acquire()
+        self._inbox.post(FromPeer(self.number, message, checked))
 
     def _ended(self, end: Ended) -> None:
         if not self._over.is_set():
@@ -239,14 +255,23 @@ class Pump:
             )
         )
 
-    async def _checked(self, message: Record) -> tuple[int, ...] | None:
-        """Verify the signatures of a large frame elsewhere, before it takes the runner's time."""
-        if self._inbox.offload is None or not isinstance(message, Events):
-            return None
-        if sum(bool(event.signature) for event in message.events) <= CHECK_ELSEWHERE:
-            return None
-        known = self._inbox.signing_keys()
-        return await self._inbox.offload(lambda: valid_signatures(message, known))
+    def _is_long(self, message: Record) -> TypeGuard[Events]:
+        """Whether its signatures are verified elsewhere, before it takes the runner's time."""
+        if self._inbox.check is None or not isinstance(message, Events):
+            return False
+        return sum(bool(event.signature) for event in message.events) > CHECK_ELSEWHERE
+
+    async def _check(self, message: Events, before: trio.Event | None, handed: trio.Event) -> None:
+        """Hand over a long frame once it is checked, after the one `before` it."""
+        assert self._inbox.check is not None
+        indexes, signed = signatures(message, self._inbox.signing_keys())
+        verdicts = await self._inbox.check(signed) if signed else ()
+        if before is not None:
+            await before.wait()
+        checked = tuple(index for index, good in zip(indexes, verdicts, strict=True) if good)
+        await self._post(message, checked)
+        self._checking.remove(handed)
+        handed.set()
 
     async def _writing(self, scope: trio.CancelScope) -> None:
         try:
@@ -296,22 +321,6 @@ class Pump:
             data = data[taken:]
         self._out += data
         self._wake.set()
-
-
-def valid_signatures(message: Events, signing_keys: Mapping[DeviceId, bytes]) -> tuple[int, ...]:
-    """Indexes of the events whose own signature holds. Anything odd is left to the engine."""
-    good: list[int] = []
-    for index, event in enumerate(message.events):
-        if not event.signature:
-            continue
-        try:
-            read = chains.read_event(event)
-        except RemoteProtocolError:
-            return tuple(good)
-        key = signing_keys.get(DeviceId(read.header.device))
-        if key is not None and chains.signature_holds(read, key):
-            good.append(index)
-    return tuple(good)
 
 
 class Gate:

@@ -92,6 +92,10 @@ class Watch:
     def __init__(self) -> None:
         self.daemon: Daemon | None = None
         self.kept: dict[tuple[RoomId, DeviceId], list[tuple[int, float]]] = {}
+        self.wanted: tuple[RoomId, DeviceId, int] | None = None
+        """Whose events are waited for, up to which number."""
+        self.complete_at: float | None = None
+        """After which commit all of them were here: the engine knows them while they can still be undone."""
 
     def open(self, path: Path) -> Ledger:
         """The archive, with an eye on its commits."""
@@ -108,6 +112,11 @@ class Watch:
         return ledger
 
     def _note(self, daemon: Daemon, at: float) -> None:
+        if self.wanted is not None and self.complete_at is None:
+            wanted, device, last = self.wanted
+            known = daemon.runner.node.cache.rooms.get(wanted)  # none before it is heard of
+            if known is not None and known.have.get(device, ()) == ((1, last),):
+                self.complete_at = at
         for room in daemon.runner.node.cache.rooms.values():
             if room.row.kind != ROOM:
                 continue
@@ -190,14 +199,11 @@ async def posts(daemon: Daemon, room: RoomId, count: int, pause_s: float) -> lis
     return asked
 
 
-async def complete(daemon: Daemon, where: Profile, room: RoomId, device: DeviceId, head: int) -> None:
-    """Say when all events of `device` up to `head` are taken in and read, and when all can be found."""
-    while True:
-        known = daemon.runner.node.cache.rooms.get(room)  # none before it is heard of
-        if known is not None and known.have.get(device, ()) == ((1, head),):
-            break
+async def complete(watch: Watch, where: Profile) -> None:
+    """Say when all that is wanted has been taken in and read, and when all of it can be found."""
+    while watch.complete_at is None:
         await trio.sleep(LOOK_S)
-    say(authentic=time.monotonic())
+    say(authentic=watch.complete_at)
     with closing(sqlite3.connect(f"file:{where.archive}?mode=ro", uri=True)) as reader:
         while reader.execute(UNINDEXED).fetchone() is not None:
             await trio.sleep(LOOK_S)
@@ -218,7 +224,8 @@ async def obey(daemon: Daemon, where: Profile, watch: Watch) -> None:
                 say(rate=await stream(daemon, told["to"], told["count"]))
             case "await":
                 room, device = RoomId(bytes.fromhex(told["room"])), DeviceId(bytes.fromhex(told["device"]))
-                await complete(daemon, where, room, device, told["head"])
+                watch.wanted, watch.complete_at = (room, device, told["head"]), None
+                await complete(watch, where)
             case "room":
                 say(room=(await room_with(daemon, told["people"])).hex())
             case "post":

@@ -265,6 +265,16 @@ def alive(pid: int) -> bool:
         return False
 
 
+def children(pid: int) -> list[int]:
+    """The processes this one has started and not yet waited for; none if it is gone."""
+    found: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):  # of a thread, or of all of it
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
 def meet(*machines: Machine, timeout_s: float = MEET_S) -> None:
     """Wait until each is connected to every other; AssertionError with the logs of both if not."""
     for one in machines:

@@ -379,6 +379,38 @@ def test_in_an_empty_root_it_carries_all_it_needs(real: Path, tmp_path: Path, bu
             assert done.stdout.startswith("all of /home/.cache/p2pchat/app/"), version
 
 
+# As a daemon does for a backlog: from the copy, with the search path of who starts it.
+CHECK_ELSEWHERE = """
+import runpy, sys
+file = runpy.run_path("/p2pchat.pyz", run_name="looked at")
+sys.path.insert(0, file["prepare"](file["BUNDLE"], "/p2pchat.pyz"))
+import trio
+from p2pchat.crypto.checker import Signed, encode_job
+from p2pchat.crypto.primitives import ed25519_keypair, ed25519_sign
+from p2pchat.daemon.checking import start_process
+
+async def main():
+    public, key = ed25519_keypair(bytes(32))
+    good = Signed(public, ed25519_sign(key, b"one"), b"one")
+    process = await start_process()
+    await process.send_all(encode_job(5, [good, good._replace(message=b"two")]))
+    print((await process.receive_some()).hex(), await process.end())
+
+trio.run(main)
+"""
+
+
+@needs_netns
+def test_in_an_empty_root_it_starts_the_process_that_checks_signatures(
+    real: Path, tmp_path: Path, builder: ModuleType
+) -> None:
+    for version, _, prefix in interpreters():
+        if version in builder.PYTHONS:
+            python = str(prefix / "bin" / f"python{version}")
+            done = in_empty_root(tmp_path, real, prefix, python, "-I", "-S", "-c", CHECK_ELSEWHERE)
+            assert (done.stdout, done.returncode) == ("00000005000000020100 status 0\n", 0), done.stderr
+
+
 @needs_netns
 def test_in_an_empty_root_every_named_python_here_runs_it(
     real: Path, tmp_path: Path, builder: ModuleType

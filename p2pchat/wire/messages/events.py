@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from p2pchat.wire.codec import Record
 from p2pchat.wire.messages import rooms
 
@@ -59,6 +61,28 @@ class Header(Record, frozen=True):
     epoch: bytes  # 16 bytes, zero where the body is not sealed
     body_hash: bytes
     body_len: int
+
+
+class _Claim(msgspec.Struct, frozen=True, array_like=True):
+    """The beginning of a header; whatever follows is not looked at."""
+
+    v: int
+    room: bytes
+    device: bytes
+
+
+_claims = msgspec.msgpack.Decoder(_Claim)
+
+
+def claimed_device(header: bytes) -> bytes | None:
+    """Whose event these bytes say to be, at a tenth of the cost of reading them; None if they do not say.
+
+    Of a header that `codec.decode` accepts it is the field `device`; of any other it may be anything.
+    """
+    try:
+        return _claims.decode(header).device
+    except (msgspec.MsgspecError, RecursionError, UnicodeError, OverflowError):
+        return None
 
 
 class Event(Record, frozen=True):
