@@ -1,4 +1,4 @@
-"""Many signatures at once are verified in a process of its own (docs/decisions/0008).
+"""Many signatures at once are verified in a process of its own (docs/decisions/0010).
 
 Decides: when that process is started, how much may be on its way to it, when it is ended, and
 that a worker thread does its work where it cannot. Does not know: what was signed, or what
