@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 
 START_AT: Final = 24
 """More signatures than this at once start the process: backfill, and no chat."""
-JOBS: Final = 4
-"""Jobs on their way to it, less than half a MiB; the frames of other links wait with their readers."""
+JOBS: Final = 6
+"""Jobs on their way to it, some 600 KiB at most; the frames of other links wait with their readers."""
 LOOK_S: Final = 4.0
 """Between two looks: without a job from one to the next the process is ended, with the same job at
 both it is stuck. Twice this is less than the silence after which a peer gives up."""
