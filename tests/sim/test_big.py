@@ -28,7 +28,7 @@ def test_a_small_large_room_agrees_and_is_measured(sizes: ViewSizes | None) -> N
 
 def test_what_has_landed_is_whole() -> None:
     """Figures of each size, and a line that compares with them."""
-    for count in (50, 200):
+    for count in (50, 200, 500):
         figures = landed(count)
         assert figures["agreed"] == 1, count
         assert "was" not in line(figures, 0.0)
