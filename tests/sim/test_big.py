@@ -21,7 +21,8 @@ def test_a_small_large_room_agrees_and_is_measured(sizes: ViewSizes | None) -> N
     assert figures == again
     assert figures["agreed"] == 1
     assert 0 < figures["messages"] <= MESSAGES
-    assert 1 <= figures["last hop"] <= (8 if sizes else 4)
+    # with a view a path may wind through all twelve, each of them once
+    assert 1 <= figures["last hop"] <= (11 if sizes else 4)
     assert 1 <= figures["copies per delivered message"] < 2
     assert (figures["of these announcements"] > 0) == (sizes is not None)
 
