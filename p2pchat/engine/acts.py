@@ -11,6 +11,7 @@ from p2pchat.crypto.primitives import ed25519_verify
 from p2pchat.engine.accounts import read_statement
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.control_graph import Act, Graph, Root, check_body
+from p2pchat.engine.log import Read
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import DIRECT, LOBBY, ROOM, RoomRow, StoredEvent
@@ -148,3 +149,14 @@ def _forked(signing: bytes, room: RoomId, body: wire.Revoke) -> bool:
         return False
     pairs = ((one, one_signed), (other, other_signed))
     return all(ed25519_verify(signing, SIGNED + raw, signed) for raw, signed in pairs)
+
+
+def checked_body(read: Read) -> Record | None:
+    """The body of an act of a kind known here, None for anything else; RemoteProtocolError if it has
+    no form."""
+    kind = read.header.kind
+    if not ev.is_control(kind) or read.event.body is None or kind not in ev.BODIES:
+        return None
+    body = decode(ev.BODIES[kind], read.event.body)
+    check_body(kind, body)
+    return body

@@ -30,6 +30,7 @@ LOBBY_DAYS: Final = 30
 """How long an open office's lobby keeps what was said; nobody can change it."""
 MAX_RETENTION_DAYS: Final = 36_500
 MAX_SEQ: Final = 2**63 - 1
+MAX_GEN: Final = 2**53
 SEALED_KEY_BYTES: Final = 80
 
 ANNOUNCE: Final = "announce"
@@ -204,7 +205,7 @@ def check_body(kind: int, body: Record) -> None:
         case ev.Epoch():
             _length(body.epoch_id, EPOCH_ID_BYTES)
             _length(body.member_hash, ID_BYTES)
-            if not 1 <= body.gen <= MAX_SEQ:
+            if not 1 <= body.gen < MAX_GEN:
                 raise RemoteProtocolError("epoch of impossible number")
         case ev.Seal():
             _check_seal(body)

@@ -283,6 +283,7 @@ _OF_A_ROOM: Final = {
     "keys": keys.ask_next,
     "prepare": keys.go_on,
     "moved": sync.repair_some,
+    "awake": receive.awake,
 }
 
 
@@ -310,7 +311,7 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             _tend_prekeys(ctx)
         case "revoke":
             revocations.due(ctx, rest)
-        case "rotate" | "keys" | "prepare" | "moved":
+        case "rotate" | "keys" | "prepare" | "moved" | "awake":
             room = ctx.cache.known_rooms.get(RoomId(bytes.fromhex(rest)))
             if room is not None:
                 _OF_A_ROOM[kind](ctx, rooms.room(ctx, room.id))

@@ -94,8 +94,11 @@ class EventLog(Protocol):
     def waits(self, room: RoomId, device: DeviceId) -> bool:
         """Whether any event of one device is parked."""
 
-    def parked_in(self, room: RoomId) -> list[StoredEvent]:
-        """Every parked event of a room, by device and seq."""
+    def parked_headers(self, room: RoomId) -> list[tuple[EventId, bytes]]:
+        """Ids and headers of a room's parked events, by device and seq."""
+
+    def parked_some(self, ids: Sequence[EventId]) -> list[StoredEvent]:
+        """Those of `ids` that are parked, in no order."""
 
     def unpark(self, event: EventId) -> None: ...
 

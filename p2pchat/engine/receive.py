@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from p2pchat.engine import gossip, keys, log, membership, quota, rooms, views
+from p2pchat.engine import acts, gossip, keys, log, membership, pool, quota, rooms, views
 from p2pchat.engine.context import Context, Link, RoomCache
-from p2pchat.engine.control_graph import Act, check_body
+from p2pchat.engine.control_graph import Act
 from p2pchat.engine.inputs import Tell
 from p2pchat.engine.log import Read
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import ROOM, StoredEvent
 from p2pchat.wire.codec import decode
-from p2pchat.wire.limits import MAX_PENDING, MAX_UNSIGNED_RUN
+from p2pchat.wire.limits import MAX_UNSIGNED_RUN
 from p2pchat.wire.messages import events as wire
 from p2pchat.wire.messages.events import Event, Header
 from p2pchat.wire.messages.link import Keys
@@ -33,6 +33,8 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
     `checked`: indexes whose own signature was verified before the inbox, or None.
     """
     reads = [log.read_event(event) for event in received]
+    for read in reads:
+        acts.checked_body(read)  # whoever hands on what has no form is to blame, and nobody later
     good = {reads[i].id for i in checked if 0 <= i < len(reads)} if checked is not None else set()
     missing = dict.fromkeys(ctx.ledger.events.missing([read.id for read in reads]))
     by_room: dict[RoomId, list[Read]] = {}
@@ -87,13 +89,11 @@ def _body_after_all(ctx: Context, room: RoomCache, stored: StoredEvent, read: Re
 
 def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], good: set[EventId]) -> None:
     """Judge and take, and again what an act among them lets us judge at last."""
-    waiting, parked = _neighbours(ctx, room, fresh)
+    waiting, parked = pool.neighbours(ctx, room, fresh)
+    waiting = pool.well_formed(ctx, room, waiting)
     wanted_keys: list[EpochId] = []
-    pooled = parked
-    work = [*waiting, *fresh]
-    while work and _judge(ctx, link, room, work, good, pooled, wanted_keys):
-        work = _awakened(ctx, room)
-        pooled = {read.id for read in work}
+    if _judge(ctx, link, room, [*waiting, *fresh], good, parked, wanted_keys):
+        _awaken(ctx, room, wanted_keys)
     for device in dict.fromkeys(DeviceId(read.header.device) for read in (*waiting, *fresh)):
         low = room.forks.get(device)
         if low is not None and membership.is_cut(ctx, room, device):
@@ -102,9 +102,26 @@ def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], g
         keys.ask(ctx, link, room, wanted_keys)
 
 
+def awake(ctx: Context, room: RoomCache) -> None:
+    """Of what waits in a room there was more to be judged than in one step."""
+    wanted_keys: list[EpochId] = []
+    _awaken(ctx, room, wanted_keys)
+    if wanted_keys:
+        keys.ask_next(ctx, room)
+
+
+def _awaken(ctx: Context, room: RoomCache, wanted_keys: list[EpochId]) -> None:
+    """An act has come: judge what waited for it, and what waited for that."""
+    waiting, more = pool.awakened(ctx, room)
+    work = pool.well_formed(ctx, room, waiting)
+    took = bool(work) and _judge(ctx, None, room, work, set(), {read.id for read in work}, wanted_keys)
+    if took or (more and len(work) < len(waiting)):
+        ctx.timer(f"awake:{room.row.id.hex()}", ctx.now.mono)
+
+
 def _judge(
     ctx: Context,
-    link: Link,
+    link: Link | None,
     room: RoomCache,
     reads: list[Read],
     good: set[EventId],
@@ -136,9 +153,9 @@ def _judge(
     for read in reads:
         if read.id not in pooled:
             fresh.setdefault(DeviceId(read.header.device), []).append(_weight(read))
+    by = link.account if link is not None else ctx.me.account
     loads = [
-        quota.load_of(ctx, ctx.cache.owner[device], device, link.account, weights)
-        for device, weights in fresh.items()
+        quota.load_of(ctx, ctx.cache.owner[device], device, by, weights) for device, weights in fresh.items()
     ]
     paid = quota.takes_all(ctx, room, loads)
     views.look_ahead(ctx, [read.id for read in reads if read.header.kind == wire.MESSAGE])
@@ -155,17 +172,16 @@ def _judge(
         if standing == "never":
             continue
         if not paid and read.id not in pooled:
-            load = quota.load_of(ctx, owner, device, link.account, [_weight(read)])
+            load = quota.load_of(ctx, owner, device, by, [_weight(read)])
             if not quota.takes_in(ctx, room, load):
                 continue
         if not judgeable:
-            if authentic[read.id]:
+            if authentic[read.id] and link is not None:
                 ctx.batch.unjudged[link.link, room.row.id] = None
-            _park(ctx, room, read)
+            pool.park(ctx, room, read)
             continue
         if read.id in pooled:
-            ctx.ledger.events.unpark(read.id)
-            ctx.cache.parked[room.row.id, device] = ctx.ledger.events.waits(room.row.id, device)
+            pool.unpark(ctx, room, read)
         took_act |= _take(ctx, room, read, auth, standing == "allowed", wanted_keys)
     return took_act
 
@@ -184,46 +200,6 @@ def _standing(
     return room.graph.judge(device, owner, read.header.seq, read.id, auth, kind).standing
 
 
-def _neighbours(ctx: Context, room: RoomCache, fresh: list[Read]) -> tuple[list[Read], set[EventId]]:
-    """Parked events of the same chains and near: this frame may bring the cover they wait for.
-    Those that have not just come again, and the ids of all."""
-    new = {read.id for read in fresh}
-    spans: dict[DeviceId, tuple[int, int]] = {}
-    for read in fresh:
-        device, seq = DeviceId(read.header.device), read.header.seq
-        low, high = spans.get(device, (seq, seq))
-        spans[device] = (min(low, seq), max(high, seq))
-    found = []
-    parked: set[EventId] = set()
-    for device, (low, high) in spans.items():
-        place = (room.row.id, device)
-        if ctx.cache.parked.get(place) is False:
-            continue  # looked up before: nothing waits
-        near = ctx.ledger.events.parked(*place, low - MAX_UNSIGNED_RUN, high + MAX_UNSIGNED_RUN)
-        if place not in ctx.cache.parked:
-            ctx.cache.parked[place] = bool(near) or ctx.ledger.events.waits(*place)
-        found += [_read_again(stored) for stored in near if stored.id not in new]
-        parked.update(stored.id for stored in near)
-    return found, parked
-
-
-def _awakened(ctx: Context, room: RoomCache) -> list[Read]:
-    """Parked events of a room whose acts are all known by now."""
-    waiting = any(waits and place[0] == room.row.id for place, waits in ctx.cache.parked.items())
-    if room.pool_seen and not waiting:
-        return []
-    room.pool_seen = True
-    reads = [_read_again(stored) for stored in ctx.ledger.events.parked_in(room.row.id)]
-    for read in reads:
-        ctx.cache.parked[room.row.id, DeviceId(read.header.device)] = True
-    return [r for r in reads if r.header.auth and all(room.graph.knows(EventId(a)) for a in r.header.auth)]
-
-
-def _read_again(stored: StoredEvent) -> Read:
-    """Of an event that had due form when it was stored."""
-    return Read(stored.id, decode(Header, stored.header), Event(stored.header, stored.signature, stored.body))
-
-
 def _covers(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
     """Events of the log that follow an unsigned one: its cover may have come before it."""
     followed = {read.header.prev for read in fresh}
@@ -236,16 +212,8 @@ def _covers(ctx: Context, room: RoomCache, fresh: list[Read]) -> list[Read]:
             for later in ctx.ledger.events.run(
                 room.row.id, device, seq + 1, seq + MAX_UNSIGNED_RUN, 2 * MAX_UNSIGNED_RUN
             ):
-                found.append(_read_again(later))
+                found.append(pool.read_again(later))
     return found
-
-
-def _park(ctx: Context, room: RoomCache, read: Read) -> None:
-    """Keep what cannot be judged yet, within the device's share of the pool."""
-    stored = log.stored_event(read, ctx.now.wall_ms)
-    if ctx.ledger.events.park(stored, MAX_PENDING):
-        ctx.cache.parked[room.row.id, stored.device] = True
-        ctx.batch.wrote = True
 
 
 def _take(
@@ -262,8 +230,8 @@ def _take(
     control = wire.is_control(header.kind)
     act = None
     if control and read.event.body is not None and header.kind in wire.BODIES:
-        body = decode(wire.BODIES[header.kind], read.event.body)
-        check_body(header.kind, body)
+        body = acts.checked_body(read)
+        assert body is not None
         owner = ctx.cache.owner[device]
         act = Act(read.id, device, owner, header.seq, header.hlc, auth, header.kind, body)
     flags = _twins(ctx, room, read)

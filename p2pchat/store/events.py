@@ -39,8 +39,8 @@ _PARKED: Final = (
     f"SELECT {EVENT_COLUMNS} FROM parked"  # noqa: S608 - constants
     " WHERE device = ? AND room = ? AND seq BETWEEN ? AND ? ORDER BY seq, id"
 )
+_PARKED_HEADERS: Final = "SELECT id, header FROM parked WHERE room = ? ORDER BY device, seq, id"
 _WAITS: Final = "SELECT 1 FROM parked WHERE device = ? AND room = ? LIMIT 1"
-_PARKED_IN: Final = f"SELECT {EVENT_COLUMNS} FROM parked WHERE room = ? ORDER BY device, seq, id"  # noqa: S608
 MAX_PARKED_BYTES: Final = 4 * 1024 * 1024
 """Of one device: more is no chat out of order but somebody's waste."""
 # One look-up per device instead of a walk over the room's whole chain index.
@@ -237,9 +237,16 @@ class Events:
         """Whether any event of one device is parked."""
         return self._conn.execute(_WAITS, (device, room)).fetchone() is not None
 
-    def parked_in(self, room: RoomId) -> list[StoredEvent]:
-        """Every parked event of a room, by device and seq."""
-        return [parked_of(row) for row in self._conn.execute(_PARKED_IN, (room,))]
+    def parked_headers(self, room: RoomId) -> list[tuple[EventId, bytes]]:
+        """Ids and headers of a room's parked events, by device and seq."""
+        return self._conn.execute(_PARKED_HEADERS, (room,)).fetchall()
+
+    def parked_some(self, ids: Sequence[EventId]) -> list[StoredEvent]:
+        """Those of `ids` that are parked, in no order."""
+        found: list[StoredEvent] = []
+        for sql, some in in_portions(f"SELECT {EVENT_COLUMNS} FROM parked ", "id", ids):  # noqa: S608
+            found += [parked_of(row) for row in self._conn.execute(sql, some)]
+        return found
 
     def unpark(self, event: EventId) -> None:
         """Drop a parked event."""

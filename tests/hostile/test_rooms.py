@@ -175,7 +175,7 @@ def test_what_nobody_can_judge_takes_a_bounded_place(room: Room) -> None:
     nowhere = (EventId(b"?" * 32),)
     words = room.flood(1500, room.ann, auth=nowhere)  # type: ignore[arg-type]
     assert len(words) == 1500
-    assert len(room.ann.ledger.events.parked_in(room.id)) <= MAX_PENDING
+    assert len(room.ann.ledger.events.parked_headers(room.id)) <= MAX_PENDING
     room.talk("all the same")
     room.agree()
 
