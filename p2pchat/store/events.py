@@ -34,6 +34,10 @@ _RUN: Final = _SELECT + "WHERE room = ? AND device = ? AND seq BETWEEN ? AND ? O
 _CONTROL: Final = _SELECT + "WHERE room = ? AND item IN (1, 3) ORDER BY hlc, id"
 _OF_KIND: Final = _SELECT + "WHERE room = ? AND kind = ? AND kind = 37 ORDER BY hlc, id"
 _KEYLESS: Final = _SELECT + "WHERE room = ? AND epoch = ? AND (flags & 4) != 0"
+_WAITED_FOR: Final = (
+    "SELECT DISTINCT epoch FROM event INDEXED BY event_keyless"
+    " WHERE room = ? AND (flags & 4) != 0 AND (flags & 32) = 0"
+)
 _PARKED: Final = (
     f"SELECT {EVENT_COLUMNS} FROM parked"  # noqa: S608 - constants
     " WHERE device = ? AND room = ? AND seq BETWEEN ? AND ? ORDER BY seq, id"
@@ -192,6 +196,12 @@ class Events:
         if number is None:
             return []
         return sorted(self._select(_KEYLESS, room, number), key=lambda one: (one.device, one.seq, one.id))
+
+    def waited_for(self, room: RoomId) -> list[EpochId]:
+        """Epochs for whose key an event waits that is not void, in order."""
+        names = self._core.names
+        rows = self._conn.execute(_WAITED_FOR, (names.known(room),)).fetchall()
+        return sorted(EpochId(names.id(number)) for (number,) in rows)
 
     def park(self, event: StoredEvent, limit: int) -> bool:
         """Keep an event that cannot be judged yet; False if its device has `limit` already, or
