@@ -73,6 +73,12 @@ class Court:
         self.members = dict(self.graph.members)
         self.inside = [home for home in homes if home.site.account in self.members]
         self.headers = {one: decode(Header, event.header) for one, event in self.content.items()}
+        here = {one for home in self.inside for one in home.events}
+        listened = [home for home in homes if not self.members.keys().isdisjoint(home.room.graph.members)]
+        here.update(one for home in listened for one in home.events)
+        # Who is out hands what he said to those he knows to be in. Whoever he knew has gone like him: he
+        # cannot tell who is asking, for who is out is told of nobody who came in after him.
+        self.said_to_nobody = self.content.keys() - here
         self.epochs: dict[EpochId, Act] = {}
         for act in sorted(self.acts.values(), key=lambda one: (one.hlc, one.id)):
             if isinstance(act.body, Epoch):
@@ -288,7 +294,7 @@ def _everything_is_there(court: Court, lawless: frozenset[AccountId]) -> None:
         owed = {
             one
             for one, event in allowed.items()
-            if one not in unsure and (event.hlc >= since or court.knew(who, one))
+            if one not in unsure | court.said_to_nobody and (event.hlc >= since or court.knew(who, one))
         }
         void = {
             one
@@ -481,7 +487,7 @@ def _wish(book: Book, wish: Wish, court: Court) -> None:
         if wish.id is None or wish.draft:
             continue
         law(event is not None, f"{wish.token} was answered and nobody has it")
-        if event is None or not court.allowed(event):
+        if event is None or not court.allowed(event) or event.id in court.said_to_nobody:
             continue
         if event.hlc < court.since(home.site.account) and not court.knew(home.site.account, event.id):
             continue
