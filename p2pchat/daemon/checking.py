@@ -1,4 +1,4 @@
-"""Many signatures at once are verified in a process of its own (docs/decisions/0008).
+"""Many signatures at once are verified in a process of its own (docs/decisions/0010).
 
 Decides: when that process is started, how much may be on its way to it, when it is ended, and
 that a worker thread does its work where it cannot. Does not know: what was signed, or what
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 
 START_AT: Final = 24
 """More signatures than this at once start the process: backfill, and no chat."""
-JOBS: Final = 4
-"""Jobs on their way to it, less than half a MiB; the frames of other links wait with their readers."""
+JOBS: Final = 6
+"""Jobs on their way to it, some 600 KiB at most; the frames of other links wait with their readers."""
 LOOK_S: Final = 4.0
 """Between two looks: without a job from one to the next the process is ended, with the same job at
 both it is stuck. Twice this is less than the silence after which a peer gives up."""

@@ -46,7 +46,7 @@ READ_STRANGER: Final = MAX_PREAUTH_FRAME
 """Read at once before the other side has proved who it is."""
 CHECK_ELSEWHERE: Final = 8
 """More signatures than this in one frame are not left to the engine (checking)."""
-AHEAD: Final = 3
+AHEAD: Final = 6
 """Frames of one link that are read while one before them is still being checked."""
 GOODBYE_S: Final = 1.0
 

@@ -17,14 +17,16 @@ from p2pchat.wire.messages.link import Events
 
 FRAME_BYTES: Final = MAX_PLAINTEXT - 4096
 FRAME_ENOUGH: Final = 24 * 1024
-"""A frame this full ends with the next signature: what it holds can be judged without the next
-one, and within the milliseconds that others wait for it."""
+"""A frame this full ends with the signature of the next run: what it holds can be judged without
+the next one, and within the milliseconds that others wait for it."""
+FRAME_FULL: Final = 40 * 1024
+"""And one of events that are signed one by one this full: no long run can follow half way."""
 
 
 def in_frames(events: Iterable[StoredEvent]) -> Iterable[Events]:
     """Events packed into frames, a run and its cover in one where they fit."""
     pending: list[Event] = []
-    size = 0
+    size = unsigned = 0
     for stored in events:
         event = Event(stored.header, stored.signature, stored.body)
         cost = len(event.header) + len(event.signature) + len(event.body or b"") + 16
@@ -33,9 +35,13 @@ def in_frames(events: Iterable[StoredEvent]) -> Iterable[Events]:
             pending, size = [], 0
         pending.append(event)
         size += cost
-        if size >= FRAME_ENOUGH and event.signature:
+        if not event.signature:
+            unsigned += 1
+            continue
+        if size >= (FRAME_ENOUGH if unsigned else FRAME_FULL):
             yield Events(tuple(pending))
             pending, size = [], 0
+        unsigned = 0
     if pending:
         yield Events(tuple(pending))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Final
 
 from p2pchat.ids import DeviceId, EpochId, EventId, RoomId
@@ -53,6 +54,9 @@ _DEVICES: Final = (
     " FROM d WHERE d.n IS NOT NULL)"
     " SELECT n, (SELECT max(seq) FROM event WHERE room = :room AND device = n) FROM d WHERE n IS NOT NULL"
 )
+
+
+_high = itemgetter(1)
 
 
 class Events:
@@ -188,7 +192,9 @@ class Events:
         top = self._core.tops.get(place)
         if top is not None and seq > top:
             return True
-        return any(low <= seq <= high for low, high in self._holes(place))
+        holes = self._holes(place)
+        at = bisect_left(holes, seq, key=_high)
+        return at < len(holes) and holes[at][0] <= seq
 
     def keyless(self, room: RoomId, epoch: EpochId) -> list[StoredEvent]:
         """Events that wait for this epoch's key, in (device, seq) order."""
@@ -280,7 +286,7 @@ class Events:
     def _fill(self, place: tuple[int, int], seq: int) -> None:
         """One number below the head has come: the hole around it shrinks, splits or goes."""
         holes = self._holes(place)
-        at = bisect_left(holes, seq, key=lambda hole: hole[1])
+        at = bisect_left(holes, seq, key=_high)
         if at == len(holes) or holes[at][0] > seq:
             return  # a fork: that number was here already
         low, high = holes[at]

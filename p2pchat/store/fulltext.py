@@ -43,12 +43,9 @@ class FullText:
         self._fresh: dict[int, str] = {}
         """Rows that this transaction will write when it ends: ascending ones make one segment."""
 
-    def add(self, place: int, identity: EventId, text: str) -> tuple[int, str | None]:
-        """Take a new message in with this transaction; its `doc` and `folded`, for the caller to write."""
-        doc = self._free_doc(place, identity)
-        folded = unlike(text)
-        self._fresh[doc] = folded or text
-        return doc, folded
+    def add(self, doc: int, text: str) -> None:
+        """Take a new message in with this transaction; `text` as it is folded."""
+        self._fresh[doc] = text
 
     def flush(self) -> None:
         """Write what was added: before the transaction ends."""
@@ -74,7 +71,7 @@ class FullText:
         found.sort()  # the index writes ascending rows as one segment
         taken = self._taken([place for place, _, _, _ in found])
         for place, pk, identity, text in found:
-            doc = self._free_doc(place, identity) if place in taken else place
+            doc = self.free_doc(place, identity) if place in taken else place
             taken.add(doc)
             folded = unlike(text)
             self._conn.execute("UPDATE message SET doc = ?, folded = ? WHERE pk = ?", (doc, folded, pk))
@@ -121,7 +118,7 @@ class FullText:
         """Compare index and texts; raises sqlite3.DatabaseError if they differ."""
         self._conn.execute("INSERT INTO fulltext (fulltext, rank) VALUES ('integrity-check', 1)")
 
-    def _free_doc(self, place: int, identity: EventId) -> int:
+    def free_doc(self, place: int, identity: EventId) -> int:
         """`place`, or a free number shortly after it.
 
         Two messages of one hlc are rare by chance and cheap to make on purpose, so the

@@ -367,7 +367,15 @@ def _touch_kinds(db: Database) -> None:
     db.execute("PRAGMA user_version = 5")
 
 
-VERSION: Final = 5
+@migrations(name="0006_fewer_merges")
+def _fewer_merges(db: Database) -> None:
+    """Segments of the full text are merged sixteen at a time instead of four: what comes in by the
+    thousand is written over half as often, and a search is no slower."""
+    db.execute("INSERT INTO fulltext (fulltext, rank) VALUES ('automerge', 16)")
+    db.execute("PRAGMA user_version = 6")
+
+
+VERSION: Final = 6
 """The schema this program writes: the number of the last migration."""
 
 

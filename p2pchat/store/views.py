@@ -6,6 +6,7 @@ with it. Does not know: how a view is computed (engine), or how history is read 
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,6 +14,7 @@ from p2pchat.errors import LocalProtocolError
 from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import MessageView, Touch
 from p2pchat.store.core import Core
+from p2pchat.store.folding import unlike
 from p2pchat.store.fulltext import FullText
 from p2pchat.store.rows import (
     STATE_NUMBER,
@@ -137,10 +139,11 @@ class Views:
                 raise LocalProtocolError(f"no event '{view.id.hex()}' for this message")
             old = self._conn.execute(_OLD, (pk,)).fetchone()
         if old is None:
-            doc, folded = None, None
+            row = (*values, pk, 0 if view.mine or gone else 1)
             if bulk and view.text is not None and not view.hidden and values[_STATE] not in WAITING:
-                doc, folded = self._fulltext.add(values[_PLACE], view.id, view.text)
-            self._write.execute(_INSERT, (*values, pk, 0 if view.mine or gone else 1, doc, folded))
+                self._insert_found(view.id, view.text, values[_PLACE], row)
+            else:
+                self._write.execute(_INSERT, (*row, None, None))
             return
         unread, doc, text, state = old
         if text is not None and text != view.text:
@@ -151,6 +154,16 @@ class Views:
             self._fulltext.drop(doc, text)
             doc = None
         self._write.execute(_UPDATE, (*values, 0 if gone else unread, doc, pk))
+
+    def _insert_found(self, identity: EventId, text: str, place: int, row: tuple[object, ...]) -> None:
+        """A new message that enters the full text with this transaction, at `place` if that is free."""
+        doc, folded = place, unlike(text)
+        try:
+            self._write.execute(_INSERT, (*row, doc, folded))
+        except sqlite3.IntegrityError:
+            doc = self._fulltext.free_doc(place, identity)
+            self._write.execute(_INSERT, (*row, doc, folded))
+        self._fulltext.add(doc, folded or text)
 
     def drop_message(self, event: EventId) -> None:
         """Forget the view of one message, its words included; the event stays. No view changes nothing."""

@@ -17,6 +17,7 @@ from p2pchat.crypto import primitives as p
 from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 
 KEY = bytes(range(32))
+NONCE24 = bytes(range(24))
 OTHER = bytes(range(32, 64))
 
 Call = Callable[[], object]
@@ -212,3 +213,17 @@ def test_same() -> None:
     assert p.same(b"abc", b"abc")
     assert not p.same(b"abc", b"abd")
     assert not p.same(b"abc", b"ab")
+
+
+@given(st.binary(max_size=200), st.binary(max_size=100), st.integers(0, 7))
+def test_opening_without_the_library_around_it_says_the_same(plain: bytes, ad: bytes, bit: int) -> None:
+    sealed = p.seal_xchacha(KEY, NONCE24, ad, plain)
+    assert p.open_xchacha(KEY, NONCE24, ad, sealed) == plain
+    assert bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, ad, NONCE24, KEY) == plain
+    for at in (0, len(sealed) // 2, len(sealed) - 1):
+        wrong = bytearray(sealed)
+        wrong[at] ^= 1 << bit
+        with pytest.raises(RemoteProtocolError):
+            p.open_xchacha(KEY, NONCE24, ad, bytes(wrong))
+    with pytest.raises(RemoteProtocolError):
+        p.open_xchacha(KEY, NONCE24, ad + b"x", sealed)

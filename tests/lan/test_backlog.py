@@ -1,6 +1,6 @@
 """A long history in which every message has a signature of its own, to a machine that has nothing of it.
 
-Its daemon starts a process that verifies them (docs/decisions/0008), which is there for that only.
+Its daemon starts a process that verifies them (docs/decisions/0010), which is there for that only.
 """
 
 from __future__ import annotations

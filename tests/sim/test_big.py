@@ -1,4 +1,4 @@
-"""The large room, small: that its figures are figures. `--full` lives through the largest."""
+"""The large room, small: that its figures are figures. `--full` lives through the large ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def test_a_small_large_room_agrees_and_is_measured(sizes: ViewSizes | None) -> N
     assert figures == again
     assert figures["agreed"] == 1
     assert 0 < figures["messages"] <= MESSAGES
-    assert 1 <= figures["last hop"] <= (8 if sizes else 4)
+    # with a view a path may wind through all twelve, each of them once
+    assert 1 <= figures["last hop"] <= (11 if sizes else 4)
     assert 1 <= figures["copies per delivered message"] < 2
     assert (figures["of these announcements"] > 0) == (sizes is not None)
 
@@ -35,13 +36,14 @@ def test_what_has_landed_is_whole() -> None:
         assert "(was " in line({**figures, "last hop": 99}, 0.0)
 
 
-def test_the_largest_room_agrees(full: bool) -> None:
-    """Five hundred people, as many as a room holds."""
+@pytest.mark.parametrize("count", [200, 500])
+def test_the_largest_rooms_agree(count: int, full: bool) -> None:
+    """Five hundred people are as many as a room holds."""
     if not full:
         pytest.skip("takes minutes: --full")
     began = time.perf_counter()
     with remembered_signatures():
-        figures = run(500, 1)
+        figures = run(count, 1)
     print(line(figures, time.perf_counter() - began))
     assert figures["agreed"] == 1
     assert figures["copies per delivered message"] < 2

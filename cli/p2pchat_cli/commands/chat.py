@@ -21,6 +21,8 @@ from p2pchat_cli.text import field
 BACKLOG: Final = 10
 """Messages shown at the start: enough to remember what it was about."""
 
+CONFIRM_S = 2.0
+
 
 class Conversation:
     """One running chat. Each thread has a connection of its own; the lock guards what both use."""
@@ -34,6 +36,7 @@ class Conversation:
         self.ready = threading.Event()
         self.begun = threading.Event()  # what was said before is on the screen
         self.over = threading.Event()
+        self.confirming = threading.Lock()  # while what was just shown is not confirmed yet
         self.failure: CommandError | None = None
 
     def listen(self) -> None:
@@ -61,13 +64,14 @@ class Conversation:
 
     def arrived(self, message: dict[str, Any]) -> None:
         """One message from the stream, which may tell it twice."""
-        with self.lock:
-            if message["id"] in self.sent:
-                return
-            self.sent.add(message["id"])
-            self.show([message])
-        if not message["mine"]:
-            self.listening.call("read.confirm", room=message["room"], ids=[message["id"]])
+        with self.confirming:
+            with self.lock:
+                if message["id"] in self.sent:
+                    return
+                self.sent.add(message["id"])
+                self.show([message])
+            if not message["mine"]:
+                self.listening.call("read.confirm", room=message["room"], ids=[message["id"]])
 
     def happened(self, room: dict[str, Any]) -> None:
         """Something about the room itself: who came, who went, what was changed."""
@@ -137,6 +141,7 @@ def run(ctx: Context) -> int:
     finally:
         chat.over.set()
         chat.begun.set()
+        chat.confirming.acquire(timeout=CONFIRM_S)  # what was shown was read, whoever leaves now
     if chat.failure is not None:
         raise chat.failure
     return failed
