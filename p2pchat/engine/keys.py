@@ -288,6 +288,11 @@ def _lacking(room: RoomCache) -> list[EpochId]:
     return [epoch.epoch for epoch in room.epochs.values() if epoch.key is None]
 
 
+def seek(ctx: Context, room: RoomCache) -> None:
+    """Something has come that waits for a key."""
+    ctx.timer(_timer_of(room), ctx.now.mono + ANSWER_S)
+
+
 def _timer_of(room: RoomCache) -> str:
     return f"keys:{room.row.id.hex()}"
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from p2pchat.engine import log, outbox, rooms, views
+from p2pchat.engine import bodies, log, outbox, rooms, views
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.control_graph import Act
 from p2pchat.ids import AccountId, DeviceId, EventId
@@ -206,3 +206,5 @@ def set_void(ctx: Context, room: RoomCache, event: StoredEvent, body: Record | N
     current = ctx.ledger.events.get(event.id)
     if current is not None:
         views.standing_moved(ctx, room, current)
+    if void and event.kind in (ev.EDIT, ev.DELETE):
+        bodies.seek(ctx, room)  # what it erased, others may have

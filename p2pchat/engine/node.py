@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from p2pchat.engine import (
+    bodies,
     clock,
     gossip,
     keys,
@@ -283,6 +284,7 @@ _OF_A_ROOM: Final = {
     "keys": keys.ask_next,
     "prepare": keys.go_on,
     "moved": sync.repair_some,
+    "bodies": bodies.due,
 }
 
 
@@ -310,7 +312,7 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             _tend_prekeys(ctx)
         case "revoke":
             revocations.due(ctx, rest)
-        case "rotate" | "keys" | "prepare" | "moved":
+        case "rotate" | "keys" | "prepare" | "moved" | "bodies":
             room = ctx.cache.known_rooms.get(RoomId(bytes.fromhex(rest)))
             if room is not None:
                 _OF_A_ROOM[kind](ctx, rooms.room(ctx, room.id))

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import gossip, keys, log, people, rooms
+from p2pchat.engine import bodies, gossip, keys, log, people, rooms
 from p2pchat.engine.context import Context, Link, Recon, RoomCache
 from p2pchat.engine.frames import FRAME_BYTES, in_frames, with_covers
 from p2pchat.engine.inputs import Send
@@ -321,6 +321,7 @@ def _finished(ctx: Context, link: Link, session: int) -> None:
         _ask(ctx, link, room, control=False)
         return
     ctx.live.repaired[recon.room] = ctx.now.wall_ms
+    bodies.repaired(ctx, room)
     keys.ask_again(ctx, link, room)
 
 

@@ -37,6 +37,11 @@ def rebuilt(actor: Actor, ids: list[str]) -> list[MessageView | None]:
     return found
 
 
+def fed_to(actor: Actor) -> int:
+    """Lines of his feed."""
+    return int(actor.ledger.connection.execute("SELECT count(*) FROM feed").fetchone()[0])
+
+
 def removed_apart(stage: Stage) -> tuple[Actor, Actor, Actor, RoomId, str]:
     """Ann removes Bob; Bob and Cem, who do not hear of it, are by themselves. All had a message of his."""
     ann, bob, cem = people = [stage.actor(name) for name in ("ann", "bob", "cem")]
@@ -50,8 +55,9 @@ def removed_apart(stage: Stage) -> tuple[Actor, Actor, Actor, RoomId, str]:
     return ann, bob, cem, room, said
 
 
-def test_what_a_delete_erased_stays_so_though_the_delete_becomes_void(stage: Stage) -> None:
-    """The text is gone where the delete came in time: the view says so, before and after a rebuild."""
+def test_what_a_delete_erased_is_had_again_when_the_delete_becomes_void(stage: Stage) -> None:
+    """The text is gone where the delete came in time, and the view says so, before and after a rebuild;
+    who still has it gives it back."""
     ann, bob, cem, room, said = removed_apart(stage)
     bob.change("delete", said)
     stage.join(ann, cem)
@@ -60,6 +66,11 @@ def test_what_a_delete_erased_stays_so_though_the_delete_becomes_void(stage: Sta
     assert view is not None
     assert (view.deleted, view.text) == (True, None)
     assert rebuilt(cem, [said]) == [view]
+    fed = fed_to(cem)
+    stage.wait(5)
+    assert texts(cem, room) == ["said by bob"]
+    assert rebuilt(cem, [said]) == views_of(cem, [said])
+    assert fed_to(cem) == fed, "nobody is told twice of one message"
 
 
 def test_a_message_whose_only_text_was_a_void_change_is_shown_no_more(stage: Stage) -> None:
