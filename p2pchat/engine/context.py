@@ -203,7 +203,12 @@ class Live:
     waiters: dict[int, Waiter] = field(default_factory=dict)
     sas: dict[AccountId, Sas] = field(default_factory=dict)
     recons: dict[int, Recon] = field(default_factory=dict)
-    asked_keys: dict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=dict)
+    asked_keys: dict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=dict)  # ever
+    asked_now: dict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=dict)  # in this round
+    key_pauses: dict[RoomId, tuple[float, float]] = field(default_factory=dict)  # see keys.ask_next
+    bodies_sought: dict[RoomId, tuple[int, float] | None] = field(
+        default_factory=dict
+    )  # (machines asked, next pause) while any lacks; None: looked, and none did
     prepared: dict[RoomId, Prepared] = field(default_factory=dict)
     repaired: dict[RoomId, int] = field(default_factory=dict)  # when a repair was last completed, ms
     repairing: dict[tuple[int, RoomId], bool] = field(

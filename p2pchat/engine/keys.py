@@ -35,6 +35,8 @@ SEALS_AT_ONCE: Final = 64
 PREPARE_S: Final = 1.0
 ANSWER_S: Final = 2.0
 """A machine asked for keys has this long before the next one is asked."""
+LONGEST_PAUSE_S: Final = 600.0
+"""Between two rounds in which all are asked for a key that nobody gave."""
 
 
 # -- choosing and starting epochs -------------------------------------------------------
@@ -173,6 +175,8 @@ def _seal(ctx: Context, room: RoomCache, part: wire.Seal) -> None:
 def _keep(ctx: Context, room: RoomCache, row: EpochRow) -> None:
     room.epochs[row.epoch] = row
     room.sending = None
+    if row.key is not None:
+        ctx.live.key_pauses.pop(room.row.id, None)  # who gave it may have others
     ctx.ledger.rooms.put_epoch(row)
     ctx.batch.wrote = True
 
@@ -223,37 +227,74 @@ def heard_seal(ctx: Context, room: RoomCache, body: wire.Seal) -> EpochId | None
 
 
 def ask(ctx: Context, link: Link, room: RoomCache, wanted: list[EpochId]) -> None:
-    """Ask the peer of `link` for keys we lack, once for each link, as many as are answered at once."""
-    asked = ctx.live.asked_keys.get((link.link, room.row.id), frozenset())
+    """Ask the peer of `link` for keys we lack, once in a round, as many as are answered at once."""
+    place = (link.link, room.row.id)
+    asked = ctx.live.asked_now.get(place, frozenset())
     fresh = sorted(epoch for epoch in dict.fromkeys(wanted) if epoch not in asked)[:MAX_SEALS]
     if fresh:
-        ctx.live.asked_keys[link.link, room.row.id] = asked | frozenset(fresh)
+        ctx.live.asked_now[place] = asked | frozenset(fresh)
+        ctx.live.asked_keys[place] = ctx.live.asked_keys.get(place, frozenset()) | frozenset(fresh)
         ctx.out.append(Send(link.link, KeyRequest(room.row.id, tuple(fresh))))
-        ctx.timer(f"keys:{room.row.id.hex()}", ctx.now.mono + ANSWER_S)
+    if wanted:  # whom to ask next, if this one has no key for what has just come
+        ctx.timer(_timer_of(room), ctx.now.mono + ANSWER_S)
 
 
 def ask_ahead(ctx: Context, link: Link, room: RoomCache) -> None:
     """All acts are here, what was said is asked for next: the keys shall come before it."""
-    ask(ctx, link, room, [epoch.epoch for epoch in room.epochs.values() if epoch.key is None])
+    ask(ctx, link, room, _lacking(room))
 
 
 def ask_again(ctx: Context, link: Link, room: RoomCache) -> None:
     """A link has come up, or a repair is done: whom we asked before may have had no key then."""
-    lacking = [epoch.epoch for epoch in room.epochs.values() if epoch.key is None]
+    lacking = _lacking(room)
     if lacking:
-        ctx.live.asked_keys.pop((link.link, room.row.id), None)
+        ctx.live.asked_now.pop((link.link, room.row.id), None)
         ask(ctx, link, room, lacking)
 
 
 def ask_next(ctx: Context, room: RoomCache) -> None:
-    """Nobody has answered: ask the next machine that is there, own ones first."""
-    lacking = [epoch.epoch for epoch in room.epochs.values() if epoch.key is None]
+    """Nobody has answered: ask the next machine that is there, own ones first.
+
+    When all were asked and something waits to be read, all are asked again after a pause, longer
+    each time: whoever had no key then may have it now. What nobody waits for is asked for once.
+    """
+    lacking, place = _lacking(room), room.row.id
     links = sorted(rooms.links_of(ctx, room), key=lambda one: (one.account != ctx.me.account, one.device))
     for link in links:
-        asked = ctx.live.asked_keys.get((link.link, room.row.id), frozenset())
+        asked = ctx.live.asked_now.get((link.link, place), frozenset())
         if any(epoch not in asked for epoch in lacking):
             ask(ctx, link, room, lacking)
             return
+    waited_for = set(ctx.ledger.events.waited_for(place) if lacking and links else ()) & set(lacking)
+    if not waited_for:
+        ctx.live.key_pauses.pop(place, None)
+        return  # a link that comes up, or an event without its key, begins anew
+    length, until = ctx.live.key_pauses.get(place, (ANSWER_S, 0.0))
+    if not until:
+        length = min(2 * length, LONGEST_PAUSE_S)
+        until = ctx.now.mono + length
+    elif until <= ctx.now.mono:
+        for link in links:
+            asked = ctx.live.asked_now.get((link.link, place), frozenset())
+            ctx.live.asked_now[link.link, place] = asked - waited_for
+        until = 0.0
+        ask(ctx, links[0], room, sorted(waited_for))
+    ctx.live.key_pauses[place] = (length, until)
+    if until:
+        ctx.timer(_timer_of(room), until)
+
+
+def _lacking(room: RoomCache) -> list[EpochId]:
+    return [epoch.epoch for epoch in room.epochs.values() if epoch.key is None]
+
+
+def seek(ctx: Context, room: RoomCache) -> None:
+    """Something has come that waits for a key."""
+    ctx.timer(_timer_of(room), ctx.now.mono + ANSWER_S)
+
+
+def _timer_of(room: RoomCache) -> str:
+    return f"keys:{room.row.id.hex()}"
 
 
 def give(ctx: Context, link: Link, request: KeyRequest) -> None:

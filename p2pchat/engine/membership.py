@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from p2pchat.engine import log, outbox, rooms, views
+from p2pchat.engine import bodies, log, outbox, rooms, views
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.control_graph import Act
 from p2pchat.ids import AccountId, DeviceId, EventId
@@ -58,6 +58,7 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
     if judges:
         before = _Before(graph.void, graph.cuts, graph.cut_accounts, graph.revoked)
     me_before = ctx.me.account in graph.members
+    since = rooms.readable_from(ctx, room, ctx.me.account) if event.kind in CHANGES else 0
     graph.add(act)
     if event.id in graph.void:
         set_void(ctx, room, event, act.body, void=True)
@@ -82,8 +83,9 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
             changes = " ".join(f"{one.key}={one.value}" for one in act.body.changes)
             detail.append(("detail", changes))
         ctx.feed("room", room.row.id, tuple(detail))
-    if not me_before and ctx.me.account in graph.members:
-        ctx.batch.entered[room.row.id] = None
+    came_in = not me_before and ctx.me.account in graph.members
+    if came_in or (since and not rooms.readable_from(ctx, room, ctx.me.account)):
+        ctx.batch.entered[room.row.id] = None  # in now, or what was before has opened to us
     if event.kind in (ev.ADD, ev.JOIN, ev.CREATE, ev.REMOVE):
         ctx.batch.moved[room.row.id] = None
 
@@ -204,3 +206,5 @@ def set_void(ctx: Context, room: RoomCache, event: StoredEvent, body: Record | N
     current = ctx.ledger.events.get(event.id)
     if current is not None:
         views.standing_moved(ctx, room, current)
+    if void and event.kind in (ev.EDIT, ev.DELETE):
+        bodies.seek(ctx, room)  # what it erased, others may have

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from p2pchat.engine import (
+    bodies,
     clock,
     gossip,
     keys,
@@ -284,6 +285,7 @@ _OF_A_ROOM: Final = {
     "prepare": keys.go_on,
     "moved": sync.repair_some,
     "awake": receive.awake,
+    "bodies": bodies.due,
 }
 
 
@@ -311,7 +313,7 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             _tend_prekeys(ctx)
         case "revoke":
             revocations.due(ctx, rest)
-        case "rotate" | "keys" | "prepare" | "moved" | "awake":
+        case "rotate" | "keys" | "prepare" | "moved" | "awake" | "bodies":
             room = ctx.cache.known_rooms.get(RoomId(bytes.fromhex(rest)))
             if room is not None:
                 _OF_A_ROOM[kind](ctx, rooms.room(ctx, room.id))

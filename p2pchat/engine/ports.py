@@ -84,6 +84,15 @@ class EventLog(Protocol):
     def keyless(self, room: RoomId, epoch: EpochId) -> list[StoredEvent]:
         """Events that wait for this epoch's key, in (device, seq) order."""
 
+    def bodiless(
+        self, room: RoomId, device: DeviceId, account: AccountId, start: int, limit: int
+    ) -> list[EventId]:
+        """Events of a chain, `account`'s, that count and whose body is absent without an edit or delete
+        of his that names them: by seq from `start` on, then those before."""
+
+    def waited_for(self, room: RoomId) -> list[EpochId]:
+        """Epochs for whose key an event waits that is not void, in order."""
+
     def park(self, event: StoredEvent, limit: int) -> bool:
         """Keep an event that cannot be judged yet; False if its device has `limit` already, or
         more than its share of bytes."""

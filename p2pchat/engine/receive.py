@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from p2pchat.engine import acts, gossip, keys, log, membership, pool, quota, rooms, views
+from p2pchat.engine import acts, bodies, gossip, keys, log, membership, pool, quota, rooms, views
 from p2pchat.engine.context import Context, Link, RoomCache
 from p2pchat.engine.control_graph import Act
 from p2pchat.engine.inputs import Tell
@@ -67,24 +67,29 @@ def _again(ctx: Context, room: RoomCache, known: Sequence[Read]) -> None:
     """Events that are here already: say so again, for our receipt may have been lost."""
     for read in known:
         device = DeviceId(read.header.device)
-        if device == ctx.me.device:
-            continue
         stored = ctx.ledger.events.get(read.id)
         if stored is not None and stored.body is None and read.event.body is not None:
             _body_after_all(ctx, room, stored, read)
-        ctx.batch.receipts[room.row.id, device] = None
+        if device != ctx.me.device:
+            ctx.batch.receipts[room.row.id, device] = None
 
 
 def _body_after_all(ctx: Context, room: RoomCache, stored: StoredEvent, read: Read) -> None:
-    """A body that had never come, unless its author took it back meanwhile."""
-    if stored.flags & StoredEvent.SHOWN or views.lawfully_absent(ctx, stored):
+    """A body that had never come, or that was erased by a delete which is void by now; unless its
+    author took it back meanwhile."""
+    if views.lawfully_absent(ctx, stored):
         return
-    flags = stored.flags & ~StoredEvent.ERASED
+    flags = stored.flags & ~(StoredEvent.ERASED | StoredEvent.SHOWN)
     if keys.open_plain(room, log.stored_event(read, stored.received_ms, flags), read.header) is None:
         flags |= StoredEvent.KEYLESS  # or nobody would come back to it when the key is here
+        keys.seek(ctx, room)
     ctx.ledger.events.put_body(stored.id, read.event.body, flags)
     ctx.batch.wrote = True
-    _take_effect(ctx, room, log.stored_event(read, stored.received_ms, flags), read.header)
+    whole = log.stored_event(read, stored.received_ms, flags)
+    if stored.flags & StoredEvent.SHOWN and stored.kind == wire.MESSAGE:
+        views.standing_moved(ctx, room, whole)  # nothing new: the feed told of it when it first came
+        return
+    _take_effect(ctx, room, whole, read.header)
 
 
 def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], good: set[EventId]) -> None:
@@ -305,6 +310,8 @@ def _take_effect(
     if event.body is None:
         if views.lawfully_absent(ctx, event):
             views.note_have(ctx, room, event)
+        elif not event.flags & StoredEvent.VOID:
+            bodies.seek(ctx, room)
         views.apply(ctx, room, views.Said(event, ctx.cache.owner[event.device], None))
         return
     if plain is None:

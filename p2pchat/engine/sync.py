@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import gossip, keys, log, people, rooms
+from p2pchat.engine import bodies, gossip, keys, log, people, rooms
 from p2pchat.engine.context import Context, Link, Recon, RoomCache
 from p2pchat.engine.frames import FRAME_BYTES, in_frames, with_covers
 from p2pchat.engine.inputs import Send
@@ -321,6 +321,7 @@ def _finished(ctx: Context, link: Link, session: int) -> None:
         _ask(ctx, link, room, control=False)
         return
     ctx.live.repaired[recon.room] = ctx.now.wall_ms
+    bodies.repaired(ctx, room)
     keys.ask_again(ctx, link, room)
 
 
@@ -426,8 +427,11 @@ def seek_acts(ctx: Context) -> None:
             recon.control and (recon.link, recon.room) == (number, room_id)
             for recon in ctx.live.recons.values()
         )
-        if link is not None and not asking and ctx.live.by_device.get(link.device) == number:
-            _ask(ctx, link, rooms.room(ctx, room_id), control=True)
+        if link is None or asking or ctx.live.by_device.get(link.device) != number:
+            continue
+        room = rooms.room(ctx, room_id)
+        if rooms.access(ctx, link, room) != rooms.NOTHING:  # the batch may have told who is in
+            _ask(ctx, link, room, control=True)
 
 
 def pull(ctx: Context, link: Link, message: Pull) -> None:
@@ -455,6 +459,7 @@ def link_gone(ctx: Context, number: int) -> None:
             del ctx.live.recons[session]
     for asked in [key for key in ctx.live.asked_keys if key[0] == number]:
         del ctx.live.asked_keys[asked]
+        ctx.live.asked_now.pop(asked, None)
     for repaired in [key for key in ctx.live.repairing if key[0] == number]:
         del ctx.live.repairing[repaired]
     for asked_past in [key for key in ctx.live.asked_past if key[0] == number]:

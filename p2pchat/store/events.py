@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Final
 
-from p2pchat.ids import DeviceId, EpochId, EventId, RoomId
+from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import Head, StoredEvent
 from p2pchat.store.core import Core
 from p2pchat.store.rows import EVENT_COLUMNS, event_of, in_portions, parked_of
@@ -35,6 +35,18 @@ _RUN: Final = _SELECT + "WHERE room = ? AND device = ? AND seq BETWEEN ? AND ? O
 _CONTROL: Final = _SELECT + "WHERE room = ? AND item IN (1, 3) ORDER BY hlc, id"
 _OF_KIND: Final = _SELECT + "WHERE room = ? AND kind = ? AND kind = 37 ORDER BY hlc, id"
 _KEYLESS: Final = _SELECT + "WHERE room = ? AND epoch = ? AND (flags & 4) != 0"
+_WAITED_FOR: Final = (
+    "SELECT DISTINCT epoch FROM event INDEXED BY event_keyless"
+    " WHERE room = ? AND (flags & 4) != 0 AND (flags & 32) = 0"
+)
+# An edit (33) or delete (34) by its author makes it lawful that a body is not here.
+_BODILESS: Final = (
+    "SELECT e.id FROM event e INDEXED BY event_bodiless"
+    " WHERE e.room = :room AND e.device = :device AND (e.flags & 8) != 0 AND (e.flags & 32) = 0"
+    " AND NOT EXISTS (SELECT 1 FROM touch t"
+    " WHERE t.target = e.id AND t.kind IN (33, 34) AND t.account = :account)"
+    " ORDER BY e.seq < :start, e.seq, e.id LIMIT :limit"
+)
 _PARKED: Final = (
     f"SELECT {EVENT_COLUMNS} FROM parked"  # noqa: S608 - constants
     " WHERE device = ? AND room = ? AND seq BETWEEN ? AND ? ORDER BY seq, id"
@@ -198,6 +210,22 @@ class Events:
         if number is None:
             return []
         return sorted(self._select(_KEYLESS, room, number), key=lambda one: (one.device, one.seq, one.id))
+
+    def bodiless(
+        self, room: RoomId, device: DeviceId, account: AccountId, start: int, limit: int
+    ) -> list[EventId]:
+        """Events of a chain, `account`'s, that count and whose body is absent without an edit or delete
+        of his that names them: by seq from `start` on, then those before."""
+        names = self._core.names
+        chain = {"room": names.known(room), "device": names.known(device), "account": names.known(account)}
+        rows = self._conn.execute(_BODILESS, {**chain, "start": start, "limit": limit})
+        return [EventId(identity) for (identity,) in rows]
+
+    def waited_for(self, room: RoomId) -> list[EpochId]:
+        """Epochs for whose key an event waits that is not void, in order."""
+        names = self._core.names
+        rows = self._conn.execute(_WAITED_FOR, (names.known(room),)).fetchall()
+        return sorted(EpochId(names.id(number)) for (number,) in rows)
 
     def park(self, event: StoredEvent, limit: int) -> bool:
         """Keep an event that cannot be judged yet; False if its device has `limit` already, or

@@ -375,7 +375,14 @@ def _fewer_merges(db: Database) -> None:
     db.execute("PRAGMA user_version = 6")
 
 
-VERSION: Final = 6
+@migrations(name="0007_bodiless")
+def _bodiless(db: Database) -> None:
+    """Which bodies are absent, without a look at the whole log: those that lack are asked for."""
+    db.execute("CREATE INDEX event_bodiless ON event (room, device, seq) WHERE (flags & 8) != 0")
+    db.execute("PRAGMA user_version = 7")
+
+
+VERSION: Final = 7
 """The schema this program writes: the number of the last migration."""
 
 

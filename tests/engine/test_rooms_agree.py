@@ -13,10 +13,12 @@ from p2pchat.engine.node import rebuild_views
 from p2pchat.ids import EpochId, EventId, RoomId
 from p2pchat.model import MessageView
 from p2pchat.wire.messages import events as ev
-from p2pchat.wire.messages.link import Reconcile, decode_frame
+from p2pchat.wire.messages import rooms as wire
+from p2pchat.wire.messages.events import Event
+from p2pchat.wire.messages.link import Events, Reconcile, decode_frame
 from tests.engine.forging import Hand
 from tests.engine.play import Actor, Stage
-from tests.engine.test_rooms import act, create, link_of, say, texts
+from tests.engine.test_rooms import act, create, link_of, members, say, texts
 from tests.engine.test_rooms_found import all_meet
 
 
@@ -35,6 +37,11 @@ def rebuilt(actor: Actor, ids: list[str]) -> list[MessageView | None]:
     return found
 
 
+def fed_to(actor: Actor) -> int:
+    """Lines of his feed."""
+    return int(actor.ledger.connection.execute("SELECT count(*) FROM feed").fetchone()[0])
+
+
 def removed_apart(stage: Stage) -> tuple[Actor, Actor, Actor, RoomId, str]:
     """Ann removes Bob; Bob and Cem, who do not hear of it, are by themselves. All had a message of his."""
     ann, bob, cem = people = [stage.actor(name) for name in ("ann", "bob", "cem")]
@@ -48,8 +55,9 @@ def removed_apart(stage: Stage) -> tuple[Actor, Actor, Actor, RoomId, str]:
     return ann, bob, cem, room, said
 
 
-def test_what_a_delete_erased_stays_so_though_the_delete_becomes_void(stage: Stage) -> None:
-    """The text is gone where the delete came in time: the view says so, before and after a rebuild."""
+def test_what_a_delete_erased_is_had_again_when_the_delete_becomes_void(stage: Stage) -> None:
+    """The text is gone where the delete came in time, and the view says so, before and after a rebuild;
+    who still has it gives it back."""
     ann, bob, cem, room, said = removed_apart(stage)
     bob.change("delete", said)
     stage.join(ann, cem)
@@ -58,6 +66,11 @@ def test_what_a_delete_erased_stays_so_though_the_delete_becomes_void(stage: Sta
     assert view is not None
     assert (view.deleted, view.text) == (True, None)
     assert rebuilt(cem, [said]) == [view]
+    fed = fed_to(cem)
+    stage.wait(5)
+    assert texts(cem, room) == ["said by bob"]
+    assert rebuilt(cem, [said]) == views_of(cem, [said])
+    assert fed_to(cem) == fed, "nobody is told twice of one message"
 
 
 def test_a_message_whose_only_text_was_a_void_change_is_shown_no_more(stage: Stage) -> None:
@@ -99,6 +112,20 @@ def test_what_one_wrote_before_his_latest_add_is_taken_from_himself(stage: Stage
     assert texts(ann, room) == texts(bob, room) == ["before leave"]
 
 
+def test_what_was_before_is_taken_when_it_is_opened(stage: Stage) -> None:
+    """Bob, who saw nothing of the time before him, waited for a repair with just the right one."""
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    stage.join(ann, bob)
+    create(ann, history="joined")
+    stage.mono += 1
+    early = EventId(bytes.fromhex(say(ann, "launch", "before bob")))
+    stage.mono += 1
+    act(ann, "invite", "launch", bob)
+    assert bob.ledger.events.get(early) is None
+    act(ann, "set", "launch", changes=(("history", "all"),))
+    assert bob.ledger.events.get(early) is not None
+
+
 def test_what_was_heard_of_outlives_a_refused_batch(stage: Stage) -> None:
     """Ann asked about a room that Bob did not know; then a command of his was refused, and he spoke on
     of a room that his memory no longer held."""
@@ -109,6 +136,27 @@ def test_what_was_heard_of_outlives_a_refused_batch(stage: Stage) -> None:
     assert list(bob.look().live.heard_of) == [room]
     bob.refused(lambda request: happened.Post(request, "#nowhere", "said to nobody"))
     assert list(bob.look().live.heard_of) == [room]
+
+
+def test_a_stranger_who_spoke_of_a_room_is_not_asked_once_we_know_it(stage: Stage) -> None:
+    """Cem hands Bob something of Ann's room that links to what Bob has not got, and in the same batch Ann
+    tells him of the room: Cem is nobody in it, and is asked nothing."""
+    ann, bob, cem = people = [stage.actor(name) for name in ("ann", "bob", "cem")]
+    room = create(ann)
+    all_meet(stage, people)
+    stray = Hand(ann, room)
+    stray.actor, stray.seq, stray.prev = cem, 0, EventId(bytes(32))
+    odd = stray.write(ev.LEAVE, wire.Leave(1), auth=(EventId(b"an act that nobody holds........"),))
+    ann.feed(happened.RoomAct(998, "invite", room.hex(), (bob.account.hex(),)))
+    stage.mail.clear()  # what ann says of it comes in one batch with what cem says
+    acts = tuple(Event(e.header, e.signature, e.body) for e in ann.ledger.events.control(room))
+    said = len(bob.sent)
+    spoken = [(link_of(bob, cem), Events((odd,))), (link_of(bob, ann), Events(acts))]
+    bob.feed(*(happened.FromPeer(number, frame) for number, frame in spoken))
+    assert members(bob, room)
+    heard = [number for number, _ in stage.mail if stage.links[number][0] is cem]
+    assert said < len(bob.sent), "the test can tell"
+    assert heard == []
 
 
 def two(stage: Stage) -> tuple[Actor, Actor, RoomId]:

@@ -17,13 +17,16 @@ from typing import Final
 
 from p2pchat.engine import ranges, rooms
 from p2pchat.engine.context import Context
+from p2pchat.engine.items import VectorItems
 from p2pchat.engine.log import event_id
 from p2pchat.engine.node import Node, rebuild_views
 from p2pchat.engine.ports import Ranges
+from p2pchat.engine.reconcile import Reconciler
 from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import CANCELLED, DELIVERED, DIRECT, READ, MessageView, Now, StoredEvent
 from p2pchat.store.ledger import Ledger
 from p2pchat.wire.codec import Record, decode
+from p2pchat.wire.limits import MAX_RECONCILE_FRAME
 from p2pchat.wire.messages import link as wire
 from p2pchat.wire.messages.events import BODIES, CREATE, LAST_CONTROL, SETTINGS, Header
 from p2pchat.wire.messages.registers import HAVE
@@ -131,7 +134,7 @@ def speaks(book: Book, site: Site, run: int, peer: AccountId, message: Record) -
     own = site.account == peer
     told = getattr(message, "room", None)
     if isinstance(told, bytes):
-        fine = own or told == common or _heard_there(site, RoomId(told), peer)
+        fine = own or told == common or _heard_there(site, RoomId(told), peer) or _says_nothing(message)
         law(fine, f"{site.name} speaks to an outsider of a room: {type(message).__name__}")
     if isinstance(message, wire.Events):
         ids = []
@@ -148,6 +151,15 @@ def speaks(book: Book, site: Site, run: int, peer: AccountId, message: Record) -
         fresh = ranges.minus(message.ranges, checked)
         holds(site, RoomId(message.room), DeviceId(message.author), fresh)
         book.receipts[place] = ranges.union(checked, fresh)
+
+
+def _says_nothing(message: Record) -> bool:
+    """Whether it answers that there is nothing here. He may have asked about a room only heard of, and
+    turn out to be nobody in it by what came with the next frame, before the answer left."""
+    if not isinstance(message, wire.Reconcile) or message.asking:
+        return False
+    step = Reconciler(VectorItems(()), MAX_RECONCILE_FRAME, initiator=True).reconcile(message.message)
+    return not step.need and step.reply is None
 
 
 def _heard_there(site: Site, room: RoomId, peer: AccountId, kind: int = 0) -> bool:

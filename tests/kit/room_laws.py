@@ -21,7 +21,7 @@ from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import DELIVERED, DIRECT, READ, ROOM, MessageView, Now, StoredEvent
 from p2pchat.wire.codec import decode
 from p2pchat.wire.messages import rooms as wire
-from p2pchat.wire.messages.events import EDIT, MESSAGE, Epoch, Header, is_control
+from p2pchat.wire.messages.events import MESSAGE, Epoch, Header, is_control
 from p2pchat.wire.messages.registers import HAVE
 from tests.kit.laws import TOKEN, Book, Site, Wish, law
 
@@ -73,6 +73,7 @@ class Court:
         self.members = dict(self.graph.members)
         self.inside = [home for home in homes if home.site.account in self.members]
         self.headers = {one: decode(Header, event.header) for one, event in self.content.items()}
+        self.here = {one for home in self.inside for one in home.events}
         self.epochs: dict[EpochId, Act] = {}
         for act in sorted(self.acts.values(), key=lambda one: (one.hlc, one.id)):
             if isinstance(act.body, Epoch):
@@ -169,6 +170,17 @@ class Court:
         """Whether its author knew, whatever his clock said, of the act that lets that member in."""
         member = self.members.get(account)
         return member is not None and member.added_by in self.past(self.auth(event))
+
+    def to_be_had(self, account: AccountId, event: EventId) -> bool:
+        """Whether a member has it, or somebody who is out who knows that this one may have it. Who is out
+        is told nothing more: neither of who came in after him, nor that somebody came in anew, under an
+        earlier date of his own. So what he said when nobody else was in stays with him."""
+        return event in self.here or any(
+            event in home.events
+            and account in home.room.graph.members
+            and rooms.may_read(home.ctx, home.room, account, home.events[event])
+            for home in self.homes
+        )
 
     def opens(self, account: AccountId, epoch: EpochId) -> bool:
         """Whether he, a member now, is owed the key."""
@@ -283,12 +295,15 @@ def _everything_is_there(court: Court, lawless: frozenset[AccountId]) -> None:
     }
     everywhere = {one for home in court.inside for one in home.events if one not in unsure}
     acts_everywhere = {one for one in everywhere if one in court.acts}
+    whole = {one for home in court.inside for one, event in home.events.items() if event.body is not None}
     for home in court.inside:
         since, who = court.since(home.site.account), home.site.account
         owed = {
             one
             for one, event in allowed.items()
-            if one not in unsure and (event.hlc >= since or court.knew(who, one))
+            if one not in unsure
+            and (event.hlc >= since or court.knew(who, one))
+            and court.to_be_had(who, one)
         }
         void = {
             one
@@ -307,7 +322,7 @@ def _everything_is_there(court: Court, lawless: frozenset[AccountId]) -> None:
         for one in sorted(owed):
             event = home.events[one]
             law(not event.flags & StoredEvent.VOID, f"{home.name} hides an allowed event of {short}")
-            if court.opens(who, event.epoch) and event.body is not None:
+            if court.opens(who, event.epoch) and one in whole:
                 law(one in home.readable, f"{home.name} cannot read {one.hex()[:8]} of {short}")
         for one, event in home.events.items():
             hidden = one in unsure or one in allowed or bool(event.flags & StoredEvent.VOID)
@@ -481,22 +496,20 @@ def _wish(book: Book, wish: Wish, court: Court) -> None:
         if wish.id is None or wish.draft:
             continue
         law(event is not None, f"{wish.token} was answered and nobody has it")
-        if event is None or not court.allowed(event):
+        if event is None or not court.allowed(event) or not court.to_be_had(home.site.account, event.id):
             continue
         if event.hlc < court.since(home.site.account) and not court.knew(home.site.account, event.id):
             continue
-        if court.opens(home.site.account, event.epoch) and not wish.deletes and not _emptied(wish, home):
+        if court.opens(home.site.account, event.epoch) and not wish.deletes and not _emptied(wish, court):
             law(bool(found), f"{wish.token} was answered and is lost at {home.name}")
         if gone and steady and not court.ever_joined:
             law(not found, f"{wish.token} was taken back and still stands at {home.name}")
 
 
-def _emptied(wish: Wish, home: Home) -> bool:
+def _emptied(wish: Wish, court: Court) -> bool:
     """Whether its author changed it before anybody had it, and the change, all its text, is void."""
-    touches = home.site.ledger.views.touches(wish.id) if wish.id else []
-    edited = any(one.kind == EDIT and one.account == wish.author for one in touches)
-    event = home.events.get(wish.id) if wish.id else None
-    return bool(wish.edits) and event is not None and event.body is None and not edited
+    held = [home.events[wish.id] for home in court.inside if wish.id in home.events]
+    return bool(wish.edits) and all(event.body is None for event in held)
 
 
 def _no_words_of_others(
