@@ -1,5 +1,4 @@
-"""AEGIS-256: the draft's vectors = the independent oracle = both of our ways into libsodium.
-"""
+"""AEGIS-256: the draft's vectors = the independent oracle = both of our ways into libsodium."""
 
 from __future__ import annotations
 
