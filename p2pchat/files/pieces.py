@@ -31,8 +31,8 @@ HASH_BYTES: Final = 32
 ROOT_CONTEXT: Final = "p2pchat/file-root/1"
 MAX_SIZE: Final = MAX_PIECE * MAX_PIECES
 """2 TiB: the largest stream."""
-MAX_TIME: Final = 253_402_300_799 * 10**9
-"""The last second of the year 9999 in nanoseconds; later ones no system shows."""
+MAX_TIME: Final = (1 << 63) - 1
+"""Nanoseconds since 1970 up to the year 2262: what systems count in 64 bits."""
 
 
 def piece_size_for(size: int) -> int:
