@@ -59,7 +59,8 @@ class Outgoing:
         for kind, body in log.records:
             if kind == states.HASHES:
                 self._take(struct.unpack_from(">I", body)[0], body[4:])
-        same = head is not None and head.offer == offer and (source.size, source.head) == (offer.size, offer.head)
+        sizes = source.size == offer.size and source.head == offer.head
+        same = head is not None and head.offer == offer and sizes
         if not same or (head is not None and head.origin != noted and not self.known.complete):
             log.close()
             raise CommandError("source_changed", f"{source.name!r} is not what was offered", "send it again")
@@ -128,5 +129,7 @@ class Outgoing:
 
 def _changed(offer: Offer, number: int) -> CommandError:
     return CommandError(
-        "source_changed", f"{offer.name!r} changed while it was sent (piece {number})", "send it again"
+        "source_changed",
+        f"{offer.name!r} was changed or deleted while it was sent (piece {number})",
+        "send it again",
     )

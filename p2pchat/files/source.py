@@ -20,7 +20,7 @@ from p2pchat.files import manifest
 from p2pchat.files.manifest import Layout
 from p2pchat.files.pieces import MAX_SIZE, MAX_TIME
 from p2pchat.files.tree import Path, Tree
-from p2pchat.files.trouble import need_room, told
+from p2pchat.files.trouble import need_room, told, told_of
 from p2pchat.platform.folders import Folder, Look, NotPlain, sync_file, write_at
 from p2pchat.wire.limits import MAX_DEPTH, MAX_ENTRIES
 from p2pchat.wire.messages.files import Entry
@@ -72,26 +72,30 @@ class Source(Protocol):
         """Let go of everything; harmless when repeated."""
 
 
-def open_source(path: str | os.PathLike[str]) -> FileSource | FolderSource:
+def open_source(path: str | os.PathLike[str], *, again: bool = False) -> FileSource | FolderSource:
     """What lies at an absolute path a person named, file or folder; links he named are followed now.
 
-    CommandErrors: `no_such_target` if there is nothing, `unsafe_path` if it is neither or may not be
-    read, `too_long` if it is beyond what may be sent.
+    `again`: after a restart, with the `path` the source had: no link is followed any more.
+    CommandErrors: `no_such_target` if there is nothing (`source_changed` if it is gone by now),
+    `unsafe_path` if it is neither or may not be read, `too_long` if it is beyond what may be sent.
     """
-    real = os.path.realpath(path)
+    named = os.fspath(path)
+    real = named if again else os.path.realpath(named)
     try:
-        mode = os.stat(real).st_mode
+        mode = os.lstat(real).st_mode
     except FileNotFoundError as error:
-        shown = os.fspath(path)
-        raise CommandError("no_such_target", f"no file {shown!r}", "check the name") from error
+        if again:
+            raise _changed(named, "is not there any more") from error
+        raise CommandError("no_such_target", f"no file {named!r}", "check the name") from error
     except OSError as error:
-        with told("read", os.fspath(path)):
-            raise error from None
+        raise told_of(error, "read", named) from error
     if stat.S_ISDIR(mode):
         return FolderSource.scan(real)
+    if again and not stat.S_ISREG(mode):
+        raise _changed(named, "is no plain file any more")
     if not stat.S_ISREG(mode):
         raise CommandError(
-            "unsafe_path", f"{os.fspath(path)!r} is neither file nor folder", "pipe it: file send … -"
+            "unsafe_path", f"{named!r} is neither file nor folder", "pipe it: file send TARGET - --name NAME"
         )
     return FileSource(real)
 

@@ -53,7 +53,7 @@ class Head(Record, frozen=True):
 
 
 class StateLog:
-    """An open log. `records` is what was in it when it was opened."""
+    """An open log. `records` is what was in it when it was opened, or made."""
 
     def __init__(
         self, descriptor: int, path: str, check: bytes, end: int, records: list[tuple[int, bytes]]
@@ -74,7 +74,8 @@ class StateLog:
         descriptor = folder.create(name)
         log = cls(descriptor, path, bytes(CHECK_BYTES), 0, [])
         try:
-            log.append(HEAD, encode(Head(VERSION, offer, UNICODE, origin)))
+            log.records = [(HEAD, encode(Head(VERSION, offer, UNICODE, origin)))]
+            log.append(*log.records[0])
             log.sync()
             with told("write", path):
                 folder.sync()

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from p2pchat.errors import CommandError, LocalProtocolError, PieceError, RemoteProtocolError
-from p2pchat.files import manifest, staging as stagings
+from p2pchat.files import manifest
+from p2pchat.files import staging as stagings
 from p2pchat.files import tree as trees
 from p2pchat.files.inbox import place
 from p2pchat.files.staging import SYNC_BYTES, SYNC_S, Staging
@@ -259,13 +260,12 @@ def test_the_manifest_comes_first(places: Places) -> None:
     staging.close()
 
 
-def many_small(root: Path, count: int = 15_000) -> Path:
-    """So many files that their manifest takes more than a piece."""
-    root.mkdir()
+def long_paths(root: Path, count: int = 1200) -> Path:
+    """A folder whose manifest takes more than two pieces, and not by the number of its files."""
+    folder = root.joinpath(*[f"{depth} {'x' * 180}" for depth in range(9)])
+    folder.mkdir(parents=True)
     for number in range(count):
-        folder = root / f"{number % 7} {'x' * 60}"
-        folder.mkdir(exist_ok=True)
-        (folder / f"{number:06} {'y' * 60}").write_bytes(b"%d" % number)
+        (folder / f"{number:06} {'y' * 160}").write_bytes(b"%d" % number)
     return root
 
 
@@ -274,7 +274,7 @@ def test_a_manifest_of_several_pieces_in_any_order_and_resumed(
     tmp_path_factory: pytest.TempPathFactory, order: tuple[int, ...]
 ) -> None:
     places = Places(tmp_path_factory.mktemp("play"))
-    source = many_small(places.sources / "many")
+    source = long_paths(places.sources / "many")
     offer, stream = folder_transfer(source)
     parts = pieces_of(offer, stream)
     staging = places.begin(offer)

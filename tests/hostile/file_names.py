@@ -21,35 +21,46 @@ WAYS = [
     "../etc/passwd", "../../etc/passwd", "../../../../../../../../etc/shadow", "..\\..\\Windows\\win.ini",
     "/etc/passwd", "//server/share", "\\\\server\\share\\x", "\\\\?\\C:\\x", "\\\\.\\PhysicalDrive0",
     "C:\\Windows\\System32\\x.dll", "C:x", "C:", "c:/x", "Z:\\", "file:///etc/passwd", "\\x", "/x",
-    "a/../b", "a/b", "a\\b", "a/./b", "a//b", "a/", "a\\", "./a", ".\\a", "~", "~root", "~/x", "~/.ssh/id_rsa",
+    "a/../b", "a/b", "a\\b", "a/./b", "a//b", "a/", "a\\", "./a", ".\\a", "~", "~root", "~/x",
+    "~/.ssh/id_rsa",
     "$HOME/x", "%USERPROFILE%\\x", "%2e%2e%2fx", "..%2f..%2fx", "%00", "..%c0%af", "..;/x", "....//....//x",
-    ".ssh/authorized_keys", ".git/hooks/post-checkout", ".config/autostart/x.desktop", "\0", "a\0b", "a.txt\0.exe",
+    ".ssh/authorized_keys", ".git/hooks/post-checkout", ".config/autostart/x.desktop", "\0", "a\0b",
+    "a.txt\0.exe",
     "..\0/x", "/\0", "\ud800", "a\udcff", "\udc80..", "\ud83d", "inbox/../../x", "staging", "x.state",
 ]  # fmt: skip
 WINDOWS = [
-    "a:b", "a.txt:stream", "a.txt::$DATA", ":", "::$INDEX_ALLOCATION", "x:$I30:$INDEX_ALLOCATION", "$MFT", "a<b",
-    "a>b", 'a"b', "a|b", "a?b", "a*b", "*", "?", "a.", "a..", "a ", "a. ", "a .", " a", "  ", " ", "a\t", "\ta",
+    "a:b", "a.txt:stream", "a.txt::$DATA", ":", "::$INDEX_ALLOCATION", "x:$I30:$INDEX_ALLOCATION", "$MFT",
+    "a<b",
+    "a>b", 'a"b', "a|b", "a?b", "a*b", "*", "?", "a.", "a..", "a ", "a. ", "a .", " a", "  ", " ", "a\t",
+    "\ta",
     "a.txt.", "a.txt ", "a.txt. .", "desktop.ini", "Desktop.INI", "autorun.inf", "AUTORUN.INF", "thumbs.db",
     "Folder.htt", "x.{20D04FE0-3AEA-1069-A2D8-08002B30309D}", "x.{645FF040-5081-101B-9F08-00AA002F954E}",
     "PROGRA~1", "LONGNA~1.TXT", "NTUSER.DAT", "pagefile.sys", "hiberfil.sys", "a\u00a0", "\u3000", "\u2003a",
 ]  # fmt: skip
 RUNS = [
-    "x.exe", "x.pdf.exe", "x.jpg.scr", "x.txt.lnk", "x.doc.js", "x.pdf .exe", "x.png      .com", "x.scf", "x.url",
-    "x.library-ms", "x.search-ms", "x.desktop", "x.command", "x.app", "x.hta", "x.vbs", "x.ps1", "x.bat", "x.cmd",
-    "x.msi", "x.jar", "x.sh", "x.py", "x.reg", "x.settingcontent-ms", "x.iso", "x.docm", "x.xlsm", "x.one.exe",
+    "x.exe", "x.pdf.exe", "x.jpg.scr", "x.txt.lnk", "x.doc.js", "x.pdf .exe", "x.png      .com", "x.scf",
+    "x.url",
+    "x.library-ms", "x.search-ms", "x.desktop", "x.command", "x.app", "x.hta", "x.vbs", "x.ps1", "x.bat",
+    "x.cmd",
+    "x.msi", "x.jar", "x.sh", "x.py", "x.reg", "x.settingcontent-ms", "x.iso", "x.docm", "x.xlsm",
+    "x.one.exe",
 ]  # fmt: skip
 SHELL = [
     "-rf", "--", "-", "--help", "-o ProxyCommand=x", "-exec", "--checkpoint-action=exec=sh x.sh", "$(reboot)",
-    "`reboot`", ";reboot", "|reboot", "&&reboot", "a b;c", "a'b", 'a"b', "a\nb", "a\rb", "\n", "\r\n", "a\x0bb",
-    "!history", "#x", "*.txt", "[abc]", "{a,b}", "\x1b[2J", "\x1b]0;title\x07", "\x1b]52;c;eA==\x07", "a\x08b",
+    "`reboot`", ";reboot", "|reboot", "&&reboot", "a b;c", "a'b", 'a"b', "a\nb", "a\rb", "\n", "\r\n",
+    "a\x0bb",
+    "!history", "#x", "*.txt", "[abc]", "{a,b}", "\x1b[2J", "\x1b]0;title\x07", "\x1b]52;c;eA==\x07",
+    "a\x08b",
     "\x7f", "a\x00b", "\x01", "\x1f", "\x80", "\x85", "\x9b31m", "\x90q\x9c", "a\u2028b", "a\u2029b", "\x0e",
 ]  # fmt: skip
 TWINS = ["é", "e\u0301", "É", "E\u0301", "ﬁle", "file", "FILE", "File", "ſ", "K", "Å", "Å", "A\u030a"]
 TWINS += ["straße", "STRASSE", "İ", "i̇", "ｆｉｌｅ", "x²", "x2", "Ω", "Ω", "한글", "한글"]
 LONG = [
     "a" * 255, "a" * 256, "a" * 1000, "a" * 251 + ".txt", "a" * 252 + ".txt", "a" * 200, "a" * 201, "." * 255,
-    " " * 255, "ü" * 255, "語" * 85, "語" * 255, "😀" * 64, "😀" * 255, "e" + "\u0301" * 500, "a." + "b" * 254,
-    "con" + " " * 250, "con" + " " * 250 + ".txt", "a" * 254 + "/", "x." + "tar." * 60 + "gz", "\u0301" * 10_000,
+    " " * 255, "ü" * 255, "語" * 85, "語" * 255, "😀" * 64, "😀" * 255, "e" + "\u0301" * 500,
+    "a." + "b" * 254,
+    "con" + " " * 250, "con" + " " * 250 + ".txt", "a" * 254 + "/", "x." + "tar." * 60 + "gz",
+    "\u0301" * 10_000,
     "a" * 199 + " .", "a" * 199 + "..", "-" * 300, "~" * 300, "_" * 300, "a" * 195 + ".html", "a.b" * 100,
 ]  # fmt: skip
 
