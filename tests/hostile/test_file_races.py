@@ -47,6 +47,31 @@ def attempt(base: Path, tree: tuple[object, bytes] | None) -> bool:
     return True
 
 
+def swapping(folder: Path, outside: Path) -> Iterator[None]:
+    """Again and again, while another process swaps SWAPS times."""
+    words = [sys.executable, "-m", "tests.hostile.swapper", str(folder), str(outside), str(SWAPS)]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as swapper:
+        while swapper.poll() is None:
+            yield
+        assert swapper.stdout is not None
+        assert int(swapper.stdout.read()) == SWAPS
+    assert swapper.returncode == 0
+
+
+def test_the_control_that_goes_by_names_is_led_outside(tmp_path: Path) -> None:
+    """Looking whether it is a link and then writing: what these swaps are there to catch."""
+    inbox, outside = tmp_path / "inbox", tmp_path / "outside"
+    inbox.mkdir()
+    outside.mkdir()
+    for _ in range(FULL_ROUNDS):
+        for _ in swapping(inbox, outside):
+            if not inbox.is_symlink():
+                (inbox / "report.pdf").write_bytes(DATA)
+        if os.listdir(outside):
+            return
+    raise AssertionError("the swaps catch nothing")
+
+
 @pytest.mark.parametrize(
     "swapped", ["way/inbox", "way", "staging", "way/inbox/project", "way/inbox/project/sub"]
 )
