@@ -281,6 +281,44 @@ def test_what_was_placed_and_then_changed_by_its_user_is_not_placed_again(places
     assert names(places) == ["project"]
 
 
+@pytest.mark.parametrize("kind", ["file", "tree"])
+@pytest.mark.parametrize("same", [True, False])
+def test_a_power_cut_that_gave_both_names_back(places: Places, kind: str, same: bool) -> None:
+    """The name was announced and something bears it, which is not the staged file itself: if it has
+    the same bytes it is ours, else somebody else's."""
+    source = small_tree(places.sources / "project")
+    staging = ready(places) if kind == "file" else ready_tree(places, source)
+    name, second = ("report.pdf", "report (2).pdf") if kind == "file" else ("project", "project (2)")
+    staging.sync(0)
+    staging.announce(states.PLACE, name)
+    staging.close()
+    if kind == "file":
+        (places.inbox_path / name).write_bytes(DATA if same else DATA[::-1])
+    else:
+        small_tree(places.inbox_path / name, **({} if same else {"a.txt": "A"}))
+    again = places.begin(staging.offer)
+    landed = place(again, places.inbox, 0)
+    again.close()
+    assert landed.name == (name if same else second)
+    assert names(places) == sorted({name, landed.name})
+    assert os.listdir(places.staging_path / ID.hex()) == []
+
+
+def test_somebody_is_faster(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is free when it is looked at, and taken when it is given."""
+    (places.inbox_path / "report.pdf").write_bytes(b"theirs")
+    staging = ready(places)
+    real = posix_folders.Folder.look
+
+    def blind(self: posix_folders.Folder, name: str) -> Any:
+        return None if name == "report.pdf" else real(self, name)
+
+    monkeypatch.setattr(posix_folders.Folder, "look", blind)
+    assert place(staging, places.inbox, 0).name == "report (2).pdf"
+    staging.close()
+    assert (places.inbox_path / "report.pdf").read_bytes() == b"theirs"
+
+
 # -- an inbox on another disk ---------------------------------------------------------------------
 
 
