@@ -3,6 +3,7 @@
     P2pchatError
     ├── LocalProtocolError          we broke our own rules: a bug here
     ├── RemoteProtocolError         a peer broke the rules: ends that link, nothing else
+    ├── PieceError                  well-sealed bytes of a file that are not the right ones
     ├── CommandError                a command cannot be done; told to the person asking
     ├── ArchiveError                the archive cannot be opened, read or written
     ├── SettingsError               a setting or its source is wrong
@@ -36,6 +37,18 @@ class RemoteProtocolError(P2pchatError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class PieceError(P2pchatError):
+    """A source gave bytes, or a hash, of a file that contradict what is already known of it.
+
+    Its link was whole, so it is the source that is wrong: it is not asked for this file again,
+    and is named. `piece` is the number of the piece.
+    """
+
+    def __init__(self, piece: int, why: str) -> None:
+        super().__init__(f"piece {piece} {why}")
+        self.piece = piece
 
 
 EXIT_CODES: Final[dict[str, int]] = {

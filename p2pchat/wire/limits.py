@@ -115,6 +115,27 @@ MAX_RECONCILE_WORK: Final = 65_536
 MAX_WEEK_CACHE: Final = 16 * MIB
 """Reconciliation items kept unpacked: the memory of a daemon with a long archive."""
 
+# Files: what an offer, its manifest and its lists may cost before a byte of content is here.
+
+MIN_PIECE: Final = MIB
+"""A piece is what is hashed, asked for, and wrong as a whole: of the size of one sealed record."""
+MAX_PIECE: Final = 8 * MIB
+"""A piece is held in memory until its hash is known to fit; a few come at once."""
+FEW_PIECES: Final = 16_384
+"""So many pieces before they grow: a list of hashes of 512 KiB, a bitfield of 2 KiB."""
+MAX_PIECES: Final = 262_144
+"""A bitfield of 32 KiB fits one frame, a list of hashes is 8 MiB of memory; with MAX_PIECE: 2 TiB."""
+MAX_OFFER_NAME: Final = 1024
+"""A name in UTF-8 as its sender has it: 255 units of the widest kind; also each part of a path."""
+MAX_PATH: Final = 2048
+"""All parts of one path together: still reachable below an inbox by its whole name (4,096)."""
+MAX_DEPTH: Final = 32
+"""Folders in folders: descriptors and calls for one file."""
+MAX_ENTRIES: Final = 100_000
+"""Files in one folder sent: about 500 bytes of memory each, and names on a stranger's disk."""
+MAX_MANIFEST: Final = 16 * MIB
+"""Its encoding: read whole before it is decoded."""
+
 # Finding each other: nobody is made to dial the world, or to forget whom he knows.
 
 FIRST_PORT: Final = 26_700

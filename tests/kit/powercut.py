@@ -91,8 +91,8 @@ class Node:
 
 
 OPERATIONS: Final = (
-    *("getattr", "readdir", "create", "mknod", "mkdir", "unlink", "rmdir", "rename", "chmod", "chown"),
-    *("utimens", "statfs", "open", "release", "read", "write", "truncate", "fsync", "fsyncdir"),
+    *("getattr", "readdir", "create", "mknod", "mkdir", "unlink", "rmdir", "rename", "link", "chmod"),
+    *("chown", "utimens", "statfs", "open", "release", "read", "write", "truncate", "fsync", "fsyncdir"),
 )
 """What `Disk` can do; the kernel is told that the rest does not exist."""
 
@@ -178,6 +178,11 @@ class Disk:
             self.names[new + name[len(old) :]] = self.names.pop(name)
         return 0
 
+    def link(self, new: str, old: str) -> int:
+        """One more name for a file; it survives when its own folder is synced."""
+        self.names[new] = self._node(old)
+        return 0
+
     def chmod(self, path: str, mode: int) -> int:
         """Change the mode."""
         node = self._node(path)
@@ -237,8 +242,17 @@ class Disk:
                 for gone in [one for one in self.durable if one == name or one.startswith(name + "/")]:
                     del self.durable[gone]
         for name in self._children(path, self.names):
+            if self.durable.get(name) is not self.names[name]:
+                self._bring(name, self.names[name])
             self.durable[name] = self.names[name]
         return 0
+
+    def _bring(self, name: str, node: Node) -> None:
+        """A folder that was moved brings what was synced in it: names belong to the folder, not to a path."""
+        before = [one for one, known in self.durable.items() if known is node and stat.S_ISDIR(node.mode)]
+        for old in before[:1]:
+            for inner in [one for one in self.durable if one.startswith(old + "/")]:
+                self.durable[name + inner[len(old) :]] = self.durable[inner]
 
 
 class PowerCut:

@@ -87,3 +87,39 @@ def test_unsynced_sectors_survive_whole_or_not_at_all() -> None:
         assert {bytes(node.live[:512]), bytes(node.live[512:])} <= {b"a" * 512, b"b" * 512}
         seen.add(bytes(node.live[::512]))
     assert seen == {b"aa", b"ab", b"ba", b"bb"}
+
+
+def test_a_second_name_needs_its_own_folder_synced(disk: Disk) -> None:
+    disk.mkdir("/folder", 0o700)
+    disk.fsyncdir("/", 0, 0)
+    disk.link("/folder/second", "/kept")
+    disk.unlink("/kept")
+    disk.cut(Unlucky())
+    assert content(disk, "/kept") == b"synced"
+    with pytest.raises(OSError, match="No such file"):
+        disk.getattr("/folder/second")
+    disk.link("/folder/second", "/kept")
+    disk.fsyncdir("/folder", 0, 0)
+    disk.unlink("/kept")
+    disk.fsyncdir("/", 0, 0)
+    disk.cut(Unlucky())
+    assert content(disk, "/folder/second") == b"synced"
+
+
+def test_a_folder_that_is_moved_brings_what_was_synced_in_it(disk: Disk) -> None:
+    for folder in ("/from", "/from/tree", "/into"):
+        disk.mkdir(folder, 0o700)
+    for name, synced in (("one", True), ("two", False)):
+        handle = disk.create(f"/from/tree/{name}", 0o600)
+        disk.write("", b"bytes", 0, handle)
+        disk.fsync("", 0, handle)
+        if synced:
+            disk.fsyncdir("/from/tree", 0, 0)
+    for folder in ("/from", "/"):
+        disk.fsyncdir(folder, 0, 0)
+    disk.rename("/from/tree", "/into/tree")
+    disk.fsyncdir("/into", 0, 0)
+    disk.cut(Unlucky())
+    assert content(disk, "/into/tree/one") == b"bytes"
+    with pytest.raises(OSError, match="No such file"):
+        disk.getattr("/into/tree/two")

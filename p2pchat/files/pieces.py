@@ -1,0 +1,181 @@
+"""Pieces of a transfer: how large, how hashed, which are there.
+
+Decides: the size of a piece, its hash, the root over all hashes, the bits that say which pieces
+somebody has, and which offers make sense. Does not know: files, disks, links or who serves what.
+
+Piece i of a transfer is bytes i · piece_size up to (i + 1) · piece_size of its stream; the last
+may be shorter, an empty stream has none. Small files travel packed by this alone: the stream of
+a folder is one, and a piece of it holds as many of them as fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from blake3 import blake3
+
+from p2pchat.errors import LocalProtocolError, RemoteProtocolError
+from p2pchat.wire.limits import (
+    FEW_PIECES,
+    MAX_ENTRIES,
+    MAX_MANIFEST,
+    MAX_OFFER_NAME,
+    MAX_PIECE,
+    MAX_PIECES,
+    MIN_PIECE,
+)
+from p2pchat.wire.messages.files import FILE_KEY_BYTES, OFFER_ID_BYTES, Offer
+
+HASH_BYTES: Final = 32
+ROOT_CONTEXT: Final = "p2pchat/file-root/1"
+MAX_SIZE: Final = MAX_PIECE * MAX_PIECES
+"""2 TiB: the largest stream."""
+MAX_TIME: Final = (1 << 63) - 1
+"""Nanoseconds since 1970 up to the year 2262: what systems count in 64 bits."""
+
+
+def piece_size_for(size: int) -> int:
+    """The size of pieces a sender chooses: MIN_PIECE, doubled while there would be more than
+    FEW_PIECES of them, up to MAX_PIECE. LocalProtocolError beyond MAX_SIZE."""
+    if not 0 <= size <= MAX_SIZE:
+        raise LocalProtocolError(f"a stream of {size} bytes, at most {MAX_SIZE}")
+    chosen = MIN_PIECE
+    while chosen < MAX_PIECE and size > chosen * FEW_PIECES:
+        chosen *= 2
+    return chosen
+
+
+def count(size: int, piece_size: int) -> int:
+    """How many pieces a stream of that size has."""
+    return -(-size // piece_size)
+
+
+def length(number: int, size: int, piece_size: int) -> int:
+    """Bytes of piece `number`; LocalProtocolError if there is no such piece."""
+    start = number * piece_size
+    if number < 0 or start >= size:
+        raise LocalProtocolError(f"no piece {number} in {size} bytes")
+    return min(piece_size, size - start)
+
+
+def hash_piece(file_key: bytes, data: bytes | bytearray | memoryview) -> bytes:
+    """BLAKE3 of the piece's bytes, keyed by `file_key` as it is: 32 bytes.
+
+    Keyed, so that who holds or sees hashes and not the key can not tell which file it is. The
+    piece's number is not in it: its place in the list is what the root binds.
+    """
+    return blake3(data, key=_key(file_key)).digest()
+
+
+def root_of(file_key: bytes, size: int, head: int, piece_size: int, hashes: bytes | bytearray) -> bytes:
+    """The root of a whole transfer: 32 bytes.
+
+    BLAKE3 keyed by derive_key("p2pchat/file-root/1", file_key), over size, head and piece_size
+    (8 bytes each, big-endian) and then the hashes of all pieces, ascending, bare. So it is bound
+    to order and length, and no piece can be made to have a root's hash: the keys differ.
+    LocalProtocolError unless there is a hash for every piece.
+    """
+    if len(hashes) != HASH_BYTES * count(size, piece_size):
+        raise LocalProtocolError("the root needs the hashes of all pieces")
+    key = blake3(_key(file_key), derive_key_context=ROOT_CONTEXT).digest()
+    bound = b"".join(number.to_bytes(8, "big") for number in (size, head, piece_size))
+    return blake3(bound, key=key).update(hashes).digest()
+
+
+def check_offer(offer: Offer) -> Offer:
+    """The offer, if it can be meant; RemoteProtocolError otherwise.
+
+    Nothing is judged that a receiver decides himself: whether it is wanted, fits the disk, or what
+    the name becomes.
+    """
+    powers = {MIN_PIECE << shift for shift in range((MAX_PIECE // MIN_PIECE).bit_length())}
+    if len(offer.id) != OFFER_ID_BYTES or len(offer.file_key) != FILE_KEY_BYTES:
+        raise RemoteProtocolError("offer with an id or key of wrong length")
+    if offer.piece_size not in powers or not 0 <= offer.size <= offer.piece_size * MAX_PIECES:
+        raise RemoteProtocolError("offer with impossible pieces")
+    if not 0 <= offer.head <= min(offer.size, MAX_MANIFEST):
+        raise RemoteProtocolError("offer with an impossible manifest")
+    if not 0 <= offer.files <= MAX_ENTRIES or (not offer.head and offer.files != 1):
+        raise RemoteProtocolError("offer with an impossible number of files")
+    if not 0 <= offer.mtime <= MAX_TIME:
+        raise RemoteProtocolError("offer from beyond the calendar")
+    if max(len(offer.name.encode()), len(offer.mime.encode())) > MAX_OFFER_NAME:
+        raise RemoteProtocolError("offer with too long a name")
+    return offer
+
+
+class Bits:
+    """Which of `total` pieces somebody has.
+
+    On the wire: bit i is bit 7 - i mod 8 of byte i div 8, ⌈total / 8⌉ bytes, spare bits 0.
+    """
+
+    __slots__ = ("_bits", "here", "total")
+
+    def __init__(self, total: int) -> None:
+        if not 0 <= total <= MAX_PIECES:
+            raise LocalProtocolError(f"{total} pieces, at most {MAX_PIECES}")
+        self.total = total
+        self.here = 0
+        """How many are there."""
+        self._bits = bytearray(-(-total // 8))
+
+    @classmethod
+    def decode(cls, raw: bytes, total: int) -> Bits:
+        """What a peer says it has of `total` pieces; RemoteProtocolError for another length, or
+        for pieces that do not exist."""
+        bits = cls(total)
+        if len(raw) != len(bits._bits):
+            raise RemoteProtocolError("bitfield of wrong length")
+        if total % 8 and raw[-1] & (0xFF >> total % 8):
+            raise RemoteProtocolError("bitfield with pieces that do not exist")
+        bits._bits[:] = raw
+        bits.here = int.from_bytes(raw, "big").bit_count()
+        return bits
+
+    def encode(self) -> bytes:
+        """The bytes that say it."""
+        return bytes(self._bits)
+
+    @property
+    def complete(self) -> bool:
+        """Nothing is missing."""
+        return self.here == self.total
+
+    def __contains__(self, number: int) -> bool:
+        return 0 <= number < self.total and bool(self._bits[number >> 3] & 0x80 >> (number & 7))
+
+    def add(self, number: int) -> None:
+        """It is there now; LocalProtocolError if there is no such piece."""
+        if not 0 <= number < self.total:
+            raise LocalProtocolError(f"no piece {number} of {self.total}")
+        if number not in self:
+            self._bits[number >> 3] |= 0x80 >> (number & 7)
+            self.here += 1
+
+    def beyond(self, other: Bits) -> list[int]:
+        """The numbers that are here and not in `other`, ascending."""
+        found = []
+        for at, (ours, theirs) in enumerate(zip(self._bits, other._bits, strict=True)):
+            fresh = ours & ~theirs
+            if fresh:
+                found += [8 * at + bit for bit in range(8) if fresh & 0x80 >> bit]
+        return found
+
+    def missing(self, start: int = 0) -> Iterator[int]:
+        """The numbers that are not there, ascending from `start`; whole bytes are skipped."""
+        number = max(0, start)
+        while number < self.total:
+            if not number & 7 and self._bits[number >> 3] == 0xFF:
+                number += 8
+                continue
+            if number not in self:
+                yield number
+            number += 1
+
+
+def _key(file_key: bytes) -> bytes:
+    if len(file_key) != FILE_KEY_BYTES:
+        raise LocalProtocolError(f"file key must be {FILE_KEY_BYTES} bytes")
+    return file_key
