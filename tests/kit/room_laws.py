@@ -493,7 +493,7 @@ def _wish(book: Book, wish: Wish, court: Court) -> None:
 
 def _emptied(wish: Wish, home: Home) -> bool:
     """Whether its author changed it before anybody had it, and the change, all its text, is void."""
-    touches = home.site.ledger.views.touches(wish.id) if wish.id else []
+    touches = home.site.ledger.views.touches(home.room.row.id, wish.id) if wish.id else []
     edited = any(one.kind == EDIT and one.account == wish.author for one in touches)
     event = home.events.get(wish.id) if wish.id else None
     return bool(wish.edits) and event is not None and event.body is None and not edited
