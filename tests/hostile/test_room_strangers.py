@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import rooms
+from p2pchat.engine import quota, rooms
 from p2pchat.wire.codec import Record
 from p2pchat.wire.messages import events as ev
 from p2pchat.wire.messages import rooms as wire
@@ -76,3 +76,46 @@ def test_what_waits_in_a_forgotten_room_is_found_when_the_room_comes(stage: Stag
     stage.join(mal, bob)
     bob.feed(happened.FromPeer(link_of(bob, mal), Events((first,))))
     assert bob.account in rooms.room(bob.look(), room).graph.members
+
+
+# -- disks ----------------------------------------------------------------------------------
+
+
+def held(actor: Actor) -> int:
+    """Bytes of all bodies in an archive."""
+    found = actor.ledger.connection.execute("SELECT sum(length(body)) FROM event").fetchone()
+    return int(found[0])
+
+
+@pytest.mark.parametrize("kind", ["lobby", "open"])
+def test_strangers_fill_no_disk_through_a_room_anybody_may_enter(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """However many they are and however long they go on; who is verified is heard all the same."""
+    monkeypatch.setattr(quota, "MAX_UNVERIFIED_PER_DAY", 100_000)
+    monkeypatch.setattr(quota, "MAX_UNVERIFIED", 250_000)
+    ann, bob = stage.actor("ann", lobby=True), stage.actor("bob", lobby=True)
+    crowd = [stage.actor(f"mallory{n}", lobby=True) for n in range(5)]
+    stage.join(bob, ann)
+    for mal in crowd:
+        stage.join(mal, ann)
+    where = "lobby"
+    if kind == "open":
+        room, where = create(ann, admission="office"), "launch"
+        for one in (*crowd, bob):
+            act(one, "join", room.hex())
+    ann.do(lambda r: happened.SetTrust(r, "verify", bob.account.hex()))
+    before, kept = held(ann), []
+    for day in range(5):
+        for mal in crowd:
+            for number in range(5):
+                say(mal, where, f"{day} {number} " + "x" * 10_000)
+        kept.append(held(ann) - before)
+        stage.mono += 24 * 3600
+    assert 60_000 < kept[0] < 100_000
+    assert 200_000 < kept[2] < 250_000
+    assert kept[-1] == kept[2], "no more, on whatever day"
+    say(bob, where, "from bob")
+    known = ann.look().cache.known_rooms.values()
+    here = next(row.id for row in known if rooms.name(ann.look(), row) == where)
+    assert "from bob" in texts(ann, here)
