@@ -216,6 +216,7 @@ class Live:
     )  # since members changed; False: due
     asked_past: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # see sync.asks_past
     heard_of: dict[RoomId, RoomRow] = field(default_factory=dict)  # rooms whose `create` is not here yet
+    heard_by: dict[RoomId, int] = field(default_factory=dict)  # on which link of each, oldest first
     receipt_at: dict[tuple[RoomId, DeviceId], float] = field(default_factory=dict)
     receipt_due: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
     last_seen: dict[DeviceId, int] = field(default_factory=dict)

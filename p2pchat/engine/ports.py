@@ -238,25 +238,25 @@ class ViewStore(Protocol):
     ) -> list[EventId]:
         """Set `state` where the state is one of `before`, seq in [low, high]; ids in seq order."""
 
-    def put_touch(self, touch: Touch) -> None:
-        """Insert; a known id changes nothing."""
+    def put_touch(self, room: RoomId, touch: Touch) -> None:
+        """Insert, as what an event of `room` does; a known id changes nothing."""
 
     def drop_touch(self, event: EventId) -> None:
         """Forget what one event does to another, its text included."""
 
     def touched(self, targets: Sequence[EventId]) -> set[EventId]:
-        """Those of `targets` that something touches."""
+        """Those of `targets` that something touches, in whatever room."""
 
-    def touches(self, target: EventId) -> list[Touch]:
-        """In (hlc, id) order, edits without what they say. Of each person's reactions the newest
-        MAX_STANDING, and where there are many, of his other changes the newest that take away and
-        the newest that do not."""
+    def touches(self, room: RoomId, target: EventId) -> list[Touch]:
+        """Those by events of `room`, in (hlc, id) order, edits without what they say. Of each
+        person's reactions the newest MAX_STANDING, and where there are many, of his other changes
+        the newest that take away and the newest that do not."""
 
     def touch(self, event: EventId) -> Touch | None:
         """What one event does to another, whole."""
 
-    def edits(self, target: EventId, account: AccountId) -> list[EventId]:
-        """All edits of one event by one person, in (hlc, id) order."""
+    def edits(self, room: RoomId, target: EventId, account: AccountId) -> list[EventId]:
+        """All edits of one event of `room` by one person, in (hlc, id) order."""
 
     def waiting(self, room: RoomId | None) -> list[tuple[EventId, RoomId]]:
         """Own messages in state queued or held, oldest first."""

@@ -30,6 +30,7 @@ from p2pchat.wire.limits import (
     MAX_UNVERIFIED_PER_DAY,
     RECENT_MS,
 )
+from p2pchat.wire.messages.rooms import OFFICE
 
 SHARES = 4
 """One stranger gets a quarter of the day's room, so that another one is still heard."""
@@ -42,32 +43,56 @@ _KEY = "quota"
 _UNASKED: Final = RoomId(bytes(32))
 
 
-def takes(ctx: Context, account: AccountId, size: int) -> bool:
-    """Count `size` bytes from `account` in, or say that there is no room for them."""
-    trust = ctx.cache.trust.get(account)
-    if account == ctx.me.account or (trust is not None and trust.verified):
+def takes(ctx: Context, room: RoomCache, what: Load) -> bool:
+    """Count in what somebody wrote, or say that there is no room for it: the verified have no bounds.
+
+    Acts that others hand over are refused only where all that strangers may ever fill is full.
+    """
+    if not _is_stranger(ctx, what.account):
         return True
-    quota = _current(ctx)
-    day, before = ctx.live.taken.get(account, (quota.day, 0))
-    own = before if day == quota.day else 0
-    fits = (
-        own + size <= MAX_UNVERIFIED_PER_DAY // SHARES
-        and quota.today + size <= MAX_UNVERIFIED_PER_DAY
-        and quota.total + size <= MAX_UNVERIFIED
-        and not _one_too_many(ctx, account)
-    )
+    fits = _strangers_fit(ctx, room, [what])
     if fits:
-        ctx.live.taken[account] = (quota.day, own + size)
-        quota.today += size
-        quota.total += size
-    elif not quota.told:
-        quota.told = True
+        _count_stranger(ctx, what)
+    elif not _current(ctx).told:
+        _current(ctx).told = True
         text = (
             "people you have not verified have sent more than is taken from strangers: verify them to go on"
         )
         ctx.out.append(Tell("warning", ("quota", text)))
     ctx.batch.counted = True
     return fits
+
+
+def _is_stranger(ctx: Context, account: AccountId) -> bool:
+    trust = ctx.cache.trust.get(account)
+    return account != ctx.me.account and (trust is None or not trust.verified)
+
+
+def _strangers_fit(ctx: Context, room: RoomCache, loads: Sequence[Load]) -> bool:
+    """Whether there is place for all of these, of one person each."""
+    quota = _current(ctx)
+    own = sum(one.own for one in loads)
+    return quota.total + sum(one.size for one in loads) <= MAX_UNVERIFIED and (
+        not own
+        or (
+            quota.today + own <= MAX_UNVERIFIED_PER_DAY
+            and all(
+                _today(ctx.live.taken.get(one.account), quota.day) + one.own
+                <= MAX_UNVERIFIED_PER_DAY // SHARES
+                and not _one_too_many(ctx, room, one.account)
+                for one in loads
+            )
+        )
+    )
+
+
+def _count_stranger(ctx: Context, what: Load) -> None:
+    quota = _current(ctx)
+    own = _today(ctx.live.taken.get(what.account), quota.day) + what.own
+    ctx.live.taken[what.account] = (quota.day, own)
+    quota.today += what.own
+    quota.total += what.size
+    ctx.batch.counted = True
 
 
 class Weight(NamedTuple):
@@ -114,23 +139,33 @@ def takes_all(ctx: Context, room: RoomCache, loads: Sequence[Load]) -> bool:
     # each alone fits; together they must too
     total = Load(ctx.me.account, ctx.me.device, sum(one.size for one in loads), 0, 0, 0)
     fits = fits and len({one.account for one in loads}) == len(loads) and _fits(ctx, room, total)
+    strangers = [one for one in loads if _is_stranger(ctx, one.account)] if _is_public(room) else []
+    fits = fits and (not strangers or _strangers_fit(ctx, room, strangers))
     for one in loads if fits else ():
         _count(ctx, room, one)
+    for one in strangers if fits else ():
+        _count_stranger(ctx, one)
     return fits
 
 
 def takes_in(ctx: Context, room: RoomCache, what: Load) -> bool:
     """The same for an event of a room we are in: its members have the room's share of a day, or
-    nobody could come into a long room; none of them all of it, nor more than his pace. In a
-    direct chat each has his own."""
+    nobody could come into a long room; none of them all of it, nor more than his pace. Where
+    anybody may come in, and in a direct chat, strangers have what is taken from strangers."""
     if room.row.kind == DIRECT or ctx.me.account not in room.graph.members:
-        return takes(ctx, what.account, what.size)
-    fits = _fits(ctx, room, what)
-    if fits:
-        _count(ctx, room, what)
-    else:
+        return takes(ctx, room, what)
+    if not _fits(ctx, room, what):
         _tell_flood(ctx, room, what.device)
-    return fits
+        return False
+    if _is_public(room) and not takes(ctx, room, what):
+        return False
+    _count(ctx, room, what)
+    return True
+
+
+def _is_public(room: RoomCache) -> bool:
+    """The lobby and open rooms: one person can come in as many."""
+    return room.graph.settings.admission == OFFICE
 
 
 def _tell_flood(ctx: Context, room: RoomCache, device: DeviceId) -> None:
@@ -199,11 +234,13 @@ def _author(ctx: Context, event: EventId) -> AccountId | None:
     return known
 
 
-def _one_too_many(ctx: Context, account: AccountId) -> bool:
+def _one_too_many(ctx: Context, room: RoomCache, account: AccountId) -> bool:
     """Whether this would be the first word of somebody new, where too many are known already."""
     if len(ctx.cache.trust) <= 2 * MAX_STRANGERS or account in ctx.live.taken:
         return False
-    return not ctx.ledger.events.heads(rooms.direct_id(ctx.me.account, account))
+    known = ctx.cache.accounts.get(account)
+    spoke = any(device in room.heads for device in (known.devices if known else ()))
+    return not spoke and not ctx.ledger.events.heads(rooms.direct_id(ctx.me.account, account))
 
 
 def sort_out(ctx: Context, newest: AccountId) -> None:

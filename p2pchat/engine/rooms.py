@@ -7,6 +7,7 @@ may be given and may tell, and how a room's cache is filled from the ledger (doc
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from p2pchat.crypto.primitives import hash_tagged
@@ -37,6 +38,8 @@ MAX_LATE: Final = 4096
 """Of content dated before the add of somebody it is for: what is compared at a time."""
 MAX_HEARD_OF: Final = 64
 """Rooms of which peers have spoken and whose `create` is not here: memory they can take."""
+MAX_HEARD_EACH: Final = 8
+"""The same of one link to somebody who is not verified."""
 
 
 def direct_id(one: AccountId, other: AccountId) -> RoomId:
@@ -62,6 +65,7 @@ def know(ctx: Context, row: RoomRow) -> None:
     ctx.ledger.rooms.put_room(row)
     ctx.cache.known_rooms[row.id] = row
     ctx.live.heard_of.pop(row.id, None)
+    ctx.live.heard_by.pop(row.id, None)
     cached = ctx.cache.rooms.get(row.id)
     if cached is not None and cached.row != row:
         del ctx.cache.rooms[row.id]  # it was heard of as something else
@@ -103,10 +107,52 @@ def room_with(ctx: Context, link: Link, room_id: bytes, *, hear: bool = False) -
     if identity in ctx.cache.known_rooms or identity in ctx.live.heard_of:
         cached = room(ctx, identity)
         return cached if access(ctx, link, cached) != NOTHING else None
-    if hear and len(room_id) == ID_BYTES and len(ctx.live.heard_of) < MAX_HEARD_OF:
+    if hear and len(room_id) == ID_BYTES and _place_for_one_more(ctx, link):
         ctx.live.heard_of[identity] = RoomRow(identity, ROOM, "", None)
+        ctx.live.heard_by[identity] = link.link
         return room(ctx, identity)
     return None
+
+
+def _place_for_one_more(ctx: Context, link: Link) -> bool:
+    """Whether that link may tell of one more room, for which an older one may be forgotten: of a
+    link that has its share one of its own with which nothing is under way; where all places are
+    taken, one of the link with the most."""
+    by = ctx.live.heard_by
+    trust = ctx.cache.trust.get(link.account)
+    share = MAX_HEARD_OF if trust is not None and trust.verified else MAX_HEARD_EACH
+    told = Counter(by.values())
+    if told[link.link] < share and len(by) < MAX_HEARD_OF:
+        return True
+    whose = link.link if told[link.link] >= share else max(told, key=lambda number: told[number])
+    theirs = [one for one, number in by.items() if number == whose and not room(ctx, one).heads]
+    busy = {recon.room for recon in ctx.live.recons.values()}
+    idle = [one for one in theirs if one not in busy] or (theirs if whose != link.link else [])
+    if not idle:
+        return False
+    _unhear(ctx, idle[0])
+    return True
+
+
+def _unhear(ctx: Context, room_id: RoomId) -> None:
+    """Forget a room that was only heard of. What waits for its acts stays in the ledger's pool,
+    and is looked at when somebody tells of the room again."""
+    del ctx.live.heard_of[room_id], ctx.live.heard_by[room_id]
+    ctx.cache.rooms.pop(room_id, None)
+    for session in [number for number, recon in ctx.live.recons.items() if recon.room == room_id]:
+        del ctx.live.recons[session]
+    for place in [place for place in ctx.batch.unjudged if place[1] == room_id]:
+        del ctx.batch.unjudged[place]
+
+
+def link_gone(ctx: Context, number: int) -> None:
+    """Rooms that were heard of on that link: another one that is being asked keeps them."""
+    for room_id in [one for one, told in ctx.live.heard_by.items() if told == number]:
+        asked = [r.link for r in ctx.live.recons.values() if r.room == room_id and r.link != number]
+        if asked:
+            ctx.live.heard_by[room_id] = asked[0]
+        elif not room(ctx, room_id).heads:
+            _unhear(ctx, room_id)
 
 
 def common(ctx: Context, link: Link) -> list[RoomCache]:

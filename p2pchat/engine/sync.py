@@ -464,5 +464,6 @@ def link_gone(ctx: Context, number: int) -> None:
         del ctx.live.repairing[repaired]
     for asked_past in [key for key in ctx.live.asked_past if key[0] == number]:
         del ctx.live.asked_past[asked_past]
+    rooms.link_gone(ctx, number)
     for told in [key for key in ctx.cache.told if key[0] == number]:
         del ctx.cache.told[told]

@@ -262,7 +262,7 @@ def change(ctx: Context, command: Change) -> None:
         case "delete":
             body = wire.Delete(1, target)
             _forget_unseen(ctx, room, view)
-            for edit in ctx.ledger.views.edits(view.id, ctx.me.account):
+            for edit in ctx.ledger.views.edits(room.row.id, view.id, ctx.me.account):
                 _take_back(ctx, room, edit)  # its text goes everywhere with the message
         case "ack":
             if view.ack_by_ms is None or view.mine:
@@ -310,7 +310,7 @@ def _forget_unseen(ctx: Context, room: RoomCache, view: MessageView) -> bool:
     event = ctx.ledger.events.get(view.id)
     if event is not None and event.body is not None:
         views.erase(ctx, event, shown=False)
-    for identity in ctx.ledger.views.edits(view.id, ctx.me.account):
+    for identity in ctx.ledger.views.edits(room.row.id, view.id, ctx.me.account):
         edit = ctx.ledger.events.get(identity)
         if edit is None or edit.device != ctx.me.device:
             continue

@@ -122,7 +122,7 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
     """
     event, body = what.event, what.body
     if event.kind == wire.MESSAGE:
-        touches = [] if event.id in ctx.batch.untouched else ctx.ledger.views.touches(event.id)
+        touches = [] if event.id in ctx.batch.untouched else ctx.ledger.views.touches(event.room, event.id)
         if event.body is not None and _taken_back(what.account, touches):
             # Its author's delete came before it: then its text never stays here.
             what = Said(erase(ctx, event, shown=False), what.account, None)
@@ -136,10 +136,10 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
     touch = _touch(what, body)
     if touch is None or event.flags & StoredEvent.VOID:
         return
-    if touch.kind == wire.EDIT and _taken_back(what.account, ctx.ledger.views.touches(event.id)):
+    if touch.kind == wire.EDIT and _taken_back(what.account, ctx.ledger.views.touches(event.room, event.id)):
         erase(ctx, event, shown=False)  # the author took this edit back before it came
         return
-    ctx.ledger.views.put_touch(touch)
+    ctx.ledger.views.put_touch(event.room, touch)
     ctx.batch.untouched.discard(touch.target)
     ctx.batch.wrote = True
     target = ctx.ledger.events.get(touch.target)
@@ -173,7 +173,7 @@ def look_ahead(ctx: Context, ids: Sequence[EventId]) -> None:
 
 def apply_unread(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
     """A message whose key is not here: what came before it may have changed it, or taken it back."""
-    touches = ctx.ledger.views.touches(event.id)
+    touches = ctx.ledger.views.touches(event.room, event.id)
     if not touches:
         return
     account = ctx.cache.owner[event.device]
@@ -230,7 +230,7 @@ def _taken_back(author: AccountId, touches: list[Touch]) -> bool:
 def lawfully_absent(ctx: Context, event: StoredEvent) -> bool:
     """Whether the author himself took back or replaced the body that is missing."""
     author = ctx.cache.owner.get(event.device)
-    return any(_counts_as_absent(touch, author) for touch in ctx.ledger.views.touches(event.id))
+    return any(_counts_as_absent(touch, author) for touch in ctx.ledger.views.touches(event.room, event.id))
 
 
 def _named(ctx: Context, room: RoomCache, what: Said, body: rooms.Name) -> None:
@@ -306,7 +306,7 @@ def refresh(
 ) -> MessageView | None:
     """Compute and store the view of one message; None if there is nothing to show yet."""
     if touches is None:
-        touches = ctx.ledger.views.touches(what.event.id)
+        touches = ctx.ledger.views.touches(what.event.room, what.event.id)
     view = compute(ctx, room, what, touches)
     if view is not None:
         ctx.ledger.views.put_message(view, bulk=ctx.batch.bulk)
@@ -489,7 +489,7 @@ def rebuild(ctx: Context, room: RoomCache, events: list[StoredEvent]) -> None:
             continue
         touch = _touch(what, what.body)
         if touch is not None and not event.flags & StoredEvent.VOID:
-            ctx.ledger.views.put_touch(touch)
+            ctx.ledger.views.put_touch(event.room, touch)
     for what in messages:
         refresh(ctx, room, what)
     for device, read in room.read.items():  # what was read is not in the log

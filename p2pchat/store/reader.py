@@ -49,7 +49,7 @@ _LAST_ID: Final = b"\xff" * 33
 _VIEWS: Final = f"SELECT {VIEW_COLUMNS} FROM message m JOIN event e ON e.pk = m.pk "  # noqa: S608 - constants
 _UNACKED: Final = (
     "WHERE m.ack > 0 AND m.hidden = 0 AND m.deleted = 0 AND m.mine = 0 AND NOT EXISTS"
-    " (SELECT 1 FROM touch t WHERE t.target = e.id AND t.kind = ? AND t.account = ?)"
+    " (SELECT 1 FROM touch t WHERE t.target = e.id AND t.room = m.room AND t.kind = ? AND t.account = ?)"
     " ORDER BY m.place DESC LIMIT ?"
 )
 _RANGE: Final = (
@@ -214,7 +214,9 @@ class Reader:
         """Who has taken note of a message, in the order in which they said so."""
         with self._snapshot():
             rows = self._conn.execute(
-                "SELECT account FROM touch WHERE target = ? AND kind = ? ORDER BY hlc, id", (message, ACK)
+                "SELECT t.account FROM event e JOIN touch t ON t.target = e.id AND t.room = e.room"
+                " WHERE e.id = ? AND t.kind = ? ORDER BY t.hlc, t.id",
+                (message, ACK),
             ).fetchall()
             return tuple(dict.fromkeys(AccountId(self._names.id(row[0])) for row in rows))
 

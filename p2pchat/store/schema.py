@@ -382,7 +382,21 @@ def _bodiless(db: Database) -> None:
     db.execute("PRAGMA user_version = 7")
 
 
-VERSION: Final = 7
+@migrations(name="0008_touch_rooms")
+def _touch_rooms(db: Database) -> None:
+    """What an event does counts in its own room only: elsewhere not everybody has it."""
+    # touch.room: that of the touching event; of one that is not here, its target's, or 0
+    db.execute("ALTER TABLE touch ADD COLUMN room INTEGER NOT NULL DEFAULT 0")
+    db.execute(
+        "UPDATE touch SET room = coalesce((SELECT e.room FROM event e WHERE e.id = touch.id),"
+        " (SELECT e.room FROM event e WHERE e.id = touch.target), 0)"
+    )
+    db.execute("DROP INDEX touch_target")
+    db.execute("CREATE INDEX touch_target ON touch (target, room, kind, account, remove, hlc, id)")
+    db.execute("PRAGMA user_version = 8")
+
+
+VERSION: Final = 8
 """The schema this program writes: the number of the last migration."""
 
 

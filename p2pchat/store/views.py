@@ -66,20 +66,21 @@ _WAITING: Final = (
 )
 # What an edit says lies in pages of its own, read only if asked for; so does what comes after it.
 _LIGHT: Final = f"hlc, id, kind, account, remove, CASE kind WHEN {EDIT} THEN '' ELSE value END"
-_TOUCHES: Final = f"SELECT {_LIGHT} FROM touch WHERE target = ? LIMIT ?"  # noqa: S608 - constants
+_TOUCHES: Final = f"SELECT {_LIGHT} FROM touch WHERE target = ? AND room = ? LIMIT ?"  # noqa: S608 - constants
+_HERE: Final = "target = :target AND room = :room"
 _NEWEST_TOUCHES: Final = (
     "WITH RECURSIVE one (kind, account, remove) AS ("  # noqa: S608 - constants
-    "SELECT * FROM (SELECT kind, account, remove FROM touch WHERE target = :target"
+    f"SELECT * FROM (SELECT kind, account, remove FROM touch WHERE {_HERE}"
     " ORDER BY kind, account, remove LIMIT 1)"
     " UNION ALL SELECT t.kind, t.account, t.remove FROM one CROSS JOIN touch t WHERE t.rowid = coalesce("
-    "(SELECT rowid FROM touch WHERE target = :target AND kind = one.kind AND account = one.account"
+    f"(SELECT rowid FROM touch WHERE {_HERE} AND kind = one.kind AND account = one.account"
     " AND remove > one.remove ORDER BY remove LIMIT 1),"
-    "(SELECT rowid FROM touch WHERE target = :target AND kind = one.kind AND account > one.account"
+    f"(SELECT rowid FROM touch WHERE {_HERE} AND kind = one.kind AND account > one.account"
     " ORDER BY account, remove LIMIT 1),"
-    "(SELECT rowid FROM touch WHERE target = :target AND kind > one.kind"
+    f"(SELECT rowid FROM touch WHERE {_HERE} AND kind > one.kind"
     " ORDER BY kind, account, remove LIMIT 1)))"
     f" SELECT {_LIGHT} FROM touch WHERE rowid IN (SELECT t.rowid FROM one CROSS JOIN touch t WHERE t.rowid IN"
-    " (SELECT rowid FROM touch WHERE target = :target AND kind = one.kind AND account = one.account"
+    f" (SELECT rowid FROM touch WHERE {_HERE} AND kind = one.kind AND account = one.account"
     f" AND remove = one.remove ORDER BY hlc DESC, id DESC LIMIT {MAX_STANDING}))"
 )
 _LightRow = tuple[int, EventId, int, int, int, str]
@@ -229,12 +230,12 @@ class Views:
         )
         return [EventId(identity) for _, _, identity in found]
 
-    def put_touch(self, touch: Touch) -> None:
-        """Insert; a known id changes nothing."""
+    def put_touch(self, room: RoomId, touch: Touch) -> None:
+        """Insert, as what an event of `room` does; a known id changes nothing."""
         self._conn.execute(
             "INSERT OR IGNORE INTO touch"
-            " (id, target, account, hlc, kind, remove, urgent, reply_to, thread, mentions, value, ack)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " (id, target, account, hlc, kind, remove, urgent, reply_to, thread, mentions, value, ack, room)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 touch.id,
                 touch.target,
@@ -248,6 +249,7 @@ class Views:
                 join_ids(touch.mentions),
                 touch.value,
                 touch.ack,
+                self._core.names.intern(room),
             ),
         )
 
@@ -257,7 +259,7 @@ class Views:
         self._core.mark_erased()
 
     def touched(self, targets: Sequence[EventId]) -> set[EventId]:
-        """Those of `targets` that something touches."""
+        """Those of `targets` that something touches, in whatever room."""
         sql = "SELECT target FROM touch "
         return {
             EventId(row[0])
@@ -265,15 +267,16 @@ class Views:
             for row in self._conn.execute(statement, some)
         }
 
-    def touches(self, target: EventId) -> list[Touch]:
-        """In (hlc, id) order, edits without what they say: `touch` has it.
+    def touches(self, room: RoomId, target: EventId) -> list[Touch]:
+        """Those by events of `room`, in (hlc, id) order, edits without what they say: `touch` has it.
 
         Where there are many, only those that decide: of each person's reactions the newest
         MAX_STANDING, of his other changes a few. Costs what it gives, however many there are.
         """
-        rows = self._conn.execute(_TOUCHES, (target, _MANY_TOUCHES + 1)).fetchall()
+        number = self._core.names.known(room)
+        rows = self._conn.execute(_TOUCHES, (target, number, _MANY_TOUCHES + 1)).fetchall()
         if len(rows) > _MANY_TOUCHES:
-            rows = self._conn.execute(_NEWEST_TOUCHES, {"target": target}).fetchall()
+            rows = self._conn.execute(_NEWEST_TOUCHES, {"target": target, "room": number}).fetchall()
         rows.sort()
         if len(rows) > MAX_STANDING:
             rows = _standing(rows)
@@ -307,11 +310,12 @@ class Views:
             row[10],
         )
 
-    def edits(self, target: EventId, account: AccountId) -> list[EventId]:
-        """All edits of one event by one person, in (hlc, id) order."""
+    def edits(self, room: RoomId, target: EventId, account: AccountId) -> list[EventId]:
+        """All edits of one event of `room` by one person, in (hlc, id) order."""
+        names = self._core.names
         rows = self._conn.execute(
-            "SELECT hlc, id FROM touch WHERE target = ? AND kind = ? AND account = ?",
-            (target, EDIT, self._core.names.known(account)),
+            "SELECT hlc, id FROM touch WHERE target = ? AND room = ? AND kind = ? AND account = ?",
+            (target, names.known(room), EDIT, names.known(account)),
         ).fetchall()
         return [EventId(identity) for _, identity in sorted(rows)]
 

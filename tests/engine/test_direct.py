@@ -9,7 +9,7 @@ import pytest
 from p2pchat.engine import inputs as happened
 from p2pchat.engine import rooms
 from p2pchat.engine.node import rebuild_views
-from p2pchat.ids import EventId
+from p2pchat.ids import EventId, RoomId
 from p2pchat.model import MessageView, Touch
 from p2pchat.wire.limits import MAX_STANDING
 from tests.engine.play import Actor, Stage
@@ -317,8 +317,8 @@ class Counted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def touches(self, target: EventId) -> list[Touch]:
-        found: list[Touch] = self._store.touches(target)
+    def touches(self, room: RoomId, target: EventId) -> list[Touch]:
+        found: list[Touch] = self._store.touches(room, target)
         self.touches_read += len(found)
         self.chars_read += sum(len(one.value) for one in found)
         return found

@@ -13,7 +13,8 @@ from typing import Final
 
 import pytest
 
-from p2pchat.engine import quota, room_commands, rooms
+from p2pchat.engine import quota, room_commands, rooms, views
+from p2pchat.engine.log import event_id
 from p2pchat.ids import AccountId, EventId, RoomId
 from p2pchat.model import StoredEvent
 from p2pchat.wire.limits import MAX_EVENT, MAX_PENDING
@@ -22,7 +23,7 @@ from p2pchat.wire.messages import rooms as wire
 from p2pchat.wire.messages.events import Event
 from tests.engine.forging import Hand
 from tests.engine.play import Actor, Stage
-from tests.engine.test_rooms import act, create, members, refused, say, texts
+from tests.engine.test_rooms import act, create, history, members, refused, say, texts
 
 AGREE_S: Final = 400.0
 """Simulated: a few repairs with random peers."""
@@ -307,3 +308,53 @@ def test_no_more_people_than_a_room_holds(stage: Stage, monkeypatch: pytest.Monk
     stage.wait(70)
     assert refused(dan, "join", "launch").kind == "policy"
     assert len(members(ann, room)) == 3
+
+
+# -- elsewhere ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["message", "change"])
+def test_what_is_said_in_a_direct_chat_changes_nothing_in_a_room(room: Room, first: str) -> None:
+    """Only Bob has what Mallory writes to him; of the room he must show what Ann shows."""
+    room.mal.say(room.bob, "hello bob")
+    words = [
+        room.hand.write(ev.MESSAGE, ev.Message(1, f"word {n}", b"", b"", (), False, n)) for n in range(4)
+    ]
+    edited, deleted, pinned, asked = (event_id(word.header, word.signature) for word in words)
+    chat = Hand(room.mal, rooms.direct_id(room.mal.account, room.bob.account))
+    changes = [
+        chat.write(ev.EDIT, ev.Edit(1, edited, "word 5", (), b"", b"", False, 0, False)),
+        chat.write(ev.DELETE, ev.Delete(1, deleted)),
+        chat.write(ev.PIN, ev.Pin(1, pinned, False)),
+        chat.write(ev.ACK, wire.Ack(1, asked)),
+    ]
+    if first == "change":
+        chat.give(room.bob, *changes)
+    for one in room.honest:
+        room.hand.give(one, *words)
+    if first == "message":
+        chat.give(room.bob, *changes)
+    for target in (edited, deleted, pinned, asked):
+        room.ann.change("react", target.hex(), "👍")  # what is shown is computed anew
+    room.agree()
+    for one in room.honest:
+        assert [f"word {n}" for n in range(4)] == [
+            t for t in texts(one, room.id) if t and t.startswith("word")
+        ]
+        assert not any(view.pinned or view.edited or view.deleted for view in history(one, room.id))
+        assert len(one.ledger.views.touches(room.id, asked)) == 1, "the reaction"
+
+
+def test_a_body_is_not_lawfully_absent_by_a_delete_elsewhere(room: Room) -> None:
+    """The author's delete in a direct chat lets nobody count as held what has no text."""
+    room.mal.say(room.bob, "hello bob")
+    word = room.hand.write(ev.MESSAGE, ev.Message(1, "word", b"", b"", (), False, 0))
+    target = event_id(word.header, word.signature)
+    chat = Hand(room.mal, rooms.direct_id(room.mal.account, room.bob.account))
+    chat.give(room.bob, chat.write(ev.DELETE, ev.Delete(1, target)))
+    room.hand.give(room.bob, Event(word.header, word.signature, None))
+    stored = room.bob.ledger.events.get(target)
+    assert stored is not None
+    assert not views.lawfully_absent(room.bob.look(), stored)
+    room.hand.give(room.bob, word)
+    assert "word" in texts(room.bob, room.id), "the text is taken when it comes"

@@ -47,7 +47,9 @@ def fill(ledger: Ledger) -> None:
     samples.put(ledger, text="mine", mine=True, state=HELD)
     samples.put(ledger, text="after a hole", seq=9)
     ledger.events.park(samples.event(seq=40), 10)
-    ledger.views.put_touch(Touch(first.id, EventId(made("touch")), BOB, START_MS << 16, EDIT, "x", False))
+    ledger.views.put_touch(
+        ROOM, Touch(first.id, EventId(made("touch")), BOB, START_MS << 16, EDIT, "x", False)
+    )
     ledger.outbox.put_key("nightly-1", first.id)
     ledger.outbox.put_draft(Draft("draft-abcdef", ROOM, "later", None, None, False, START_MS, "", START_MS))
     ledger.outbox.feed("message", first.id, START_MS, (("state", "received"),))

@@ -126,7 +126,7 @@ def test_the_text_of_an_erased_edit_goes_with_its_body(ledger: Ledger, path: Pat
     edit = samples.event(kind=EDIT)._replace(body=CANARY.encode())
     ledger.begin()
     ledger.events.add(edit)
-    ledger.views.put_touch(Touch(target.id, edit.id, BOB, edit.hlc, EDIT, f"edit {CANARY}", False))
+    ledger.views.put_touch(ROOM, Touch(target.id, edit.id, BOB, edit.hlc, EDIT, f"edit {CANARY}", False))
     ledger.commit()
     assert remains(path)
     ledger.begin()

@@ -182,15 +182,15 @@ def test_touches_in_order_of_clock_then_id(either: Ledger) -> None:
         touch(4, 0),
     ]
     for one in several:
-        either.views.put_touch(one)
-    either.views.put_touch(replace(several[0], value="another", hlc=1))
+        either.views.put_touch(ROOM, one)
+    either.views.put_touch(ROOM, replace(several[0], value="another", hlc=1))
     ordered = sorted(several, key=lambda one: (one.hlc, one.id))
-    assert [one.id for one in either.views.touches(several[0].target)] == [one.id for one in ordered]
+    assert [one.id for one in either.views.touches(ROOM, several[0].target)] == [one.id for one in ordered]
     assert [either.views.touch(one.id) for one in several] == several
-    assert either.views.touches(EventId(made("nothing"))) == []
+    assert either.views.touches(ROOM, EventId(made("nothing"))) == []
     assert either.views.touch(EventId(made("nothing"))) is None
-    assert either.views.edits(several[0].target, BOB) == [several[3].id, several[2].id, several[0].id]
-    assert either.views.edits(several[0].target, ROOM) == []  # type: ignore[arg-type]
+    assert either.views.edits(ROOM, several[0].target, BOB) == [several[3].id, several[2].id, several[0].id]
+    assert either.views.edits(ROOM, several[0].target, ROOM) == []  # type: ignore[arg-type]
 
 
 def test_of_many_touches_those_come_that_decide(either: Ledger) -> None:
@@ -209,9 +209,9 @@ def test_of_many_touches_those_come_that_decide(either: Ledger) -> None:
             remove=chance.random() < 0.3,
         )
         every.append(one)
-        either.views.put_touch(one)
+        either.views.put_touch(ROOM, one)
     every.sort(key=lambda one: (one.hlc, one.id))
-    given = either.views.touches(every[0].target)
+    given = either.views.touches(ROOM, every[0].target)
     for who in people:
         put = [one for one in every if one.kind == REACTION and one.account == who]
         assert len(put) < MAX_STANDING
@@ -230,12 +230,12 @@ def test_of_many_touches_those_come_that_decide(either: Ledger) -> None:
 def test_of_ones_reactions_the_newest_count(either: Ledger) -> None:
     """The same whether few or many others touch that message too."""
     for n in range(200):
-        either.views.put_touch(touch(n, n, kind=REACTION, value=str(n % 150)))
-    few = either.views.touches(touch(0, 0).target)
+        either.views.put_touch(ROOM, touch(n, n, kind=REACTION, value=str(n % 150)))
+    few = either.views.touches(ROOM, touch(0, 0).target)
     assert [one.hlc for one in few] == list(range(200 - MAX_STANDING, 200))
     for n in range(400):
-        either.views.put_touch(touch(1000 + n, n, account=ME, remove=True))
-    many = either.views.touches(touch(0, 0).target)
+        either.views.put_touch(ROOM, touch(1000 + n, n, account=ME, remove=True))
+    many = either.views.touches(ROOM, touch(0, 0).target)
     assert [one for one in many if one.account == BOB] == few
 
 
@@ -247,7 +247,7 @@ def test_looking_at_what_stands_costs_the_same_however_much_there_is(either: Led
     def cost() -> int:
         steps.clear()
         either.connection.set_progress_handler(lambda: steps.append(1), 10)
-        given = either.views.touches(touch(0, 0).target)
+        given = either.views.touches(ROOM, touch(0, 0).target)
         newest = either.views.touch([one.id for one in given if one.kind == EDIT][-1])
         either.connection.set_progress_handler(None, 0)
         assert newest is not None
@@ -257,8 +257,10 @@ def test_looking_at_what_stands_costs_the_same_however_much_there_is(either: Led
 
     costs = []
     for n in range(2000):
-        either.views.put_touch(touch(n, n, value=text))
-        either.views.put_touch(touch(10_000 + n, n, kind=REACTION, value="👍", account=ME, remove=n % 2 == 0))
+        either.views.put_touch(ROOM, touch(n, n, value=text))
+        either.views.put_touch(
+            ROOM, touch(10_000 + n, n, kind=REACTION, value="👍", account=ME, remove=n % 2 == 0)
+        )
         if n in (500, 1999):
             costs.append(cost())
     assert costs[1] < 1.1 * costs[0], costs
@@ -278,7 +280,7 @@ def test_a_message_dated_ahead_stands_where_it_came() -> None:
 
 def test_cleared_views_can_be_made_again(either: Ledger, samples: Samples) -> None:
     views = [samples.put(either, text=f"word{n}") for n in range(5)]
-    either.views.put_touch(touch(1, 1))
+    either.views.put_touch(ROOM, touch(1, 1))
     either.commit()
     either.begin()
     assert either.views.index_some() == 5
@@ -286,7 +288,7 @@ def test_cleared_views_can_be_made_again(either: Ledger, samples: Samples) -> No
     either.begin()
     either.views.clear_views()
     assert either.views.message(views[0].id) is None
-    assert either.views.touches(touch(1, 1).target) == []
+    assert either.views.touches(ROOM, touch(1, 1).target) == []
     for view in views:
         either.views.put_message(view)
     either.commit()
