@@ -317,7 +317,6 @@ COMMANDS: Final = (
             Opt(("--name",), "Another name.", metavar="NAME"),
             _TOPIC,
             _HISTORY,
-            Opt(("--retention",), "How long a message is kept: 30d, or forever.", metavar="D"),
             Opt(("--announce",), "Only owners and moderators write.", "flag"),
             Opt(("--no-announce",), "Everybody writes.", "flag"),
             Opt(("--open",), "Anybody here may join.", "flag"),

@@ -16,10 +16,11 @@ from p2pchat.daemon.looks import anybody
 from p2pchat.engine import inputs
 from p2pchat.engine.inputs import Command
 from p2pchat.errors import CommandError
+from p2pchat.ids import AccountId
 from p2pchat.model import RoomMember, RoomView
 from p2pchat.wire.limits import MAX_TEXT
 
-SET: Final = ("name", "topic", "rules", "admission", "announce", "history", "retention")
+SET: Final = ("name", "topic", "rules", "admission", "announce", "history")
 """What `rooms.set` may change, in the order in which it is asked for."""
 
 INVITED_AT_ONCE: Final = 16
@@ -86,14 +87,19 @@ class Rooms:
         if not params["people"]:
             raise CommandError("usage", "nobody to invite", "name one or more people")
         people = tuple(params["people"])
+        added: list[AccountId] = []
         if len(people) > INVITED_AT_ONCE:
             everybody = people
             told = await self._host.ask(lambda n: inputs.RoomAct(n, "invitable", params["room"], everybody))
             people = told["people"] or people[:1]
         while len(people) > INVITED_AT_ONCE:
             some, people = people[:INVITED_AT_ONCE], people[INVITED_AT_ONCE:]
-            await self._host.ask(_inviting(params["room"], some))
-        return await self._act("invite", params, people)
+            told = await self._host.ask(_inviting(params["room"], some))
+            added += told["added"]
+        told = await self._host.ask(_inviting(params["room"], people, more=False))
+        names = self._host.looks.directory()
+        people_added = [fields.person_fields(names, account) for account in (*added, *told["added"])]
+        return {**await self._answer(told), "added": people_added}
 
     async def remove(self, params: Params) -> Json:
         people = (params["person"],)
@@ -110,10 +116,6 @@ class Rooms:
         if not changes:
             raise CommandError("usage", "nothing to change", "of: " + " ".join(SET))
         _check_rules(params["rules"] or "")
-        if params["retention"] is not None and not 0 <= params["retention"] <= 36_500:
-            raise CommandError(
-                "usage", f"'retention' cannot be '{params['retention']}'", "days, or 0: for ever"
-            )
         return await self._act("set", params, changes=changes)
 
     async def mute(self, params: Params) -> Json:
@@ -125,13 +127,15 @@ class Rooms:
         return await self._one(lambda n: inputs.RoomAct(n, verb, params["room"], people, **more))
 
     async def _one(self, make: Callable[[int], Command]) -> Json:
-        told = await self._host.ask(make)
+        return await self._answer(await self._host.ask(make))
+
+    async def _answer(self, told: Any) -> Json:
         (room,) = await self._fields([told["room"]])
         return {"room": room, **({"warning": told["warning"]} if told.get("warning") else {})}
 
 
-def _inviting(room: str, people: tuple[str, ...]) -> Callable[[int], Command]:
-    return lambda n: inputs.RoomAct(n, "invite", room, people, more=True)
+def _inviting(room: str, people: tuple[str, ...], *, more: bool = True) -> Callable[[int], Command]:
+    return lambda n: inputs.RoomAct(n, "invite", room, people, more=more)
 
 
 def _value(given: str | int | bool) -> str:

@@ -159,8 +159,9 @@ class RoomAct:
 
     `verb`: join · leave · invite (`people`) · remove (one of `people`) · role (one of `people`,
     `role`) · set (`changes`: pairs of key and value, keys name topic rules admission announce
-    history retention). `room` may be a person for `set`. With `room` "" `remove` means every
-    room in which we may; answered with `{"rooms": tuple of RoomView}`.
+    history). `invite` is answered with `added` too, a tuple of ids. `room` may be a person for
+    `set`. With `room` "" `remove` means every room in which we may; answered with
+    `{"rooms": tuple of RoomView}`.
 
     So many acts at once stop everything else, so who invites a crowd asks for `invitable` first,
     which writes nothing and is answered with `{"people": tuple of ids}` or refused as the whole would

@@ -70,6 +70,7 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
     room.sending = None
     if event.kind in CHANGES:
         room.late = None
+        ctx.cache.meant.clear()  # rooms we are in, and they alone, compete with people for a name
     _await_new(ctx, room)
     change = CHANGES.get(event.kind)
     if change is not None and event.id not in graph.void:
@@ -100,6 +101,7 @@ def proofs_came(ctx: Context, account: AccountId) -> None:
             log.settle(ctx, room, may_stay_unsigned=False)
             before = _Before(graph.void, graph.cuts, graph.cut_accounts, graph.revoked)
             graph.reconsider()
+            ctx.cache.meant.clear()
             _judge_again(ctx, room, before)
             room.accounts = tuple(sorted(graph.members))
             room.sending = None

@@ -8,8 +8,9 @@ command is carried out. A name finds candidates; the trust record is the key's.
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from p2pchat.engine import people
 from p2pchat.engine.context import Context
@@ -99,6 +100,11 @@ def typed(ctx: Context, account: AccountId) -> str:
     return name if _PLAIN.fullmatch(name) else account.hex()[:16]
 
 
+def pasted(word: str) -> str:
+    """Somebody's words as one word of a suggested command: a shell takes nothing in them for its own."""
+    return shlex.quote(word)
+
+
 def _replaced(ctx: Context) -> dict[AccountId, None]:
     """Accounts in whose place the user has accepted another."""
     return {row.successor_of: None for row in ctx.cache.trust.values() if row.successor_of is not None}
@@ -140,12 +146,15 @@ def resolve(ctx: Context, target: str) -> Person:
     )
 
 
-def addressee(ctx: Context, target: str) -> Person:
-    """The one person `target` means, if he may be written to; remembered until people change."""
+def addressee(ctx: Context, target: str, warning: str = "") -> Person:
+    """The one person `target` means, if he may be written to; remembered until people or rooms change,
+    with `warning` if one is given."""
     known = ctx.cache.meant.get(target)
     if known is not None:
         return Person(*known)
     person = writable(ctx, resolve(ctx, target))
+    if warning:
+        person = replace(person, warning=warning)
     if len(ctx.cache.meant) >= MAX_REMEMBERED:
         ctx.cache.meant.clear()
     ctx.cache.meant[target] = (person.account, person.name, person.warning)

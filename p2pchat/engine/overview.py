@@ -14,8 +14,6 @@ from typing import Final
 from p2pchat.crypto.identity import in_groups, safety_number
 from p2pchat.engine import keys, names, people, ranges, rooms, targets, views
 from p2pchat.engine.context import Context, RoomCache
-from p2pchat.engine.names import Person
-from p2pchat.errors import CommandError
 from p2pchat.ids import AccountId, DeviceId, EventId, RoomId, fingerprint
 from p2pchat.model import (
     DELIVERED,
@@ -32,6 +30,7 @@ from p2pchat.model import (
     PeerView,
     Progress,
     RoomMember,
+    RoomRow,
     RoomView,
 )
 from p2pchat.wire.codec import decode
@@ -70,21 +69,11 @@ class Conversation:
 
 def conversation(ctx: Context, target: str) -> Conversation:
     """The conversation a TARGET means; CommandError 4 if there is none."""
-    if not target.startswith("#"):
-        try:
-            person: Person = names.resolve(ctx, target)
-        except CommandError as error:
-            if error.kind != "no_such_target" or target.startswith("@"):
-                raise
-            room = targets.room_named(ctx, target).row
-        else:
-            targets.nobody_else(ctx, target)
-            known = rooms.direct_id(ctx.me.account, person.account)
-            shown = names.shown(ctx, person.account)
-            return Conversation(known, DIRECT, person.account, shown, person.warning)
-    else:
-        room = targets.room_named(ctx, target).row
-    return Conversation(room.id, room.kind, None, rooms.name(ctx, room), "")
+    found = targets.meaning(ctx, target)
+    if isinstance(found, RoomRow):
+        return Conversation(found.id, found.kind, None, rooms.name(ctx, found), "")
+    known = rooms.direct_id(ctx.me.account, found.account)
+    return Conversation(known, DIRECT, found.account, names.shown(ctx, found.account), found.warning)
 
 
 # -- rooms -------------------------------------------------------------------------------
@@ -96,7 +85,7 @@ def room_view(ctx: Context, target: str) -> RoomView:
     if said.room in ctx.cache.known_rooms:
         return room_view_of(ctx, rooms.room(ctx, said.room))
     return RoomView(
-        said.room, DIRECT, said.name, "", "", said.account, JOINED, 2, OWNER, CLOSED, False, ALL, 0, None
+        said.room, DIRECT, said.name, "", "", said.account, JOINED, 2, OWNER, CLOSED, False, ALL, None
     )
 
 
@@ -133,7 +122,6 @@ def room_view_of(ctx: Context, room: RoomCache) -> RoomView:
         admission=settings.admission,
         announce=settings.announce,
         history=settings.history,
-        retention_days=settings.retention_days,
         epoch=min(fitting, key=lambda e: (-e.gen, e.epoch)).epoch if fitting else None,
         muted_until_ms=until,
         mentions_only=mentions_only,

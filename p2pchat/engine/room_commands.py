@@ -12,7 +12,7 @@ from typing import Final
 
 from p2pchat.engine import acts, frames, keys, log, membership, names, overview, people, rooms, targets, views
 from p2pchat.engine.context import Context, RoomCache
-from p2pchat.engine.graph_rights import MAX_RETENTION_DAYS
+from p2pchat.engine.graph_rights import LEFT, REMOVED
 from p2pchat.engine.inputs import CreateRoom, Mute, Reply, RoomAct, Send
 from p2pchat.errors import CommandError
 from p2pchat.ids import ZERO_ID, AccountId, DeviceId, EventId
@@ -25,6 +25,8 @@ from p2pchat.wire.messages import rooms as wire
 NEW: Final = EventId(ZERO_ID)
 """Stands for an event that is not written yet."""
 NO_RIGHT_HINT: Final = "ask one of: "
+QUOTED: Final = 16
+"""Characters that are quoted of a name that is too long."""
 
 
 # -- making ------------------------------------------------------------------------------
@@ -78,10 +80,13 @@ def act(ctx: Context, command: RoomAct) -> None:
         found = tuple(account.hex() for account in _invitable(ctx, room, command))
         ctx.out.append(Reply(command.request, {"people": found}))
         return
+    if command.verb == "invite":
+        added = _invite(ctx, room, command)
+        _answer(ctx, command.request, room, added=added)
+        return
     {
         "join": _join,
         "leave": _leave,
-        "invite": _invite,
         "remove": _remove,
         "role": _role,
         "set": _set,
@@ -98,12 +103,8 @@ def _room(ctx: Context, command: RoomAct) -> RoomCache:
 def _join(ctx: Context, room: RoomCache, command: RoomAct) -> None:
     if ctx.me.account in room.graph.members:
         return  # in already: what was wished for holds
-    status = room.graph.former.get(ctx.me.account)
-    if room.graph.settings.admission == wire.CLOSED:
-        raise CommandError("no_right", f"nobody gets into {_shown(ctx, room)!r} any more", _ask(ctx, room))
-    if status == "removed" or (status is None and room.graph.settings.admission != wire.OFFICE):
-        why = "you were removed from" if status else "you are not invited to"
-        raise CommandError("no_right", f"{why} {_shown(ctx, room)!r}", _ask(ctx, room))
+    if _barred(ctx, room):
+        raise _kept_out(ctx, room)
     if len(room.accounts) >= MAX_MEMBERS:
         raise CommandError("policy", f"a room holds at most {MAX_MEMBERS} people", "make another room")
     _act(ctx, room, ev.JOIN, wire.Join(1))
@@ -118,13 +119,16 @@ def _leave(ctx: Context, room: RoomCache, command: RoomAct) -> None:
         raise CommandError(
             "policy",
             f"you are the last owner of {_shown(ctx, room)!r}",
-            f"name another first: `p2pchat room role {_shown(ctx, room)} {other} owner`",
+            f"name another first: `p2pchat room role {_typed(ctx, room)} {other} owner`",
         )
     _act(ctx, room, ev.LEAVE, wire.Leave(1))
 
 
 def _invitable(ctx: Context, room: RoomCache, command: RoomAct) -> list[AccountId]:
-    """Those of the people who are not in yet; refused if any of them cannot be invited."""
+    """Those of the people who are not in yet; refused if any of them cannot be invited.
+
+    An add of somebody who left by himself changes nothing (docs/rooms.md): it is not written.
+    """
     _need(ctx, room, ev.ADD)
     people = [names.addressee(ctx, person).account for person in command.people]
     if not people:
@@ -135,10 +139,18 @@ def _invitable(ctx: Context, room: RoomCache, command: RoomAct) -> list[AccountI
         raise CommandError("policy", f"a room holds at most {MAX_MEMBERS} people", "make another room")
     if room.graph.settings.admission == wire.CLOSED:
         raise CommandError("no_right", f"nobody gets into {_shown(ctx, room)!r} any more", _ask(ctx, room))
+    for account in fresh:
+        if room.graph.former.get(account) == LEFT:
+            who, name = names.shown(ctx, account), _shown(ctx, room)
+            raise CommandError(
+                "policy",
+                f"{who!r} left {name!r} by himself: nobody can add him",
+                f"he comes back by himself: `p2pchat room join {_typed(ctx, room)}`",
+            )
     return fresh
 
 
-def _invite(ctx: Context, room: RoomCache, command: RoomAct) -> None:
+def _invite(ctx: Context, room: RoomCache, command: RoomAct) -> tuple[AccountId, ...]:
     fresh = _invitable(ctx, room, command)
     for account in fresh:
         _act(ctx, room, ev.ADD, wire.Add(1, account))
@@ -147,6 +159,7 @@ def _invite(ctx: Context, room: RoomCache, command: RoomAct) -> None:
             text = ctx.cache.texts.get((room.row.id, field))
             if text is not None and text.value:
                 _name(ctx, room, field, text.value)
+    return tuple(fresh)
 
 
 def _remove(ctx: Context, room: RoomCache, command: RoomAct) -> None:
@@ -160,7 +173,7 @@ def _remove_one(ctx: Context, room: RoomCache, account: AccountId) -> None:
         who = names.shown(ctx, account)
         raise CommandError("no_such_target", f"{who!r} is not in {_shown(ctx, room)!r}", _list(ctx, room))
     if account == ctx.me.account:
-        raise CommandError("usage", "nobody removes himself", f"`p2pchat room leave {_shown(ctx, room)}`")
+        raise CommandError("usage", "nobody removes himself", f"`p2pchat room leave {_typed(ctx, room)}`")
     member = room.graph.members.get(account)
     mine = room.graph.members[ctx.me.account].role
     if member is not None and wire.RANK[member.role] > wire.RANK[mine]:
@@ -237,20 +250,12 @@ def _check_setting(room: RoomCache, key: str, value: str) -> None:
         "announce": ("0", "1"),
         "history": wire.HISTORIES,
     }
-    if key == "retention":
-        if (
-            not value.isascii()
-            or not value.isdigit()
-            or str(int(value)) != value
-            or int(value) > MAX_RETENTION_DAYS
-        ):
-            raise CommandError("usage", f"{value!r} days cannot be kept", "give whole days, 0: for ever")
-    elif key not in allowed:
+    if key not in allowed:
         raise CommandError("usage", f"no setting {key!r}", "see `p2pchat room set --help`")
-    elif value not in allowed[key]:
+    if value not in allowed[key]:
         raise CommandError("usage", f"{key} cannot be {value!r}", "one of: " + " ".join(allowed[key]))
-    if room.row.kind == DIRECT and key not in ("history", "retention"):
-        raise CommandError("usage", f"a direct chat has no {key}", "only history and retention")
+    if room.row.kind == DIRECT and key != "history":
+        raise CommandError("usage", f"a direct chat has no {key!r}", "set its --history")
 
 
 def mute(ctx: Context, command: Mute) -> None:
@@ -314,11 +319,35 @@ def revoke(ctx: Context, room: RoomCache, device: DeviceId, proof: tuple[bytes, 
 
 def _me_in(ctx: Context, room: RoomCache) -> str:
     member = room.graph.members.get(ctx.me.account)
-    if member is None:
-        raise CommandError(
-            "no_right", f"you are not in {_shown(ctx, room)!r}", f"`p2pchat room join {_shown(ctx, room)}`"
-        )
-    return member.role
+    if member is not None:
+        return member.role
+    if _barred(ctx, room):
+        raise _kept_out(ctx, room)
+    raise CommandError("no_right", f"you are not in {_shown(ctx, room)!r}", _back(ctx, room))
+
+
+def _barred(ctx: Context, room: RoomCache) -> bool:
+    """Whether we, who are not in, could not come in by ourselves."""
+    admission, status = room.graph.settings.admission, _status(room, ctx.me.account)
+    return admission == wire.CLOSED or status == REMOVED or (status == "" and admission != wire.OFFICE)
+
+
+def _status(room: RoomCache, account: AccountId) -> str:
+    """How somebody who is not in came to be out: left, removed, or "" if he never was in."""
+    return room.graph.former.get(account, "")
+
+
+def _kept_out(ctx: Context, room: RoomCache) -> CommandError:
+    status, name = _status(room, ctx.me.account), _shown(ctx, room)
+    if status == REMOVED:
+        return CommandError("no_right", f"you were removed from {name!r}", _ask(ctx, room))
+    if room.graph.settings.admission == wire.CLOSED:
+        return CommandError("no_right", f"nobody gets into {name!r} any more", _ask(ctx, room))
+    return CommandError("no_right", f"you are not invited to {name!r}", _ask(ctx, room))
+
+
+def _back(ctx: Context, room: RoomCache) -> str:
+    return f"come in: `p2pchat room join {_typed(ctx, room)}`"
 
 
 def _may(ctx: Context, room: RoomCache, kind: int) -> bool:
@@ -368,11 +397,15 @@ def _ask(ctx: Context, room: RoomCache) -> str:
 
 
 def _list(ctx: Context, room: RoomCache) -> str:
-    return f"see who is: `p2pchat room members {_shown(ctx, room)}`"
+    return f"see who is: `p2pchat room members {_typed(ctx, room)}`"
 
 
 def _shown(ctx: Context, room: RoomCache) -> str:
     return targets.shown(ctx, room)
+
+
+def _typed(ctx: Context, room: RoomCache) -> str:
+    return targets.typed(ctx, room)
 
 
 def _checked(field: str, value: str, *, empty: bool = False) -> None:
@@ -380,22 +413,35 @@ def _checked(field: str, value: str, *, empty: bool = False) -> None:
         size = len(value.encode())
     except UnicodeEncodeError as error:
         raise CommandError("usage", f"the {field} is not valid UTF-8", "") from error
-    most = {"name": MAX_NAME, "topic": MAX_TOPIC, "rules": MAX_TEXT}[field]
-    if size > most:
-        raise CommandError(
-            "too_long", f"{size} bytes are too long for a {field} of at most {most}", "shorten it"
-        )
-    plain = value.strip()
     if field != "name":
+        most = {"topic": MAX_TOPIC, "rules": MAX_TEXT}[field]
+        if size > most:
+            raise CommandError(
+                "too_long", f"{size} bytes are too long for a {field} of at most {most}", "shorten it"
+            )
         return
+    plain = value.strip()
     if not plain and not empty:
         raise CommandError("usage", "a room needs a name", "give one")
-    if plain != value or not value.isprintable() or any(c in value for c in "#@"):
+    if len(value) > MAX_NAME:
         raise CommandError(
-            "usage", f"{value!r} cannot be a room's name", "leave out # @ and spaces around it"
+            "too_long",
+            f"{value[:QUOTED]!r}… has {len(value)} characters: a room's name has at most {MAX_NAME}",
+            "shorten it",
         )
+    wrong = ""
+    if not value.isprintable():
+        wrong = "leave out tabs, line breaks and other characters that cannot be seen"
+    elif plain != value:
+        wrong = "leave out the spaces around it"
+    elif any(c in value for c in "#@"):
+        wrong = "leave out # and @"
+    elif names.skeleton(value) == names.skeleton(rooms.LOBBY_NAME):
+        wrong = "take another: that is the name of the room of the whole office"
+    if wrong:
+        raise CommandError("usage", f"{value!r} cannot be a room's name", wrong)
 
 
-def _answer(ctx: Context, request: int, room: RoomCache) -> None:
+def _answer(ctx: Context, request: int, room: RoomCache, **more: object) -> None:
     log.settle(ctx, room, may_stay_unsigned=False)  # a new name counts from here on
-    ctx.out.append(Reply(request, {"room": overview.room_view_of(ctx, room)}))
+    ctx.out.append(Reply(request, {"room": overview.room_view_of(ctx, room), **more}))

@@ -32,6 +32,8 @@ from p2pchat.wire.messages import events as wire
 from p2pchat.wire.messages import rooms as rooms_wire
 
 DRAFT = "draft-"
+LAST = "last"
+ASKING_HINT = "ids of what asks for it are in `p2pchat inbox`"
 _KINDS = {
     "edit": wire.EDIT,
     "delete": wire.DELETE,
@@ -242,14 +244,23 @@ def change(ctx: Context, command: Change) -> None:
     if draft is not None:
         _change_draft(ctx, command, draft)
         return
+    if command.verb == "ack" and command.ref == LAST:
+        raise CommandError(
+            "usage", f"{LAST!r} is what you wrote last yourself, and you take note of others", ASKING_HINT
+        )
     view = _message(ctx, command.ref, command.target)
     room = rooms.room(ctx, view.room)
     if command.verb in ("edit", "delete") and not view.mine:
+        ref, chat = names.pasted(command.ref), targets.typed(ctx, room, marked=room.row.kind != DIRECT)
         raise CommandError(
-            "no_right", f"{command.ref!r} was written by {names.shown(ctx, view.account)!r}", ""
+            "no_right",
+            f"{command.ref!r} was written by {names.shown(ctx, view.account)!r}",
+            f"answer it: `p2pchat send {chat} TEXT --reply-to {ref}`",
         )
     if view.deleted:
-        raise CommandError("no_such_target", f"{command.ref!r} has been deleted", "")
+        raise CommandError(
+            "no_such_target", f"{command.ref!r} has been deleted", "ids are in `p2pchat history TARGET`"
+        )
     target = bytes(view.id)
     body: Record
     room_commands.need_to_write(ctx, room, _KINDS[command.verb])
@@ -266,7 +277,7 @@ def change(ctx: Context, command: Change) -> None:
                 _take_back(ctx, room, edit)  # its text goes everywhere with the message
         case "ack":
             if view.ack_by_ms is None or view.mine:
-                raise CommandError("usage", f"{command.ref!r} asks nobody here to take note", "")
+                raise CommandError("usage", f"{command.ref!r} asks nobody here to take note", ASKING_HINT)
             body = rooms_wire.Ack(1, target)
         case "react":
             size = len(command.value.encode("utf-8", "replace"))
@@ -362,7 +373,7 @@ def cancel(ctx: Context, command: CancelQueued) -> None:
         raise CommandError(
             "already_delivered",
             f"{command.ref!r} is {view.state}",
-            f"delete it for everybody: `p2pchat delete {command.ref}`",
+            f"delete it for everybody: `p2pchat delete {names.pasted(command.ref)}`",
         )
     change(ctx, Change(command.request, "delete", view.id.hex()))
 
@@ -404,7 +415,7 @@ def _draft(ctx: Context, ref: str) -> Draft | None:
 def _message(ctx: Context, ref: str, target: str) -> MessageView:
     """The message that an id, a prefix, a sent draft or "last" means."""
     found: list[EventId] = []
-    if ref == "last":
+    if ref == LAST:
         if not target:
             raise CommandError("usage", "'last' needs a conversation", "add `--in TARGET`")
         newest = ctx.ledger.views.last_mine(room_of(ctx, target).row.id)

@@ -78,10 +78,10 @@ def read_body(kind: int, plain: bytes) -> Record | None:
         case wire.Delete() | wire.Pin() | rooms.Ack() | rooms.RulesAccepted():
             fine = len(body.target) == ID_BYTES
         case rooms.Name():
-            most = MAX_TEXT if body.field == "rules" else MAX_TOPIC if body.field == "topic" else MAX_NAME
-            fine = (
-                body.field in rooms.NAME_FIELDS and len(body.value.encode("utf-8", "surrogatepass")) <= most
-            )
+            most = MAX_TEXT if body.field == "rules" else MAX_TOPIC
+            size = len(body.value.encode("utf-8", "surrogatepass"))
+            fine = size <= most if body.field != "name" else len(body.value) <= MAX_NAME
+            fine = fine and body.field in rooms.NAME_FIELDS
         case _:
             fine = True
     if not fine:

@@ -55,7 +55,7 @@ def history(actor: Actor, room: RoomId) -> list[MessageView]:
 
 def members(actor: Actor, room: RoomId) -> dict[str, str]:
     cached = rooms.room(actor.look(), room)
-    return {a.hex()[:8]: member.role for a, member in cached.graph.members.items()}
+    return {a.hex(): member.role for a, member in cached.graph.members.items()}
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """`room create|list|join|leave|invite|remove|members|set|role|mute`: rooms and who is in them.
 
-Decides: how a room reads, and how `--rules` and `--retention` are given. Does not know: who
+Decides: how a room reads, and how `--rules` is given. Does not know: who
 may do what, or how a change reaches the others.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from p2pchat.errors import CommandError
-from p2pchat_cli.happened import room_name
+from p2pchat_cli.happened import people, room_name
 from p2pchat_cli.session import MAX_TEXT, Context
 from p2pchat_cli.text import body, field
 from p2pchat_cli.when import local
@@ -20,9 +20,6 @@ from p2pchat_cli.when import local
 Room = Mapping[str, Any]
 
 ROLES: Final = ("owner", "moderator", "member")
-FOREVER: Final = ("forever", "off", "0")
-MAX_DAYS: Final = 36_500
-"""A hundred years: longer is a typing mistake."""
 
 ADMISSION: Final = {"invite": "private", "office": "open", "closed": "closed"}
 HISTORY: Final = {
@@ -99,10 +96,10 @@ def leave(ctx: Context) -> int:
 
 def invite(ctx: Context) -> int:
     """Add people at once."""
-    people = ctx.words("people")
-    answer = ctx.call("rooms.invite", room=ctx.word("room"), people=people)
-    room, names = answer["room"], ", ".join(map(field, people))
-    return _told(ctx, answer, f"added {names} to {room_name(room)}: {_members(room)}")
+    answer = ctx.call("rooms.invite", room=ctx.word("room"), people=ctx.words("people"))
+    room, added = answer["room"], people(answer["added"])
+    said = f"added {added} to {room_name(room)}" if added else f"all are in {room_name(room)} already"
+    return _told(ctx, answer, f"{said}: {_members(room)}")
 
 
 def remove(ctx: Context) -> int:
@@ -148,7 +145,6 @@ def change(ctx: Context) -> int:
         "admission": _one_of(ctx, {"open": "office", "private": "invite", "closed": "closed"}),
         "announce": _one_of(ctx, {"announce": True, "no_announce": False}),
         "history": ctx.text("history"),
-        "retention": _days(ctx.text("retention")),
     }
     given = {key: value for key, value in changes.items() if value is not None}
     if not given:
@@ -182,8 +178,6 @@ def show(ctx: Context, room: Room) -> None:
     if room["topic"]:
         out.line(f"topic    {field(room['topic'])}")
     out.line(f"history  {HISTORY.get(room['history'], room['history'])}")
-    if room["retention"]:
-        out.line(f"kept     {room['retention']} days")
     if room["announce"]:
         out.line("writing  owners and moderators only")
     if room["rules"]:
@@ -244,22 +238,6 @@ def _one_of(ctx: Context, flags: Mapping[str, Any]) -> Any:
         several = " and ".join(f"--{flag.replace('_', '-')}" for flag in given)
         raise CommandError("usage", f"{several} at once", "give one of them")
     return flags[given[0]] if given else None
-
-
-def _days(given: str | None) -> int | None:
-    """`--retention`: `30d`, `30`, `4w`, or `forever` as 0."""
-    if given is None:
-        return None
-    if given in FOREVER:
-        return 0
-    count, weeks = given.removesuffix("d"), given.endswith("w")
-    if weeks:
-        count = given.removesuffix("w")
-    if count.isascii() and count.isdigit() and len(count) < 6:
-        days = int(count) * (7 if weeks else 1)
-        if 0 < days <= MAX_DAYS:
-            return days
-    raise CommandError("usage", f"--retention cannot be {given!r}", "days as 30d, or forever")
 
 
 def _ahead(given: str) -> int:

@@ -13,9 +13,9 @@ from p2pchat.control.operations.table import Operation, Param
 ROOM: Final = (
     '`{"id","name","topic","rules","kind":"room|direct|lobby","peer","membership":"joined|open|left|removed",'
     '"members","unread","role":"owner|moderator|member|null","admission":"invite|office|closed","announce",'
-    '"history":"all|joined","retention","epoch","mute":{"until","mentions_only"}}`; `peer` is the other '
-    "person of a direct chat, else null; `retention` days, 0: for ever; `mute` null where notices are raised "
-    "as usual, its `until` null: for good"
+    '"history":"all|joined","epoch","mute":{"until","mentions_only"}}`; `peer` is the other '
+    "person of a direct chat, else null; `mute` null where notices are raised as usual, its `until` null: "
+    "for good"
 )
 ONE: Final = f'`{{"room":{{…}}}}`: {ROOM}'
 
@@ -54,11 +54,12 @@ OPERATIONS: Final = (
     ),
     Operation(
         "rooms.invite",
-        "Add people at once; what waits for them is given to them by any member. More than 16 are looked at"
-        " together and come in one portion after the other: if that ends early, the rest is invited by asking"
-        " again.",
+        "Add people at once; what waits for them is given to them by any member. Who is in already is passed"
+        " over; with somebody who left by himself among them all is refused with `policy`: he comes back by"
+        " `rooms.join`. More than 16 are looked at together and come in one portion after the other: if that"
+        " ends early, the rest is invited by asking again.",
         (_ROOM, Param("people", "list", "whom to add")),
-        ONE,
+        f'`{{"room":{{…}},"added":[{{"account","device","name"}}]}}`: who came in; the room is {ROOM}',
     ),
     Operation(
         "rooms.remove",
@@ -75,7 +76,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "rooms.set",
-        "Change what a room is; what is null stays. Of a direct chat only `history` and `retention`.",
+        "Change what a room is; what is null stays. Of a direct chat only `history`.",
         (
             Param("room", "str", "a room, or a person: the direct chat"),
             Param("name", "str", "another name", None),
@@ -84,7 +85,6 @@ OPERATIONS: Final = (
             Param("admission", "str", "who gets in", None, ("invite", "office", "closed")),
             Param("announce", "bool", "only owners and moderators write", None),
             Param("history", "str", "what a newcomer reads", None, ("all", "joined")),
-            Param("retention", "int", "days a message is kept; 0: for ever", None),
         ),
         ONE,
     ),
