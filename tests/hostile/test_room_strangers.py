@@ -72,7 +72,7 @@ def test_what_waits_in_a_forgotten_room_is_found_when_the_room_comes(stage: Stag
     assert room in bob.look().live.heard_of
     stage.hang_up(link_of(bob, mal))
     assert room not in bob.look().live.heard_of
-    assert bob.ledger.events.parked_in(room)
+    assert bob.ledger.events.parked_headers(room)
     stage.join(mal, bob)
     bob.feed(happened.FromPeer(link_of(bob, mal), Events((first,))))
     assert bob.account in rooms.room(bob.look(), room).graph.members
