@@ -2,8 +2,9 @@
 
 Decides: what to say first, what to answer, and which ids the asking side has or
 needs: range-based set reconciliation as negentropy version 1 has it, and with the
-same `list_below` byte for byte what its reference says. Does not know: the bytes of messages (wire/negentropy), where items
-come from (items), what is then done about a difference (sync), or who may ask.
+same `list_below` byte for byte what its reference says. Does not know: the bytes of
+messages (wire/negentropy), where items come from (items), what is then done about a
+difference (sync), or who may ask.
 
 A range whose fingerprints differ is split into 16 parts of equal count, or listed if
 it has few items: fewer than 32 in the first message, as in the reference, and than
