@@ -1,8 +1,9 @@
 """Control events take effect: what follows when an act comes.
 
-Decides: which stored events change their standing (void ones leave the sets and the view, and
-return), whom own messages are for, and who is told (docs/protocol.md, "Rooms"). Does not know:
-who may what (control_graph), or commands (room_commands).
+Decides: which stored events change their standing (void ones leave the view, and return; they
+stay in the sets, docs/decisions/0008), whom own messages are for, and who is told
+(docs/protocol.md, "Rooms"). Does not know: who may what (control_graph), or commands
+(room_commands).
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class ItemStore(Protocol):
         """u64 big-endian ms and 32-byte id of each item, sorted by (ms, id); b"" if none.
 
         Not kept as a blob (a busy week would be rewritten with every message): read from
-        a covering index of the event log, where an event is an item unless excluded.
+        a covering index of the event log, where every event is an item.
         """
 
     def said(self, room: RoomId, device: DeviceId, before_ms: int) -> Iterator[tuple[int, EventId]]:
@@ -133,10 +133,8 @@ class ItemStore(Protocol):
         first; read as they are taken, and no body is."""
 
     def add(self, room: RoomId, control: bool, items: Sequence[tuple[int, EventId]]) -> None:
-        """Count new items (ms, id) in; the events are in the log already. Once a batch."""
-
-    def remove(self, room: RoomId, control: bool, items: Sequence[tuple[int, EventId]]) -> None:
-        """Count items out and exclude their events: cut, or void."""
+        """Count new items (ms, id) in; the events are in the log already. Once a batch. None leaves:
+        void ones are items too (docs/decisions/0008)."""
 
 
 class RoomStore(Protocol):

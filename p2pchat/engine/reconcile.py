@@ -1,12 +1,14 @@
 """Two peers find out which items only one of them has.
 
 Decides: what to say first, what to answer, and which ids the asking side has or
-needs: range-based set reconciliation, byte for byte as the reference of negentropy
-version 1 says it. Does not know: the bytes of messages (wire/negentropy), where items
-come from (items), what is then done about a difference (sync), or who may ask.
+needs: range-based set reconciliation as negentropy version 1 has it, and with the
+same `list_below` byte for byte what its reference says. Does not know: the bytes of
+messages (wire/negentropy), where items come from (items), what is then done about a
+difference (sync), or who may ask.
 
 A range whose fingerprints differ is split into 16 parts of equal count, or listed if
-it has fewer than 32 items. Each message stands alone: the machine keeps nothing
+it has few items: fewer than 32 in the first message, as in the reference, and than
+`list_below` in answers (sync takes 64). Each message stands alone: the machine keeps nothing
 between two, and items may change in between.
 """
 

@@ -80,7 +80,6 @@ class Core:
     __slots__ = (
         "conn",
         "erased",
-        "excluded",
         "fresh",
         "holes",
         "holes_moved",
@@ -104,8 +103,6 @@ class Core:
         """Missing numbers below the head of a chain, by (room, device): closed ranges, ascending."""
         self.holes_moved: dict[tuple[int, int], None] = {}
         """Those of them that the table does not say yet."""
-        self.excluded: dict[int, bool] = {}
-        """Whether a room has events outside its sets."""
         self.stale_words: bool | None = None
         """Whether STALE_WORDS is set; None: not looked up."""
         self.pages_marked: bool | None = None
@@ -118,7 +115,6 @@ class Core:
         self.names.forget()
         self.fresh.clear()
         self.tops.clear()
-        self.excluded.clear()
         self.weeks.clear()
         self.holes.clear()
         self.holes_moved.clear()

@@ -1,7 +1,7 @@
 """Reconciliation items: which events of a room count, week by week.
 
-Decides: how weeks are summed and how a week is listed from the log. Does not know: which
-events are allowed, or the reconciliation protocol.
+Decides: how weeks are summed and how a week is listed from the log. Every event counts, void or
+not, and none leaves. Does not know: which events are allowed, or the reconciliation protocol.
 """
 
 from __future__ import annotations
@@ -65,29 +65,15 @@ class Items:
     def add(self, room: RoomId, control: bool, items: Sequence[tuple[int, EventId]]) -> None:
         """Count new items (ms, id) in; the events are in the log already. Once a batch."""
         number = self._core.names.intern(room)
-        if self._has_excluded(number):  # what voided some of them may have fallen
-            self._conn.executemany(
-                "UPDATE event SET item = item - 2 WHERE id = ? AND item >= 2", [(one,) for _, one in items]
-            )
-        self._count(number, control, items, 1)
+        self._count(number, control, items)
 
-    def remove(self, room: RoomId, control: bool, items: Sequence[tuple[int, EventId]]) -> None:
-        """Count items out and exclude their events: cut, or void."""
-        number = self._core.names.intern(room)
-        self._conn.executemany(
-            "UPDATE event SET item = item + 2 WHERE id = ? AND item < 2", [(one,) for _, one in items]
-        )
-        if items:
-            self._core.excluded[number] = True
-        self._count(number, control, items, -1)
-
-    def _count(self, room: int, control: bool, items: Sequence[tuple[int, EventId]], sign: int) -> None:
+    def _count(self, room: int, control: bool, items: Sequence[tuple[int, EventId]]) -> None:
         by_week = sorted(items, key=_week_of)
         for week, group in groupby(by_week, key=_week_of):
             ids = [int.from_bytes(identity, "little") for _, identity in group]
             place = (room, int(control), week)
             count, total = self._core.weeks.get(place) or self._counted(place)
-            count, total = count + sign * len(ids), (total + sign * sum(ids)) % _MODULUS
+            count, total = count + len(ids), (total + sum(ids)) % _MODULUS
             if len(self._core.weeks) >= MAX_WEEKS_KNOWN:
                 self._core.weeks.clear()
             self._core.weeks[place] = (count, total)
@@ -102,15 +88,6 @@ class Items:
             "SELECT count, sum FROM week WHERE room = ? AND control = ? AND week = ?", place
         ).fetchone()
         return (row[0], int.from_bytes(row[1], "little")) if row else (0, 0)
-
-    def _has_excluded(self, room: int) -> bool:
-        known = self._core.excluded.get(room)
-        if known is None:
-            row = self._conn.execute(
-                "SELECT 1 FROM event WHERE room = ? AND item IN (2, 3) LIMIT 1", (room,)
-            ).fetchone()
-            known = self._core.excluded[room] = row is not None
-        return known
 
 
 def _week_of(item: tuple[int, EventId]) -> int:

@@ -46,7 +46,7 @@ _V1: Final = (
     "CREATE TABLE ident (n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE) STRICT",
     # event: an authentic event, exactly as it was signed. Rows are never deleted, and only
     # `body`, `flags` and `item` ever change. `pk` grows in order of arrival. `item` says in
-    # which reconciliation set it counts: 0 content, 1 control; 2 and 3: excluded from it.
+    # which reconciliation set it counts: 0 content, 1 control; 2 and 3 are written no more.
     """CREATE TABLE event (
         pk INTEGER PRIMARY KEY,
         id BLOB NOT NULL UNIQUE,

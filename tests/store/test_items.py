@@ -51,33 +51,7 @@ def test_weeks_and_lists_agree_with_the_log(clocks: list[int], control: bool) ->
     opened.close()
 
 
-def test_what_is_removed_is_neither_counted_nor_listed_and_may_return(
-    either: Ledger, samples: Samples
-) -> None:
-    events = [samples.event() for _ in range(5)]
-    put(either, events, False)
-    week = (events[0].hlc >> 16) // WEEK_MS
-    gone = [(one.hlc >> 16, one.id) for one in events[1:3]]
-    either.items.remove(ROOM, False, gone)
-    left = [events[0], *events[3:]]
-    assert either.items.weeks(ROOM, False) == [row_of(left, week)]
-    assert either.items.packed(ROOM, False, week) == packed(left)
-    either.forget()
-    either.items.add(ROOM, False, gone[:1])
-    left.append(events[1])
-    assert either.items.weeks(ROOM, False) == [row_of(left, week)]
-    assert either.items.packed(ROOM, False, week) == packed(left)
-    assert either.events.get(events[2].id) == events[2]
-    either.commit()
-    assert either.check_integrity() == []
-
-
-def test_an_emptied_week_is_no_week(either: Ledger, samples: Samples) -> None:
-    event = samples.event()
-    put(either, [event], False)
-    either.items.remove(ROOM, False, [(event.hlc >> 16, event.id)])
-    assert either.items.weeks(ROOM, False) == []
-    assert either.items.packed(ROOM, False, (event.hlc >> 16) // WEEK_MS) == b""
+def test_where_nothing_is_there_is_no_week(either: Ledger) -> None:
     assert either.items.weeks(RoomId(made("unknown")), False) == []
     assert either.items.packed(RoomId(made("unknown")), False, 7) == b""
 

@@ -26,11 +26,11 @@ def test_a_rollback_drops_every_cache(either: Ledger, samples: Samples) -> None:
     either.commit()
     either.begin()
     first = samples.put(either, room=ROOM)
-    either.items.remove(ROOM, False, [(first.hlc >> 16, first.id)])
+    either.items.add(ROOM, False, [(first.hlc >> 16, first.id)])
     either.rollback()
     core = either._core
     assert core.names.known(ROOM) is None
-    assert (core.fresh, core.tops, core.excluded, core.stale_words) == ({}, {}, {}, None)
+    assert (core.fresh, core.tops, core.weeks, core.stale_words) == ({}, {}, {}, None)
     either.begin()
     samples.put(either, room=OTHER_ROOM)  # takes the numbers that the lost rows had
     again = samples.put(either, room=ROOM, seq=1)
