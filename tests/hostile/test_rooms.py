@@ -431,3 +431,26 @@ def test_of_salted_sets_few_are_remembered(
     assert list(room.ann.look().cache.salted) == [(other, room.id, False)]
     room.stage.cut()
     assert room.ann.look().cache.salted == {}
+
+
+# -- dates --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_name_dated_years_ahead_does_not_stand_for_ever(stage: Stage, removed: bool) -> None:
+    room = Room(stage, role="moderator")
+    ahead = room.ann.now().wall_ms + 10 * 365 * 86_400_000
+    named = room.hand.write(ev.NAME, wire.Name(1, "name", "for ever"), hlc_ms=ahead)
+    for one in room.honest:
+        room.hand.give(one, named)
+    if removed:
+        act(room.ann, "remove", room.id.hex(), room.mal)
+    act(room.ann, "set", room.id.hex(), changes=(("name", "ours"),))
+    stage.wait(AGREE_S)
+    late = stage.actor("cyn")  # who gets all of it in another order
+    stage.join(room.ann, late)
+    stage.join(room.bob, late)
+    act(room.ann, "invite", room.id.hex(), late)
+    stage.wait(AGREE_S)
+    for one in (*room.honest, late):
+        assert rooms.name(one.look(), rooms.room(one.look(), room.id).row) == "ours", one.name
