@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from typing import NamedTuple
 
 from p2pchat.engine.accounts import Account
 from p2pchat.engine.control_graph import Graph
 from p2pchat.engine.inputs import Effect, Post, SetTimer
-from p2pchat.engine.items import WeekCache
+from p2pchat.engine.items import VectorItems, WeekCache
 from p2pchat.engine.ports import Entropy, Ledger
 from p2pchat.engine.ranges import Ranges
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
@@ -217,6 +218,7 @@ class Live:
     asked_past: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # see sync.asks_past
     heard_of: dict[RoomId, RoomRow] = field(default_factory=dict)  # rooms whose `create` is not here yet
     heard_by: dict[RoomId, int] = field(default_factory=dict)  # on which link of each, oldest first
+    salting: dict[DeviceId, tuple[int, float]] = field(default_factory=dict)  # items hashed for it, since
     receipt_at: dict[tuple[RoomId, DeviceId], float] = field(default_factory=dict)
     receipt_due: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
     last_seen: dict[DeviceId, int] = field(default_factory=dict)
@@ -264,6 +266,23 @@ class RoomCache:
     links_back: tuple[tuple[bytes, ...], int] | None = None  # see log._links_back
 
 
+class SaltKey(NamedTuple):
+    """Which set of a room is meant."""
+
+    control: bool
+    week: int
+    since_ms: int
+    salt: bytes
+
+
+class Salted(NamedTuple):
+    """Items under a salt, and the way back to their real ids."""
+
+    key: SaltKey
+    items: VectorItems
+    real: dict[bytes, bytes]
+
+
 @dataclass(slots=True)
 class Quota:
     """Bytes kept of people who are not verified: on `day` (since 1970, UTC), and ever."""
@@ -298,6 +317,7 @@ class Cache:
     parked: dict[tuple[RoomId, DeviceId], bool] = field(default_factory=dict)  # asked: does any wait?
     author: dict[EventId, AccountId] = field(default_factory=dict)  # of acts looked up before
     quota: Quota | None = None
+    salted: dict[tuple[int, RoomId, bool], Salted] = field(default_factory=dict)  # see salts
     weeks: WeekCache = field(default_factory=WeekCache)
 
     def names_changed(self) -> None:

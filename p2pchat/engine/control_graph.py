@@ -315,6 +315,11 @@ class Graph:
         """Whether who linked to `auth` knew that act. All must be known."""
         return self._reach(auth).has(self._races.index[act])
 
+    def depth(self, auth: tuple[EventId, ...]) -> int:
+        """How many acts he knew who linked to `auth`, void ones too. All must be known."""
+        reach = self._reach(auth)
+        return reach.base + reach.bits.bit_count()
+
     # -- at some point of the history -----------------------------------------
 
     def role_at(self, auth: tuple[EventId, ...], account: AccountId) -> str | None:

@@ -178,6 +178,16 @@ def _links_back(ctx: Context, room: RoomCache) -> tuple[tuple[bytes, ...], int]:
 # -- everybody's events -------------------------------------------------------------
 
 
+def rank(ctx: Context, room: RoomCache, event: EventId) -> tuple[int, int, EventId]:
+    """The order of names, topics and rules: first how many acts the author knew, which nobody can
+    invent; a date far ahead would else stand for ever. All in it lies in the event and its past."""
+    stored = ctx.ledger.events.get(event)
+    if stored is None:
+        return -1, 0, event
+    auth = tuple(EventId(one) for one in decode(Header, stored.header).auth)
+    return room.graph.depth(auth), stored.hlc, event
+
+
 def stored_event(read: Read, received_ms: int, flags: int = 0) -> StoredEvent:
     """The row of an event."""
     header = read.header

@@ -290,6 +290,9 @@ def _name(ctx: Context, room: RoomCache, field: str, value: str) -> None:
     def finish(ctx: Context, event: StoredEvent) -> None:
         views.apply(ctx, room, views.Said(event, ctx.me.account, body))
 
+    standing = ctx.cache.texts.get((room.row.id, field))
+    if standing is not None and standing.hlc > log.stamp(ctx.now.wall_ms + log.FUTURE_MS):
+        keys.start(ctx, room)  # an act, so that this one knows more than the one dated ahead
     log.append(ctx, room, ev.NAME, encode(body), keys.current(ctx, room), finish)
 
 

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import bodies, gossip, keys, log, people, rooms
-from p2pchat.engine.context import Context, Link, Recon, RoomCache
+from p2pchat.engine import bodies, gossip, keys, log, people, rooms, salts
+from p2pchat.engine.context import Context, Link, Recon, RoomCache, SaltKey
 from p2pchat.engine.frames import FRAME_BYTES, in_frames, with_covers
 from p2pchat.engine.inputs import Send
 from p2pchat.engine.items import (
@@ -27,7 +27,6 @@ from p2pchat.engine.items import (
     ItemsFrom,
     VectorItems,
     WeekItems,
-    salted,
     unpack,
     week_of,
 )
@@ -131,10 +130,13 @@ def periodic(ctx: Context) -> None:
             _ask(ctx, link, room, control=True)
 
 
-def _items(ctx: Context, link: Link, room: RoomCache, control: bool, salt: bytes, week: int) -> _Sets:
+def _items(
+    ctx: Context, link: Link, room: RoomCache, what: Recon | Reconcile | Want, *, asking: bool
+) -> _Sets:
     """The set a message is about: the whole one, or one week of it under a salt; of it what the
     two may have."""
     room_id, store = room.row.id, ctx.ledger.items
+    control, salt, week = what.control, what.salt, what.week
     log.flush_items(ctx, room_id, control)
     access = rooms.access(ctx, link, room)
     out = _out(ctx, link, room)
@@ -148,14 +150,28 @@ def _items(ctx: Context, link: Link, room: RoomCache, control: bool, salt: bytes
         return VectorItems(items), {}
     since_ms, older = (0, []) if control else _before(ctx, link, room)
     if salt:
-        found = unpack(store.packed(room_id, control, week))
-        older = [item for item in older if week_of(item[0]) == week]
-        return salted([*older, *(item for item in found if item[0] >= since_ms)], salt)
+
+        def in_week() -> list[tuple[int, bytes]]:
+            found = unpack(store.packed(room_id, control, week))
+            said = [item for item in older if week_of(item[0]) == week]
+            return [*said, *(item for item in found if item[0] >= since_ms)]
+
+        made = salts.of(ctx, link, room_id, SaltKey(control, week, since_ms, salt), in_week, asking=asking)
+        return made.items, made.real
     rows = store.weeks(room_id, control)
     load = functools.partial(store.packed, room_id, control)
     whole = WeekItems(rows, load, ctx.cache.weeks, (room_id, control))
     recent = ItemsFrom(whole, since_ms) if since_ms else whole
     return (Both(VectorItems(older), recent) if older else recent), {}
+
+
+def _affordable(ctx: Context, link: Link, room: RoomCache, what: Reconcile | Want) -> bool:
+    """Whether a question may cost what it costs; else it has no answer, and the asker comes again."""
+    if not what.salt:
+        return True
+    since_ms = 0 if what.control else _before(ctx, link, room)[0]
+    key = SaltKey(what.control, what.week, since_ms, what.salt)
+    return salts.may(ctx, link, room.row.id, key)
 
 
 def _before(ctx: Context, link: Link, room: RoomCache) -> tuple[int, list[tuple[int, bytes]]]:
@@ -224,7 +240,7 @@ def _open(ctx: Context, link: Link, room: RoomCache, recon: Recon) -> None:
             del ctx.live.recons[number]  # the newer question replaces the one under way
     session = ctx.number()
     ctx.live.recons[session] = recon
-    items, _ = _items(ctx, link, room, recon.control, recon.salt, recon.week)
+    items, _ = _items(ctx, link, room, recon, asking=True)
     first = _reconciler(items, asking=True).initiate()
     _say(ctx, recon, session, first)
 
@@ -251,7 +267,7 @@ def heard(ctx: Context, link: Link, message: Reconcile) -> None:
     recon = ctx.live.recons.get(message.session)
     if recon is None or recon.link != link.link or recon.room != message.room:
         return
-    items, real = _items(ctx, link, room, recon.control, recon.salt, recon.week)
+    items, real = _items(ctx, link, room, recon, asking=True)
     step = _reconciler(items, asking=True).reconcile(message.message)
     give = [EventId(real.get(one, one)) for one in dict.fromkeys(step.have)]
     if recon.salt:
@@ -275,7 +291,9 @@ def heard(ctx: Context, link: Link, message: Reconcile) -> None:
 
 
 def _answer(ctx: Context, link: Link, room: RoomCache, message: Reconcile) -> None:
-    items, _ = _items(ctx, link, room, message.control, message.salt, message.week)
+    if not _affordable(ctx, link, room, message):
+        return
+    items, _ = _items(ctx, link, room, message, asking=False)
     reply = _reconciler(items, asking=False).respond(message.message)
     answer = Reconcile(
         message.room, message.control, message.session, False, message.salt, message.week, reply
@@ -333,8 +351,10 @@ def wanted(ctx: Context, link: Link, message: Want) -> None:
     ids = [bytes(one) for one in message.ids[:CHUNK]]
     if not 0 <= message.week <= MAX_WEEK or len(message.salt) > 64:
         raise RemoteProtocolError("want out of range")
+    if not _affordable(ctx, link, room, message):
+        return
     if message.salt:
-        _, real = _items(ctx, link, room, message.control, message.salt, message.week)
+        _, real = _items(ctx, link, room, message, asking=False)
         ids = [real[one] for one in ids if one in real]
     hand_over(ctx, link, room, [EventId(one) for one in ids])
     ctx.out.append(Send(link.link, Given(message.room, message.control)))
@@ -465,5 +485,6 @@ def link_gone(ctx: Context, number: int) -> None:
     for asked_past in [key for key in ctx.live.asked_past if key[0] == number]:
         del ctx.live.asked_past[asked_past]
     rooms.link_gone(ctx, number)
+    salts.link_gone(ctx, number)
     for told in [key for key in ctx.cache.told if key[0] == number]:
         del ctx.cache.told[told]

@@ -234,10 +234,11 @@ def lawfully_absent(ctx: Context, event: StoredEvent) -> bool:
 
 
 def _named(ctx: Context, room: RoomCache, what: Said, body: rooms.Name) -> None:
-    """A room is called otherwise, or says otherwise of itself: the newest counts."""
+    """A room is called otherwise, or says otherwise of itself: the newest counts (log.rank)."""
     event, place = what.event, (room.row.id, body.field)
     known = ctx.cache.texts.get(place)
-    if event.flags & StoredEvent.VOID or (known and (known.hlc, known.event) > (event.hlc, event.id)):
+    older = known is not None and log.rank(ctx, room, known.event) > log.rank(ctx, room, event.id)
+    if older or event.flags & StoredEvent.VOID:
         return
     text = RoomText(room.row.id, body.field, body.value, event.id, event.hlc)
     ctx.cache.texts[place] = text

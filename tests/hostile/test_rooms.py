@@ -8,12 +8,13 @@ they say to each other must arrive while it lasts.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import pytest
 
-from p2pchat.engine import quota, room_commands, rooms, views
+from p2pchat.engine import inputs as happened
+from p2pchat.engine import items, quota, room_commands, rooms, salts, views
 from p2pchat.engine.log import event_id
 from p2pchat.ids import AccountId, EventId, RoomId
 from p2pchat.model import StoredEvent
@@ -21,9 +22,10 @@ from p2pchat.wire.limits import MAX_EVENT, MAX_PENDING
 from p2pchat.wire.messages import events as ev
 from p2pchat.wire.messages import rooms as wire
 from p2pchat.wire.messages.events import Event
+from p2pchat.wire.messages.link import Given, Reconcile, Want
 from tests.engine.forging import Hand
 from tests.engine.play import Actor, Stage
-from tests.engine.test_rooms import act, create, history, members, refused, say, texts
+from tests.engine.test_rooms import act, create, history, link_of, members, refused, say, texts
 
 AGREE_S: Final = 400.0
 """Simulated: a few repairs with random peers."""
@@ -358,3 +360,97 @@ def test_a_body_is_not_lawfully_absent_by_a_delete_elsewhere(room: Room) -> None
     assert not views.lawfully_absent(room.bob.look(), stored)
     room.hand.give(room.bob, word)
     assert "word" in texts(room.bob, room.id), "the text is taken when it comes"
+
+
+# -- work ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many items were hashed each time a set was made under a salt."""
+    made: list[int] = []
+
+    def counted(found: Iterable[items.Item], salt: bytes) -> tuple[items.VectorItems, dict[bytes, bytes]]:
+        under = items.salted(found, salt)
+        made.append(len(under[1]))
+        return under
+
+    monkeypatch.setattr(salts, "salted", counted)
+    return made
+
+
+def ask_salted(room: Room, salt: bytes, *, want: bool = False) -> bool:
+    """Mallory asks Ann about this week under a salt; whether she answers."""
+    week = items.week_of(room.ann.now().wall_ms)
+    number = link_of(room.ann, room.mal)
+    before = len(room.ann.sent)
+    frame = (
+        Want(room.id, False, (bytes(32),), salt, week)
+        if want
+        else Reconcile(room.id, False, 1, True, salt, week, b"\x61")
+    )
+    room.ann.feed(happened.FromPeer(number, frame))
+    return any(isinstance(one, Given | Reconcile) for one in room.ann.sent[before:])
+
+
+def test_a_salted_week_is_hashed_once_for_a_run(room: Room, hashed: list[int]) -> None:
+    room.flood(20, room.ann)
+    for want in (False, True, False, True):
+        assert ask_salted(room, b"one", want=want)
+    assert len(hashed) == 1
+
+
+def test_ever_new_salts_are_answered_so_often_and_again_later(
+    room: Room, hashed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(salts, "MAX_HASHED", 60)
+    room.flood(20, room.ann)
+    answered = [ask_salted(room, bytes([n]), want=n % 2 == 0) for n in range(1, 50)]
+    assert answered == [True] * 3 + [False] * 46
+    assert len(hashed) == 3
+    assert ask_salted(room, b"\x03"), "a run that has begun goes on"
+    room.stage.hang_up(link_of(room.ann, room.mal))
+    room.stage.join(room.ann, room.mal)
+    assert not ask_salted(room, b"new"), "another link is no other machine"
+    room.stage.mono += salts.SPAN_S
+    assert ask_salted(room, b"newer")
+    room.talk("meanwhile")
+
+
+def test_of_salted_sets_few_are_remembered(
+    room: Room, hashed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(salts, "MAX_KEPT", 30)
+    room.flood(20, room.ann, room.bob)
+    ask_salted(room, b"one")
+    memory = room.ann.look().cache.salted
+    assert list(memory) == [(link_of(room.ann, room.mal), room.id, False)]
+    week = items.week_of(room.ann.now().wall_ms)
+    other = link_of(room.ann, room.bob)
+    room.ann.feed(happened.FromPeer(other, Reconcile(room.id, False, 1, True, b"two", week, b"\x61")))
+    assert list(room.ann.look().cache.salted) == [(other, room.id, False)]
+    room.stage.cut()
+    assert room.ann.look().cache.salted == {}
+
+
+# -- dates --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_name_dated_years_ahead_does_not_stand_for_ever(stage: Stage, removed: bool) -> None:
+    room = Room(stage, role="moderator")
+    ahead = room.ann.now().wall_ms + 10 * 365 * 86_400_000
+    named = room.hand.write(ev.NAME, wire.Name(1, "name", "for ever"), hlc_ms=ahead)
+    for one in room.honest:
+        room.hand.give(one, named)
+    if removed:
+        act(room.ann, "remove", room.id.hex(), room.mal)
+    act(room.ann, "set", room.id.hex(), changes=(("name", "ours"),))
+    stage.wait(AGREE_S)
+    late = stage.actor("cyn")  # who gets all of it in another order
+    stage.join(room.ann, late)
+    stage.join(room.bob, late)
+    act(room.ann, "invite", room.id.hex(), late)
+    stage.wait(AGREE_S)
+    for one in (*room.honest, late):
+        assert rooms.name(one.look(), rooms.room(one.look(), room.id).row) == "ours", one.name
