@@ -172,11 +172,14 @@ class Court:
         return member is not None and member.added_by in self.past(self.auth(event))
 
     def to_be_had(self, account: AccountId, event: EventId) -> bool:
-        """Whether a member has it, or somebody who is out who knows that this one may have it. Who is out
+        """Whether a member has it, or who wrote it is out and knows that this one may have it. Who is out
         is told nothing more: neither of who came in after him, nor that somebody came in anew, under an
-        earlier date of his own. So what he said when nobody else was in stays with him."""
+        earlier date of his own. So what he said when nobody else was in stays with him; and what others
+        said is not taken from him, who may have been put out for what he does to it."""
+        author = self.owner[self.content[event].device]
         return event in self.here or any(
             event in home.events
+            and home.site.account == author
             and account in home.room.graph.members
             and rooms.may_read(home.ctx, home.room, account, home.events[event])
             for home in self.homes
@@ -459,8 +462,8 @@ def _secrets(court: Court, homes: Sequence[Home], lawless: frozenset[AccountId])
                 fine = who in court.then(act.auth).members
                 law(fine, f"{home.name} holds a key of {short} from before it came in")
         for one in home.readable:
-            event = court.content.get(one)
-            if event is None or event.body is None or court.owner[event.device] in (who, *lawless):
+            event = home.events[one]  # its own copy: a body may be absent by right
+            if one not in court.content or event.body is None or court.owner[event.device] in (who, *lawless):
                 continue
             auth = court.auth(one)
             if any(court.might_open(rogue, auth) for rogue in lawless):
