@@ -36,14 +36,12 @@ def test_what_has_landed_is_whole() -> None:
         assert "(was " in line({**figures, "last hop": 99}, 0.0)
 
 
-@pytest.mark.parametrize("count", [200, 500])
-def test_the_largest_rooms_agree(count: int, full: bool) -> None:
-    """Five hundred people are as many as a room holds."""
-    if not full:
-        pytest.skip("takes minutes: --full")
-    began = time.perf_counter()
-    with remembered_signatures():
-        figures = run(count, 1)
-    print(line(figures, time.perf_counter() - began))
-    assert figures["agreed"] == 1
-    assert figures["copies per delivered message"] < 2
+def test_the_largest_rooms_agree(full: bool) -> None:
+    """Five hundred people are as many as a room holds; that takes minutes, so the gate plays thirty."""
+    for count in (200, 500) if full else (30,):
+        began = time.perf_counter()
+        with remembered_signatures():
+            figures = run(count, 1)
+        print(line(figures, time.perf_counter() - began))
+        assert figures["agreed"] == 1
+        assert figures["copies per delivered message"] < 2
