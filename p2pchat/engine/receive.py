@@ -46,7 +46,9 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
             continue  # of a room this peer has no business with: nothing to judge it by
         access = rooms.access(ctx, link, room)
         if access != rooms.ALL:
-            group = [r for r in group if wire.is_control(r.header.kind) or _own_past(ctx, link, access, r)]
+            group = [
+                r for r in group if wire.is_control(r.header.kind) or _own_past(ctx, link, room, access, r)
+            ]
         _again(ctx, room, [read for read in group if read.id not in missing])
         fresh = [read for read in _unique(group) if read.id in missing]
         if fresh:
@@ -54,9 +56,10 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
         gossip.arrived(ctx, link, room, fresh, [read.id for read in group if read.id not in missing])
 
 
-def _own_past(ctx: Context, link: Link, access: str, read: Read) -> bool:
+def _own_past(ctx: Context, link: Link, room: RoomCache, access: str, read: Read) -> bool:
     """Whether somebody who is out says what he wrote while he was in: nobody else may have it."""
-    return access == rooms.PAST and ctx.cache.owner.get(DeviceId(read.header.device)) == link.account
+    own = ctx.cache.owner.get(DeviceId(read.header.device)) == link.account
+    return own and (access == rooms.PAST or room.graph.ever(link.account))
 
 
 def _unique(reads: Sequence[Read]) -> list[Read]:

@@ -89,10 +89,13 @@ def access(ctx: Context, link: Link, cached: RoomCache) -> str:
         return ALL
     if cached.row.kind == DIRECT:
         return NOTHING
+    # Who may come in by himself hears all acts, also if he was in before: he may have come in again, and
+    # knows no more of us than we of him. Of a room only heard of there is nothing here to give.
+    open_to_all = cached.row.id in ctx.live.heard_of or graph.settings.admission == OFFICE
+    if open_to_all and graph.former.get(link.account) != "removed":
+        return CONTROL
     if link.account in graph.former or (graph.ever(link.account) and graph.past(link.account)):
         return PAST
-    if cached.row.id in ctx.live.heard_of or graph.settings.admission == OFFICE:
-        return CONTROL  # of a room only heard of there is nothing here to give
     return PAST if graph.ever_open else NOTHING  # he may have joined before he heard that it is closed
 
 

@@ -126,6 +126,26 @@ def test_what_was_before_is_taken_when_it_is_opened(stage: Stage) -> None:
     assert bob.ledger.events.get(early) is not None
 
 
+def test_two_who_left_an_open_room_and_came_back_apart_find_each_other(stage: Stage) -> None:
+    """Each was out for the other, who handed him the past and asked for no more of it."""
+    ann, bob, cem = people = [stage.actor(name) for name in ("ann", "bob", "cem")]
+    all_meet(stage, people)
+    room = create(ann, admission="office")
+    for verb in ("join", "leave", "join"):
+        for one in (bob, cem):
+            act(one, verb, "launch")
+        stage.cut()  # for good what ann is concerned
+        stage.join(bob, cem)
+        assert len(members(bob, room)) == (1 if verb == "leave" else 3)
+        stage.cut()
+    for one in (bob, cem):
+        say(one, "launch", f"{one.name} is back")
+    stage.join(bob, cem)
+    assert members(bob, room) == members(cem, room)
+    assert sorted(map(str, texts(bob, room))) == ["bob is back", "cem is back"]
+    assert texts(cem, room) == texts(bob, room)
+
+
 def test_what_was_heard_of_outlives_a_refused_batch(stage: Stage) -> None:
     """Ann asked about a room that Bob did not know; then a command of his was refused, and he spoke on
     of a room that his memory no longer held."""

@@ -49,23 +49,23 @@ class Home:
 class Court:
     """One room, with everything that anybody holds of it."""
 
-    def __init__(self, room: RoomId, homes: Sequence[Home]) -> None:
+    def __init__(self, room: RoomId, homes: Sequence[Home], lawless: frozenset[AccountId]) -> None:
         self.room, self.homes = room, list(homes)
-        self.acts: dict[EventId, Act] = {}
         self.content: dict[EventId, StoredEvent] = {}
         self.owner: dict[DeviceId, AccountId] = {}
         for home in homes:
             self.owner.update(home.ctx.cache.owner)
-            graph, who = home.room.graph, home.site.account
-            if who not in graph.members and not graph.ever(who):
-                continue  # what somebody told an outsider is no part of the room
+        self.beyond = self._beyond(lawless)
+        self.told: dict[EventId, Act] = {}  # all acts, also those beyond
+        for home in homes:
             for event in home.events.values():
-                if not is_control(event.kind):
-                    self.content.setdefault(event.id, event)
-                elif event.id not in self.acts:
+                if is_control(event.kind) and event.id not in self.told:
                     act = acts.act_of(home.ctx, event, decode(Header, event.header))
                     if act is not None:
-                        self.acts[event.id] = act
+                        self.told[event.id] = act
+                elif not is_control(event.kind) and event.id not in self.beyond:
+                    self.content.setdefault(event.id, event)
+        self.acts = {one: act for one, act in self.told.items() if one not in self.beyond}
         self.children = {parent for act in self.acts.values() for parent in act.auth}
         self.graph = self._fill(self.acts)
         self._then: dict[frozenset[EventId], Graph] = {}
@@ -79,6 +79,9 @@ class Court:
             if isinstance(act.body, Epoch):
                 self.epochs.setdefault(EpochId(act.body.epoch_id), act)
         bodies = [act.body for act in self.acts.values()]
+        places: dict[tuple[DeviceId, int], EventId] = {}
+        events = [event for home in homes for event in home.events.values()]
+        self.forked = {e.device for e in events if places.setdefault((e.device, e.seq), e.id) != e.id}
         self.always_joined = all(
             getattr(body, "history", wire.JOINED) == wire.JOINED
             and all(one.value != wire.ALL for one in getattr(body, "changes", ()) if one.key == "history")
@@ -89,6 +92,22 @@ class Court:
             or any(one.value == wire.JOINED for one in getattr(body, "changes", ()))
             for body in bodies
         )
+
+    def _beyond(self, lawless: frozenset[AccountId]) -> set[EventId]:
+        """What is no part of the room. One who does as he pleases may make somebody believe to be in of
+        whom no member knows: what he told him, and all that rests on it, nobody can pass on to a member."""
+        inside = [home for home in self.homes if home.site.account in home.room.graph.members]
+        known = {home.site.account for home in inside}
+        known |= {
+            h.site.account for h in self.homes if any(c.room.graph.ever(h.site.account) for c in inside)
+        }
+        held = {one for home in self.homes if home.site.account in known for one in home.events}
+        alone = {one: e for home in self.homes for one, e in home.events.items() if one not in held}
+        found = {one for one, event in alone.items() if self.owner[event.device] in lawless}
+        auth = {one: decode(Header, event.header).auth for one, event in alone.items()}
+        while more := {one for one in alone if one not in found and not found.isdisjoint(auth[one])}:
+            found |= more
+        return found
 
     def _below(self, device: DeviceId, seq: int, event: EventId, cut: wire.Cut) -> bool:
         at, place = EventId(cut.id), cut.seq
@@ -138,11 +157,13 @@ class Court:
             graph = self._then[past] = self._fill({one: self.acts[one] for one in past})
         return graph
 
-    def about(self, account: AccountId, kinds: tuple[type, ...]) -> list[Act]:
+    def about(
+        self, account: AccountId, kinds: tuple[type, ...], among: dict[EventId, Act] | None = None
+    ) -> list[Act]:
         """Acts that let that person in, or put him out."""
         return [
             act
-            for act in self.acts.values()
+            for act in (self.acts if among is None else among).values()
             if isinstance(act.body, kinds) and getattr(act.body, "account", act.account) == account
         ]
 
@@ -158,6 +179,14 @@ class Court:
         who = self.owner[event.device]
         verdict = self.graph.judge(event.device, who, event.seq, event.id, auth, event.kind)
         return verdict.standing == "allowed"
+
+    def unsure(self, event: StoredEvent) -> bool:
+        """Whether members may differ about what a lawless machine wrote. Where newcomers do not see what
+        was before they have no old part of a chain, by which its branches are told apart; and what is
+        dated back is of a time of which holders do not speak to all. Nothing else excuses it."""
+        if self.graph.settings.history != wire.JOINED:
+            return False
+        return event.device in self.forked or any(event.hlc < self.since(one) for one in self.members)
 
     def since(self, account: AccountId) -> int:
         """From which hlc on he may have content."""
@@ -196,8 +225,9 @@ class Court:
         return shared or account in self.then(act.auth).members
 
     def might_open(self, account: AccountId, auth: tuple[EventId, ...]) -> bool:
-        """Whether he may hold what was written by somebody who knew `auth`: he was in by that, or
-        there was an act letting him in that its author had not seen, or what put him out is void."""
+        """Whether he may hold what was written by somebody who knew `auth`: he was in by that, or there
+        was an act letting him in that its author had not seen. Or he is found to have been in by now:
+        what put him out is void, and members give him the key as to any other."""
         past = self.past(auth)
         if account in self.then(auth).members or account in self.graph.members_at(auth):
             return True
@@ -227,7 +257,7 @@ def check_rooms(
         everybody = [_home(site, contexts[site.name], room) for site in sites]
         homes = [home for home in everybody if home is not None]
         honest = [home for home in homes if home.site.account not in lawless]
-        court = Court(room, honest)
+        court = Court(room, honest, lawless)
         courts.append(court)
         _agree(court, lawless)
         _everything_is_there(court, lawless)
@@ -286,15 +316,13 @@ def _agree(court: Court, lawless: frozenset[AccountId]) -> None:
 def _everything_is_there(court: Court, lawless: frozenset[AccountId]) -> None:
     """Every allowed event is with every member who may have it, once, and counted in his sets.
 
-    What the lawless wrote is owed to nobody unless a member has it; and where newcomers do not see
-    what was before, a back-dated event is of a time of which holders do not speak to all."""
+    What the lawless wrote is owed to nobody unless a member has it."""
     short = court.room.hex()[:8]
     allowed = {one: event for one, event in court.content.items() if court.allowed(event)}
     unsure = {
         one
         for one, event in court.content.items()
-        if court.owner[event.device] in lawless
-        and (court.ever_joined or not any(one in home.events for home in court.inside))
+        if court.owner[event.device] in lawless and (one not in court.here or court.unsure(event))
     }
     everywhere = {one for home in court.inside for one in home.events if one not in unsure}
     acts_everywhere = {one for one in everywhere if one in court.acts}
@@ -317,8 +345,7 @@ def _everything_is_there(court: Court, lawless: frozenset[AccountId]) -> None:
         law(not absent, f"{home.name} lacks the acts {absent[:4]} of {short}, void or not")
         lacking = sorted(void - home.events.keys())
         names = [f"{court.content[one].device.hex()[:6]}/{court.content[one].seq}" for one in lacking[:4]]
-        # repair passes it on, a minute a time: only histories with lawless people wait for that
-        law(not lacking or not lawless, f"{home.name} lacks {len(lacking)} void events of {short}: {names}")
+        law(not lacking, f"{home.name} lacks {len(lacking)} void events of {short}: {names}")
         lacks = sorted(owed - home.events.keys())
         names = [f"{allowed[one].device.hex()[:6]}/{allowed[one].seq}" for one in lacks[:4]]
         law(not lacks, f"{home.name} lacks {len(lacks)} events of {short}: {names}")
@@ -386,11 +413,17 @@ def _looks_alike(court: Court, lawless: frozenset[AccountId]) -> None:
         first = {one: _look(view) for one, view in _shown(homes[0]).items()}
         for home in homes[1:]:
             here = {one: _look(view) for one, view in _shown(home).items()}
-            # where newcomers do not see what was before, a later change of it shows to who holds it
-            held = home.events.keys() & homes[0].events.keys()
-            if court.ever_joined:
-                held = {one for one in held if court.owner[home.events[one].device] not in lawless}
-            here, shown = ({one: v for one, v in views.items() if one in held} for views in (here, first))
+            shown = first
+            if court.graph.settings.history == wire.JOINED:
+                # a later change of what was before newcomers came shows to who holds that, and not to them
+                held = home.events.keys() & homes[0].events.keys()
+                held = {
+                    one
+                    for one in held
+                    if court.owner[home.events[one].device] not in lawless
+                    or not court.unsure(home.events[one])
+                }
+                here, shown = ({one: v for one, v in views.items() if one in held} for views in (here, first))
             differ = [one.hex()[:8] for one in here.keys() ^ shown.keys()]
             law(not differ, f"{home.name} and {homes[0].name} show other messages of {short}: {differ[:4]}")
             for one in here:
@@ -455,7 +488,7 @@ def _secrets(court: Court, homes: Sequence[Home], lawless: frozenset[AccountId])
             if row.key is None or act is None or act.account in lawless or act.account == who:
                 continue
             if any(court.might_open(rogue, act.auth) for rogue in lawless):
-                continue  # who had it may have given it to anybody
+                continue  # who may have had it obeys no rule: he may have given it to anybody who asked
             fine = court.might_open(who, act.auth)
             law(fine, f"{home.name} holds a key of {short} from a time when it was out")
             if court.always_joined:
@@ -496,7 +529,7 @@ def _wish(book: Book, wish: Wish, court: Court) -> None:
             whole = steady and not court.ever_joined
             law(view.text in texts or not whole, f"{wish.token} reads {view.text!r} at {home.name}")
         event = court.content.get(wish.id) if wish.id else None
-        if wish.id is None or wish.draft:
+        if wish.id is None or wish.draft or wish.id in court.beyond:
             continue
         law(event is not None, f"{wish.token} was answered and nobody has it")
         if event is None or not court.allowed(event) or not court.to_be_had(home.site.account, event.id):
@@ -530,6 +563,6 @@ def _no_words_of_others(
                 continue
             court = by_room.get(wish.place)
             tellers = (site.account, *lawless)
-            inside = court is not None and any(court.about(one, GIVES) for one in tellers)
+            inside = court is not None and any(court.about(one, GIVES, court.told) for one in tellers)
             inside = inside or wish.author in lawless  # he was in his own room, and may tell everybody
             law(inside, f"the archive of {site.name} holds the text {token} of others")
