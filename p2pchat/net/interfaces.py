@@ -40,8 +40,10 @@ _IFREQ_BYTES: Final = 40
 
 
 POLL_S: Final = 10.0
-"""Addresses and clocks are looked at this often where the system does not tell of changes, or if it forgets
-to; a look costs 0.4 ms."""
+"""Addresses and clocks are looked at this often where the system tells of changes, should it forget to;
+a look costs 0.4 ms."""
+BLIND_S: Final = 2.0
+"""And this often where it does not: peers are to be back within 5 s of the network's return."""
 
 SETTLE_S: Final = 0.5
 """A changed set of addresses counts once two looks this far apart agree (DHCP, flapping)."""
@@ -216,10 +218,11 @@ class News(Protocol):
 
 
 class SystemNews:
-    """What the system tells, in a `with` block; nothing where it does not tell."""
+    """What the system tells, in a `with` block; `tells`: whether it tells anything."""
 
     def __init__(self) -> None:
         self._socket = network_news()
+        self.tells = self._socket is not None
 
     def __enter__(self) -> SystemNews:
         return self
@@ -289,7 +292,7 @@ class Watch:
 
     async def _told(self) -> bool:
         """Whether there was news, before it was time for a look anyway."""
-        with trio.move_on_after(POLL_S):
+        with trio.move_on_after(BLIND_S if self._news is None else POLL_S):
             if self._news is None:
                 await trio.sleep_forever()
             await self._news.wait()

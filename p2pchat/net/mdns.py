@@ -125,7 +125,8 @@ class MdnsDiscovery:
     async def _sessions(self, announcement: Announcement | None, box: NoticeBox) -> None:
         """One session after the other, for ever."""
         with SystemNews() as news:
-            await self._sessions_on(Watch(self._scan, self._wall_s, self._steady_s, news), announcement, box)
+            watch = Watch(self._scan, self._wall_s, self._steady_s, news if news.tells else None)
+            await self._sessions_on(watch, announcement, box)
 
     async def _sessions_on(self, watch: Watch, announcement: Announcement | None, box: NoticeBox) -> None:
         local = await watch.look()

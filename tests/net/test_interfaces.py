@@ -265,5 +265,20 @@ def test_the_system_tells_of_links_and_addresses() -> None:
 async def test_a_system_that_tells_nothing_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interfaces, "network_news", lambda: None)
     with SystemNews() as news, trio.move_on_after(0.05) as scope:
+        assert not news.tells
         await news.wait()
     assert scope.cancelled_caught
+
+
+async def test_where_nothing_is_told_it_is_looked_at_often_enough(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Peers are to be back within 5 s of the network's return, and are still to be dialled then."""
+    began = trio.current_time()
+    watch = Watch(
+        lambda: LESS if autojump_clock.current_time() < began + 30.1 else LOCAL,
+        trio.current_time,
+        trio.current_time,
+    )
+    assert await watch.change(LESS) == LOCAL
+    assert trio.current_time() - (began + 30.1) <= 3
