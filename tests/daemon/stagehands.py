@@ -279,3 +279,16 @@ async def ask(stage: Stage, text: str, into: list[Any]) -> None:
     except trio.Cancelled:
         into.append("cancelled")
         raise
+
+
+def sends_after_commit(stage: Stage) -> int:
+    """How many frames left; each must follow the commit of what it tells of."""
+    count = 0
+    last = ""
+    for word, what in stage.story:
+        if word == "effect" and isinstance(what, Send):
+            assert last == "commit"
+            count += 1
+        elif word in ("commit", "rollback"):
+            last = word
+    return count
