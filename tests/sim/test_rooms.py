@@ -20,7 +20,7 @@ REMEMBERED: dict[str, tuple[int, ...]] = {
     "byzantine": (2, 4, 19, 2031, 172147706253),
 }
 """Seeds that once broke a law, as long as they mean the same history."""
-SHORT = (1261, 1967, 1998, 1398, 889, 131, 1075, 316, 1938)
+SHORT = (316, 1398, 1075, 131, 1499, 2109, 1938, 1967, 889, 1261)
 """Histories of a fifth of a second (three people, some fifty commands) in which a cut comes at the wrong
 moment: each mistake shows in two of them or more. Played first."""
 
