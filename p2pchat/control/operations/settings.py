@@ -44,7 +44,10 @@ KEYS: Final = (
     Key("interface", "names", (), "only these network interfaces; empty: all", False, "P2PCHAT_INTERFACE"),
     Key("peers", "addresses", (), "HOST[:PORT] to dial at every start", False, "P2PCHAT_PEER"),
 )
-"""Every setting; those of later capabilities are kept and shown, and heeded by nobody yet."""
+"""Every setting; those in LATER are kept and shown, and heeded by nobody yet."""
+
+LATER: Final[Mapping[str, str]] = {"inbox": "files", "file_auto_max": "files", "quiet_hours": "notices"}
+"""Settings of what is not built yet, and what that is: whoever sets one is told."""
 
 BY_NAME: Final[Mapping[str, Key]] = {key.name: key for key in KEYS}
 
