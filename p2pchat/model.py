@@ -25,7 +25,6 @@ RECEIVED = "received"
 # How far a person is trusted.
 UNVERIFIED = "unverified"
 VERIFIED = "verified"
-ROSTER = "roster"
 CHANGED = "changed"
 BLOCKED = "blocked"
 

@@ -242,11 +242,6 @@ def _peer(ctx: Context, account: AccountId, device: DeviceId, last_seen: int | N
     )
 
 
-def peers_of(ctx: Context, account: AccountId) -> list[PeerView]:
-    """The machines of one person."""
-    return [peer for peer in peer_views(ctx) if peer.account == account]
-
-
 def trust_view(ctx: Context, target: str) -> TrustView:
     """What is known of the key a TARGET means."""
     account = names.resolve(ctx, target).account
