@@ -189,6 +189,14 @@ class Touch:
     ack: int = 0  # as in wire.Message
 
 
+class FileBrief(NamedTuple):
+    """A file or folder that a message offers."""
+
+    id: bytes
+    name: str
+    size: int
+
+
 class MessageView(NamedTuple):
     """What a message looks like now: the row that history, search and listen show."""
 
@@ -215,6 +223,7 @@ class MessageView(NamedTuple):
     state: str
     flags: tuple[str, ...] = ()
     ack_by_ms: int | None = None  # asks everybody to take note: until then, 0: some time
+    files: tuple[FileBrief, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,3 +394,59 @@ class PeerView:
     trust: str
     last_seen_ms: int | None
     me: bool = False
+
+
+# How a transfer stands in the archive. `active`: wanted, and not all here; whether anybody gives
+# any of it just now is not kept.
+OFFERED = "offered"
+ACTIVE = "active"
+PAUSED = "paused"
+DONE = "done"
+DECLINED = "declined"
+FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRow:
+    """One offer, ours or somebody else's, and what became of it here."""
+
+    id: bytes
+    room: RoomId
+    event: EventId  # the message it is in
+    author: AccountId
+    device: DeviceId  # the author's machine that offered it
+    incoming: bool
+    offer: bytes  # encoded
+    name: str
+    size: int
+    files: int
+    state: str  # of an outgoing one: offered, cancelled, failed (the source changed); the rest follows from peers
+    path: str  # of an outgoing one: what is sent; of an incoming one: where it landed, "" before
+    to: str  # the folder asked for, "" for the inbox
+    conflict: str
+    root: bytes  # b"" while its author has not signed one
+    error_kind: str
+    error: str  # a sentence, "" if nothing is wrong
+    expires_ms: int  # not served from then on; 0: never
+    made_ms: int
+    told: int  # the state that its author's machine has heard from us; -1: none
+
+
+@dataclass(frozen=True, slots=True)
+class TransferPeer:
+    """What a machine said about an offer."""
+
+    device: DeviceId
+    account: AccountId
+    state: int  # of wire.messages.files.FileState
+
+
+@dataclass(frozen=True, slots=True)
+class TransferView:
+    """A transfer as people see it; what moves just now is added by who shows it."""
+
+    row: TransferRow
+    state: str  # offered|active|paused|done|declined|cancelled|failed
+    have: tuple[AccountId, ...]  # people on whose machines all of it is, the author of an outgoing one left out
+    declined: tuple[AccountId, ...]
+    flags: tuple[str, ...]  # executable, double_extension, hidden, renamed: for whoever decides

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from p2pchat.engine.file_inputs import FileAct, FileAuto, FileEffect, FileInput, MayServe
 from p2pchat.errors import CommandError
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.wire.codec import Record
+from p2pchat.wire.messages.files import Offer
 from p2pchat.wire.messages.registers import SignedRegister
 from p2pchat.wire.messages.statements import SignedStatement
 
@@ -138,6 +140,7 @@ class Post:
     timeout_s: float = 30.0
     ack: bool = False  # everybody is asked to take note,
     ack_by_ms: int | None = None  # until then
+    files: tuple[tuple[Offer, str], ...] = ()  # what is offered, and the absolute path of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +310,9 @@ Command = (
     | ConfirmSas
     | Rename
     | Configure
+    | FileAct
+    | FileAuto
+    | MayServe
 )
 Input = (
     Started
@@ -322,6 +328,7 @@ Input = (
     | FromPeer
     | Forgotten
     | Command
+    | FileInput
 )
 
 # --- effects: performed after the commit, in order --------------------------------------
@@ -402,4 +409,4 @@ class Tell:
     subject: object
 
 
-Effect = Send | CloseLink | Dial | SetTimer | Reply | Refuse | FeedGrew | Tell
+Effect = Send | CloseLink | Dial | SetTimer | Reply | Refuse | FeedGrew | Tell | FileEffect

@@ -1,6 +1,6 @@
-"""Files: what is offered, what completes an offer, and what a folder consists of.
+"""Files: what is offered, what completes an offer, what a folder consists of, and who has it.
 
-Decides: the fields of offer, root and manifest (docs/files.md). Does not know: pieces, names
+Decides: the fields of offer, root, manifest and states (docs/files.md). Does not know: pieces, names
 that are safe, or when any of it is sent.
 
 A transfer is one stream of bytes. Of a file it is the file; of a folder the encoded manifest
@@ -20,7 +20,7 @@ FILE_KEY_BYTES: Final = 32
 class Offer(Record, frozen=True):
     """Inside a message: here is a file or a folder, not yet read. Names are suggestions."""
 
-    id: bytes  # 16 random bytes: offer, transfer and what `files` of a message shows
+    id: bytes  # 16 bytes bound to author and key (docs/files.md): offer, transfer, `files` of a message
     size: int  # of the whole stream
     head: int  # bytes of the manifest at its start; 0 for a single file
     files: int  # how many files it holds, 1 for a single one
@@ -29,6 +29,38 @@ class Offer(Record, frozen=True):
     mtime: int  # of a single file, nanoseconds since 1970; 0 for a folder
     file_key: bytes  # 32 random bytes that key every hash of it
     piece_size: int
+    ttl_s: int  # so long after its message it is served and kept staged; 0: as long as somebody has it
+
+
+WANT: Final = 0
+HAS: Final = 1
+DECLINED: Final = 2
+STOPPED: Final = 3
+"""What a FileState says: being fetched, so some of it may be had here · all of it is here · not
+wanted · no longer fetched, or, from its author, no longer given."""
+
+
+class FileState(Record, frozen=True):
+    """How an offer of `room` stands on this machine: to its author's machines, and to those it may be had from.
+
+    `asking`: please tell how it stands with you; what answers does not ask.
+    """
+
+    room: bytes
+    offer: bytes
+    state: int
+    asking: bool
+
+
+class FileHeard(Record, frozen=True):
+    """The author's machine keeps this state: it need not be told again."""
+
+    offer: bytes
+    state: int
+
+
+class Knock(Record, frozen=True):
+    """Please open a bulk link to me: mine do not reach you."""
 
 
 class FileRoot(Record, frozen=True):
