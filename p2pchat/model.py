@@ -420,7 +420,7 @@ class TransferRow:
     name: str
     size: int
     files: int
-    state: str  # of an outgoing one: offered, cancelled, failed (the source changed); the rest follows from peers
+    state: str  # of an outgoing one: offered, cancelled or failed; the rest follows from peers
     path: str  # of an outgoing one: what is sent; of an incoming one: where it landed, "" before
     to: str  # the folder asked for, "" for the inbox
     conflict: str
@@ -447,6 +447,8 @@ class TransferView:
 
     row: TransferRow
     state: str  # offered|active|paused|done|declined|cancelled|failed
-    have: tuple[AccountId, ...]  # people on whose machines all of it is, the author of an outgoing one left out
+    have: tuple[
+        AccountId, ...
+    ]  # people on whose machines all of it is, the author of an outgoing one left out
     declined: tuple[AccountId, ...]
     flags: tuple[str, ...]  # executable, double_extension, hidden, renamed: for whoever decides

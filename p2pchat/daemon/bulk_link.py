@@ -18,10 +18,11 @@ import trio
 
 from p2pchat.crypto.bulk import OVERHEAD, directions
 from p2pchat.engine.links import Ended, Established, Got, LinkMachine
-from p2pchat.errors import RemoteProtocolError
+from p2pchat.errors import DialError, RemoteProtocolError
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.net.lan import Stream
 from p2pchat.wire.codec import Record
+from p2pchat.wire.limits import HANDSHAKE_S, MAX_PREAUTH_FRAME
 from p2pchat.wire.messages import bulk as wire
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class BulkLink:
         self._to_send, self._to_prepare, self._freed = trio.Event(), trio.Event(), trio.Event()
         self._scope = trio.CancelScope()
 
-    # -- for others: nothing here waits ----------------------------------------------------------
+    # -- for others: nothing here waits --------------------------------------------------
 
     def say(self, message: Record) -> None:
         """Queue a frame."""
@@ -126,7 +127,7 @@ class BulkLink:
         self.over = True
         self._scope.cancel()
 
-    # -- the tasks ---------------------------------------------------------------------------------
+    # -- the tasks -----------------------------------------------------------------------
 
     async def run(self) -> None:
         """Until the link ends, for whatever reason; the stream is closed by who made it."""
@@ -276,7 +277,7 @@ class BulkLink:
             elif trio.current_time() - since >= STALLED_S:
                 self.end("stalled")
 
-    # -- bytes -----------------------------------------------------------------------------------------
+    # -- bytes ---------------------------------------------------------------------------
 
     async def _exactly(self, count: int) -> bytes:
         """The next bytes of the stream, a few."""
@@ -301,6 +302,29 @@ class BulkLink:
         if not got:
             raise RemoteProtocolError("truncated")
         return got
+
+
+async def shake_hands(machine: LinkMachine, stream: Stream) -> Established:
+    """The initiator's handshake of a bulk link. DialError if it comes to nothing."""
+    machine.start()
+    with trio.move_on_after(HANDSHAKE_S):
+        try:
+            await stream.send_all(machine.data_to_send())
+            while True:
+                data = await stream.receive_some(MAX_PREAUTH_FRAME)
+                if not data:
+                    machine.end_of_stream()
+                else:
+                    machine.receive_data(data, trio.current_time())
+                match machine.next_event():
+                    case Established() as established:
+                        await stream.send_all(machine.data_to_send())
+                        return established
+                    case Ended(reason, _):
+                        raise DialError("timeout", f"the other side ended the handshake: {reason}")
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise DialError("port_closed", str(error)) from error
+    raise DialError("timeout", "the handshake took too long")
 
 
 def _first(group: BaseException) -> str:

@@ -67,7 +67,7 @@ class Disk:
         stopwatch: Callable[[], float],
         floor: int | None = None,
     ) -> None:
-        """`floor`: bytes of the disk that stay free; None: FLOOR_FILES, or 5 % of the disk if that is more."""
+        """`floor`: bytes that stay free; None: FLOOR_FILES, or 5 % of the disk if that is more."""
         self._staging = staging
         self._inbox = inbox
         self._threads = threads

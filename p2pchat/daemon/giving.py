@@ -83,11 +83,9 @@ class Given:
         """A map, and from the author the hashes that are known."""
         self.openers[link] = None
         known = self.outgoing.known
-        bits = Bits(known.total)
         told = self._told[link] = Bits(known.total)
-        for number in range(known.total):
-            bits.add(number)
-        link.say(wire.Map(self.offer.id, bits.encode(), self.author, known.complete))
+        whole = Bits.whole(known.total).encode()
+        link.say(wire.Map(self.offer.id, whole, self.author, known.complete))
         if self.author:
             for first, run in _runs(self.outgoing):
                 link.say(wire.Hashes(self.offer.id, first, run))
@@ -184,7 +182,9 @@ class Partial:
             link.say(wire.Cannot(self.offer.id, -1, "busy"))
             return
         listed = self.staging.all_known and bool(self.staging.root)
-        bits = self.staging.done.encode() if self.staging.has_layout else Bits(self.staging.done.total).encode()
+        bits = (
+            self.staging.done.encode() if self.staging.has_layout else Bits(self.staging.done.total).encode()
+        )
         link.say(wire.Map(self.offer.id, bits, False, listed))
 
     def leave(self, link: BulkLink) -> None:

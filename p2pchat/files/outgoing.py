@@ -20,7 +20,6 @@ from p2pchat.files.staging import SYNC_BYTES, SYNC_S, state_name
 from p2pchat.platform.folders import Folder
 from p2pchat.wire.messages.files import Offer
 
-
 _HASHES_AT_ONCE: Final = 8192
 
 
@@ -44,9 +43,7 @@ def offer_for(source: Source, offer_id: bytes, file_key: bytes, mime: str = "", 
 class Outgoing:
     """One transfer we are the author of. One thread at a time."""
 
-    def __init__(
-        self, folder: Folder, offer: Offer, source: Source, now: float, hashes: bytes = b""
-    ) -> None:
+    def __init__(self, folder: Folder, offer: Offer, source: Source, now: float, hashes: bytes = b"") -> None:
         """Begin, or go on after a restart with the source opened again. CommandError `source_changed`
         if it is not what was offered: another size, or, while a hash is still to be made, another
         time or inode of any file; other CommandErrors if the disk refuses. `hashes`: all of them, of

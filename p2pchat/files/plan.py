@@ -114,14 +114,15 @@ class Plan:
 
     # -- within ----------------------------------------------------------------------------------
 
-    def _next(
-        self, source: _Source, now: float, known: Callable[[int], bool], anywhere: bool
-    ) -> int | None:
+    def _next(self, source: _Source, now: float, known: Callable[[int], bool], anywhere: bool) -> int | None:
         def may(number: int) -> bool:
             return number in source.bits and number not in source.flying and (source.author or known(number))
 
         if not anywhere:
-            return next((n for n in range(self._head) if n not in self._done and n not in self._flying and may(n)), None)
+            return next(
+                (n for n in range(self._head) if n not in self._done and n not in self._flying and may(n)),
+                None,
+            )
         best: tuple[int, int] | None = None
         looked = 0
         for number in self._candidates():

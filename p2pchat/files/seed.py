@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 
-from p2pchat.errors import CommandError
+from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.files import manifest
 from p2pchat.files.manifest import Layout, Place
 from p2pchat.files.staging import Staging
 from p2pchat.files.tree import Tree
 from p2pchat.files.trouble import told
-from p2pchat.platform.folders import Folder
+from p2pchat.platform.folders import Folder, read_at, sync_file, write_at
 from p2pchat.wire.messages.files import Entry, Offer
 
 
@@ -66,9 +66,43 @@ class Seed:
         self._folder.close()
 
 
-def entries_of(staging: Staging) -> tuple[Entry, ...]:
-    """What has to be kept of a transfer that is whole, so that it can be served from where it lands."""
-    return staging.entries
+def keep_list(folder: Folder, staging: Staging) -> None:
+    """Before a folder gets its name: keep its list, without which it could not be served later."""
+    if not staging.offer.head:
+        return
+    name = list_name(staging.offer.id)
+    with told("write", f"{folder.path}/{name}"):
+        folder.remove(name)
+        descriptor = folder.create(name)
+        try:
+            write_at(descriptor, memoryview(manifest.make(staging.entries)), 0)
+            sync_file(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def landed_source(folder: Folder, offer: Offer, path: str) -> Seed:
+    """What landed at `path`, with the list that was kept in the staging `folder`. CommandError
+    `source_changed` if the list or the file is gone."""
+    entries: tuple[Entry, ...] = ()
+    try:
+        if offer.head:
+            descriptor = folder.file(list_name(offer.id))
+            try:
+                raw = bytearray(offer.head)
+                if read_at(descriptor, memoryview(raw), 0) != offer.head:
+                    raise _changed(path)
+            finally:
+                os.close(descriptor)
+            entries = manifest.read(bytes(raw), offer.size - offer.head)
+        return Seed(path, offer, entries)
+    except (OSError, RemoteProtocolError) as error:
+        raise _changed(path) from error
+
+
+def list_name(offer_id: bytes) -> str:
+    """The name of a kept list in the staging folder."""
+    return f"{offer_id.hex()}.list"
 
 
 def _changed(path: str) -> CommandError:
