@@ -420,7 +420,7 @@ class TransferRow:
     name: str
     size: int
     files: int
-    state: str  # of an outgoing one: offered, cancelled, failed (the source changed); the rest follows from peers
+    state: str  # of an outgoing one: offered, cancelled or failed; the rest follows from peers
     path: str  # of an outgoing one: what is sent; of an incoming one: where it landed, "" before
     to: str  # the folder asked for, "" for the inbox
     conflict: str

@@ -17,6 +17,7 @@ import trio
 from p2pchat import __version__
 from p2pchat.control.operations.settings import Setting
 from p2pchat.crypto.identity import SigningKey, print_recovery
+from p2pchat.daemon.bulk import Bulk
 from p2pchat.daemon.core import Daemon
 from p2pchat.daemon.health import Facts
 from p2pchat.daemon.identity import forget_recovery
@@ -24,6 +25,7 @@ from p2pchat.daemon.looks import Looks, NodeLooks
 from p2pchat.daemon.queries import Sources
 from p2pchat.engine import quota
 from p2pchat.engine.inputs import Command, Tell
+from p2pchat.errors import CommandError
 from p2pchat.paths import Profile
 from p2pchat.store.ledger import Ledger
 from p2pchat.store.reader import Reader, open_reader
@@ -50,6 +52,14 @@ class DaemonHost:
     def looks(self) -> Looks:
         """The node's memory."""
         return self._looks
+
+    @property
+    def bulk(self) -> Bulk:
+        """Who moves the bytes of files."""
+        bulk = self._daemon.bulk
+        if bulk is None:
+            raise CommandError("policy", "this daemon moves no files", "")
+        return bulk
 
     @property
     def sources(self) -> Sources:

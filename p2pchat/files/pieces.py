@@ -104,6 +104,16 @@ class Bits:
         bits.here = int.from_bytes(raw, "big").bit_count()
         return bits
 
+    @classmethod
+    def whole(cls, total: int) -> Bits:
+        """All of `total` pieces."""
+        bits = cls(total)
+        bits._bits[:] = b"\xff" * len(bits._bits)
+        if total % 8:
+            bits._bits[-1] = 0xFF00 >> total % 8 & 0xFF
+        bits.here = total
+        return bits
+
     def encode(self) -> bytes:
         """The bytes that say it."""
         return bytes(self._bits)

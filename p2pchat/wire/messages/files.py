@@ -78,7 +78,7 @@ wanted · no longer fetched, or, from its author, no longer given."""
 
 
 class FileState(Record, frozen=True):
-    """How an offer of `room` stands on this machine: to its author's machines, and to those it may be had from.
+    """How an offer of `room` stands on this machine: to its author's, and to those it may be had from.
 
     `asking`: please tell how it stands with you; what answers does not ask.
     """
