@@ -95,7 +95,6 @@ class Disk:
     def staging(self) -> Folder:
         """The staging folder, made where missing; open as long as the daemon lives. Called in `slow`."""
         if self._folder is None:
-            make_private_dir(self._staging.parent)
             make_private_dir(self._staging)
             with told("open", str(self._staging)):
                 self._folder = Folder.open(os.path.realpath(self._staging))
