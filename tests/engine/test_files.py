@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from p2pchat.engine import inputs as happened
 from p2pchat.engine.file_inputs import (
-    Fetch,
     FileRootKnown,
     FileSettled,
     FileSource,
-    FileTrouble,
-    StopFetch,
-    Withdraw,
 )
 from p2pchat.model import FileBrief
 from tests.engine.files_play import (

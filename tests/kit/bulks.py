@@ -41,7 +41,7 @@ WAIT_S = 600.0
 def row_of(offer: Offer, author: Machine, path: str, *, incoming: bool, state: str) -> TransferRow:
     """What the archive would say of an offer."""
     return TransferRow(
-        id=offer.id, room=ROOM, event=EVENT, author=author.account, device=author.device, 
+        id=offer.id, room=ROOM, event=EVENT, author=author.account, device=author.device,
         incoming=incoming, offer=encode(offer), name=offer.name, size=offer.size, files=offer.files,
         state=state, path=path, to="",
         conflict="rename", root=b"", error_kind="", error="", expires_ms=0, made_ms=0, told=-1,
