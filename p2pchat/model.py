@@ -400,6 +400,7 @@ class PeerView:
 # any of it just now is not kept.
 OFFERED = "offered"
 ACTIVE = "active"
+WAITING = "waiting"  # so is shown what is active while nobody gives any of it
 PAUSED = "paused"
 DONE = "done"
 DECLINED = "declined"
@@ -447,6 +448,8 @@ class TransferView:
 
     row: TransferRow
     state: str  # offered|active|paused|done|declined|cancelled|failed
-    have: tuple[AccountId, ...]  # people on whose machines all of it is, the author of an outgoing one left out
+    have: tuple[
+        AccountId, ...
+    ]  # people on whose machines all of it is, the author of an outgoing one left out
     declined: tuple[AccountId, ...]
     flags: tuple[str, ...]  # executable, double_extension, hidden, renamed: for whoever decides

@@ -21,6 +21,7 @@ from p2pchat.daemon.core import Daemon
 from p2pchat.daemon.health import Facts
 from p2pchat.daemon.identity import forget_recovery
 from p2pchat.daemon.looks import Looks, NodeLooks
+from p2pchat.daemon.moving import Bulk
 from p2pchat.daemon.queries import Sources
 from p2pchat.engine import quota
 from p2pchat.engine.inputs import Command, Tell
@@ -35,8 +36,10 @@ T = TypeVar("T")
 class DaemonHost:
     """Fits queries.Host."""
 
-    def __init__(self, daemon: Daemon, where: Profile, flags: Mapping[str, Setting]) -> None:
+    def __init__(self, daemon: Daemon, where: Profile, flags: Mapping[str, Setting], inbox: str = "") -> None:
+        """`inbox` is the setting, "" for the profile's own place."""
         self._daemon = daemon
+        self._inbox = os.path.abspath(os.path.expanduser(inbox)) if inbox else os.fspath(where.inbox)
         self._where = where
         self._limit = trio.CapacityLimiter(1)
         self._reader: Reader | None = None
@@ -50,6 +53,16 @@ class DaemonHost:
     def looks(self) -> Looks:
         """The node's memory."""
         return self._looks
+
+    @property
+    def bulk(self) -> Bulk:
+        """Who moves the bytes of files."""
+        raise NotImplementedError
+
+    @property
+    def inbox(self) -> str:
+        """Where received files land if no other folder was named."""
+        return self._inbox
 
     @property
     def sources(self) -> Sources:

@@ -210,7 +210,7 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
     daemon = Daemon(parts)
     control = open_control(where)
     flags = {one.key: one.value for one in effective if one.origin == "flag"}
-    host = DaemonHost(daemon, where, flags)
+    host = DaemonHost(daemon, where, flags, str(values["inbox"]))
     failed = False
     try:
         async with trio.open_nursery() as nursery:

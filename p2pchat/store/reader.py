@@ -20,7 +20,7 @@ from typing import Final
 
 from p2pchat.errors import ArchiveError, CommandError
 from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EventId, RoomId
-from p2pchat.model import SCHEDULED, FeedRow, Gap, MessageView, Notice, Page, QueueRow
+from p2pchat.model import SCHEDULED, FeedRow, Gap, MessageView, Notice, Page, QueueRow, TransferView
 from p2pchat.store.check import problems
 from p2pchat.store.core import Names
 from p2pchat.store.ledger import BUSY_MS, Ledger
@@ -293,6 +293,17 @@ class Reader:
                     QueueRow(EventId(identity), room, to(room), STATES[state], written, _preview(text or ""))
                 )
             return sorted(rows, key=lambda row: (row.since_ms, row.id))
+
+    # -- files ---------------------------------------------------------------------------
+
+    def transfers(self, limit: int = 10_000) -> list[TransferView]:
+        raise NotImplementedError
+
+    def transfer(self, offer: bytes) -> TransferView | None:
+        raise NotImplementedError
+
+    def find_transfers(self, prefix: str) -> list[bytes]:
+        raise NotImplementedError
 
     # -- the archive itself --------------------------------------------------------------
 
