@@ -69,7 +69,7 @@ class Disk:
     ) -> None:
         """`floor`: bytes that stay free; None: FLOOR_FILES, or 5 % of the disk if that is more."""
         self._staging = staging
-        self._inbox = inbox
+        self.inbox = inbox
         self._threads = threads
         self._stopwatch = stopwatch
         self._floor = floor
@@ -103,7 +103,7 @@ class Disk:
     def target(self, to: str) -> Folder:
         """The folder in which a transfer shall land: `to`, or the inbox, which is made where missing.
         Links on the way are followed now, once: whoever chose the folder meant them."""
-        where = Path(to) if to else self._inbox()
+        where = Path(to) if to else self.inbox()
         with told("open", str(where)):
             if not to:
                 where.mkdir(parents=True, exist_ok=True)

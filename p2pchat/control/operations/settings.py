@@ -46,7 +46,7 @@ KEYS: Final = (
 )
 """Every setting; those in LATER are kept and shown, and heeded by nobody yet."""
 
-LATER: Final[Mapping[str, str]] = {"inbox": "files", "file_auto_max": "files", "quiet_hours": "notices"}
+LATER: Final[Mapping[str, str]] = {"quiet_hours": "notices"}
 """Settings of what is not built yet, and what that is: whoever sets one is told."""
 
 BY_NAME: Final[Mapping[str, Key]] = {key.name: key for key in KEYS}
