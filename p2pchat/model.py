@@ -421,7 +421,7 @@ class TransferRow:
     name: str
     size: int
     files: int
-    state: str  # of an outgoing one: offered, cancelled, failed (the source changed); the rest follows from peers
+    state: str  # of an outgoing one: offered, cancelled or failed; the rest follows from peers
     path: str  # of an outgoing one: what is sent; of an incoming one: where it landed, "" before
     to: str  # the folder asked for, "" for the inbox
     conflict: str
@@ -431,6 +431,7 @@ class TransferRow:
     expires_ms: int  # not served from then on; 0: never
     made_ms: int
     told: int  # the state that its author's machine has heard from us; -1: none
+    served: bool = True  # of an incoming one that is done: others may have it from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,4 +453,4 @@ class TransferView:
         AccountId, ...
     ]  # people on whose machines all of it is, the author of an outgoing one left out
     declined: tuple[AccountId, ...]
-    flags: tuple[str, ...]  # executable, double_extension, hidden, renamed: for whoever decides
+    flags: tuple[str, ...] = ()  # executable, double_extension, hidden, renamed: added by who shows it

@@ -25,6 +25,7 @@ from p2pchat.daemon.moving import Bulk
 from p2pchat.daemon.queries import Sources
 from p2pchat.engine import quota
 from p2pchat.engine.inputs import Command, Tell
+from p2pchat.errors import CommandError
 from p2pchat.paths import Profile
 from p2pchat.store.ledger import Ledger
 from p2pchat.store.reader import Reader, open_reader
@@ -36,10 +37,8 @@ T = TypeVar("T")
 class DaemonHost:
     """Fits queries.Host."""
 
-    def __init__(self, daemon: Daemon, where: Profile, flags: Mapping[str, Setting], inbox: str = "") -> None:
-        """`inbox` is the setting, "" for the profile's own place."""
+    def __init__(self, daemon: Daemon, where: Profile, flags: Mapping[str, Setting]) -> None:
         self._daemon = daemon
-        self._inbox = os.path.abspath(os.path.expanduser(inbox)) if inbox else os.fspath(where.inbox)
         self._where = where
         self._limit = trio.CapacityLimiter(1)
         self._reader: Reader | None = None
@@ -57,12 +56,16 @@ class DaemonHost:
     @property
     def bulk(self) -> Bulk:
         """Who moves the bytes of files."""
-        raise NotImplementedError
+        bulk = self._daemon.bulk
+        if bulk is None:
+            raise CommandError("policy", "this daemon moves no files", "")
+        return bulk
 
     @property
     def inbox(self) -> str:
         """Where received files land if no other folder was named."""
-        return self._inbox
+        disk = self._daemon.parts.disk
+        return os.path.abspath(disk.inbox()) if disk is not None else ""
 
     @property
     def sources(self) -> Sources:

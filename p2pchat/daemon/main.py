@@ -26,6 +26,7 @@ from p2pchat.control.endpoint import ControlListener, open_control
 from p2pchat.control.operations import settings, settings_file
 from p2pchat.control.operations.settings_file import Effective
 from p2pchat.daemon.core import Daemon, Parts
+from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.host import DaemonHost
 from p2pchat.daemon.identity import load_or_make
 from p2pchat.daemon.logbook import Discreet, keep_uncaught, plain
@@ -206,11 +207,17 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
         keep_name=not values["name"],
         read_receipts=bool(values["read_receipts"]),
         room=Room(where.home),
+        disk=Disk(
+            where.home / "staging",
+            lambda: _inbox(args, where),
+            threads=True,
+            stopwatch=time.perf_counter,
+        ),
     )
     daemon = Daemon(parts)
     control = open_control(where)
     flags = {one.key: one.value for one in effective if one.origin == "flag"}
-    host = DaemonHost(daemon, where, flags, str(values["inbox"]))
+    host = DaemonHost(daemon, where, flags)
     failed = False
     try:
         async with trio.open_nursery() as nursery:
@@ -227,6 +234,12 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
     finally:
         host.close()
     return EXIT_CODES["archive"] if failed else 0
+
+
+def _inbox(args: argparse.Namespace, where: Profile) -> Path:
+    """Where received files land, as it is set now."""
+    chosen = next((one.value for one in settle(args, where) if one.key == "inbox"), "")
+    return Path(str(chosen)).expanduser() if chosen else where.inbox
 
 
 def leaves(group: BaseExceptionGroup[Error]) -> Iterator[Error]:

@@ -32,6 +32,7 @@ from p2pchat.model import (
     RoomRow,
     RoomText,
     StoredEvent,
+    TransferRow,
     TrustRow,
 )
 from p2pchat.wire.messages.events import Header
@@ -224,6 +225,9 @@ class Live:
     last_seen: dict[DeviceId, int] = field(default_factory=dict)
     views: dict[RoomId, View] = field(default_factory=dict)  # of crowded rooms, see gossip
     sought: dict[tuple[RoomId, EventId], Sought] = field(default_factory=dict)
+    file_words: dict[DeviceId, tuple[float, float]] = field(
+        default_factory=dict
+    )  # of a machine's states of files: (how many more it may say, since)
     sought_of: dict[DeviceId, int] = field(default_factory=dict)  # how many of these it announced first
     timers: dict[str, float] = field(default_factory=dict)
     shift_ms: int = 0  # correction of our wall clock, see clock.shift
@@ -294,6 +298,14 @@ class Quota:
 
 
 @dataclass(slots=True)
+class Open:
+    """Transfers that others are to be asked for, or told of."""
+
+    fetching: dict[bytes, TransferRow]
+    untold: dict[DeviceId, dict[bytes, TransferRow]]  # by the machine that is to hear how it ended
+
+
+@dataclass(slots=True)
 class Cache:
     """What has been read from the ledger. Dropped on any rollback."""
 
@@ -311,6 +323,8 @@ class Cache:
     by_look: dict[str, list[AccountId]] | None = None  # skeleton -> people
     meant: dict[str, tuple[AccountId, str, str]] = field(default_factory=dict)  # see names.addressee
     read_receipts: bool = False
+    file_auto_max: int = 0
+    transfers: Open | None = None  # None: to be looked up
     told: dict[tuple[int, AccountId], int] = field(
         default_factory=dict
     )  # statements given on a link, so many; a large room makes many of these

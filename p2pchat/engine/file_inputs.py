@@ -7,6 +7,7 @@ bytes (daemon/bulk.py). Does not know: pieces, disks, or links. Joined to the ot
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from p2pchat.ids import AccountId, DeviceId, RoomId
 from p2pchat.wire.messages.files import Offer
@@ -16,7 +17,7 @@ from p2pchat.wire.messages.files import Offer
 
 @dataclass(frozen=True, slots=True)
 class FileAct:
-    """Answer an offer, or change a transfer: accept (with `to`, `conflict`) · decline · pause · resume · cancel.
+    """Answer an offer or change a transfer: accept (with `to`, `conflict`) decline pause resume cancel.
 
     `ref` is an id of 32 hex digits or a unique prefix. `to` is an absolute folder, "" for the inbox.
     Answered with `{"transfer": TransferView}`.
@@ -154,4 +155,5 @@ class DialBulk:
 
 
 FileInput = FileAct | FileAuto | MayServe | FileLanded | FileTrouble | FileRead | NeedBulk
+FILE_EFFECTS: Final = (Fetch, FileSource, FileRootKnown, StopFetch, FileSettled, Withdraw, DialBulk)
 FileEffect = Fetch | FileSource | FileRootKnown | StopFetch | FileSettled | Withdraw | DialBulk

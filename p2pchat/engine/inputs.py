@@ -10,7 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from p2pchat.engine.file_inputs import FileAct, FileAuto, FileEffect, FileInput, MayServe
+from p2pchat.engine.file_inputs import FileAct as FileAct
+from p2pchat.engine.file_inputs import FileAuto as FileAuto
+from p2pchat.engine.file_inputs import FileEffect, FileInput
+from p2pchat.engine.file_inputs import FileLanded as FileLanded
+from p2pchat.engine.file_inputs import FileRead as FileRead
+from p2pchat.engine.file_inputs import FileTrouble as FileTrouble
+from p2pchat.engine.file_inputs import MayServe as MayServe
+from p2pchat.engine.file_inputs import NeedBulk as NeedBulk
 from p2pchat.errors import CommandError
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.wire.codec import Record
@@ -282,10 +289,11 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class Configure:
-    """A setting the engine heeds has a new value: read_receipts."""
+    """Settings the engine heeds have these values: read_receipts, file_auto_max."""
 
     request: int
     read_receipts: bool
+    file_auto_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from p2pchat.engine import acts, bodies, gossip, keys, log, membership, pool, quota, rooms, views
+from p2pchat.engine import acts, bodies, content, gossip, keys, log, membership, pool, quota, rooms, views
 from p2pchat.engine.context import Context, Link, RoomCache
 from p2pchat.engine.control_graph import Act
 from p2pchat.engine.inputs import Tell
@@ -290,7 +290,7 @@ def _twins(ctx: Context, room: RoomCache, read: Read) -> int:
             ctx.ledger.events.put_flags(twin.id, twin.flags | StoredEvent.FORKED)
             again = ctx.ledger.events.get(twin.id)
             if again is not None and again.kind == wire.MESSAGE:
-                views.refresh(ctx, room, views.said(ctx, room, again))
+                views.refresh(ctx, room, content.said(ctx, room, again))
     if not mine and not marked:
         return 0
     lowest = min([seq] * mine + [twin.seq for twin in marked])
@@ -315,7 +315,7 @@ def _take_effect(
             views.note_have(ctx, room, event)
         elif not event.flags & StoredEvent.VOID:
             bodies.seek(ctx, room)
-        views.apply(ctx, room, views.Said(event, ctx.cache.owner[event.device], None))
+        views.apply(ctx, room, content.Said(event, ctx.cache.owner[event.device], None))
         return
     if plain is None:
         plain = keys.open_plain(room, event, header)
@@ -324,8 +324,8 @@ def _take_effect(
             views.apply_unread(ctx, room, event)
         return
     views.note_have(ctx, room, event)
-    body = views.body_in(room, event.kind, plain)
-    views.apply(ctx, room, views.Said(event, ctx.cache.owner[event.device], body))
+    body = content.body_in(room, event.kind, plain)
+    views.apply(ctx, room, content.Said(event, ctx.cache.owner[event.device], body))
 
 
 def _keys_of(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:

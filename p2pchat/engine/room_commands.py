@@ -10,7 +10,20 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from p2pchat.engine import acts, frames, keys, log, membership, names, overview, people, rooms, targets, views
+from p2pchat.engine import (
+    acts,
+    content,
+    frames,
+    keys,
+    log,
+    membership,
+    names,
+    overview,
+    people,
+    rooms,
+    targets,
+    views,
+)
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.graph_rights import LEFT, REMOVED
 from p2pchat.engine.inputs import CreateRoom, Mute, Reply, RoomAct, Send
@@ -288,7 +301,7 @@ def _name(ctx: Context, room: RoomCache, field: str, value: str) -> None:
     body = wire.Name(1, field, value)
 
     def finish(ctx: Context, event: StoredEvent) -> None:
-        views.apply(ctx, room, views.Said(event, ctx.me.account, body))
+        views.apply(ctx, room, content.Said(event, ctx.me.account, body))
 
     standing = ctx.cache.texts.get((room.row.id, field))
     if standing is not None and standing.hlc > log.stamp(ctx.now.wall_ms + log.FUTURE_MS):

@@ -142,6 +142,10 @@ class Stream(Protocol):
         """At least one byte, or `b""` once the other side has ended its half."""
         ...
 
+    async def receive_into(self, into: memoryview) -> int:
+        """The same into a buffer of at least one byte: how many bytes came, 0 at the end."""
+        ...
+
     async def aclose(self) -> None:
         """Close both halves at once. Never waits for the other side; twice is harmless."""
         ...

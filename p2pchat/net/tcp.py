@@ -79,6 +79,15 @@ class TcpStream:
         """See lan.Stream."""
         return await self.stream.receive_some(max_bytes)
 
+    async def receive_into(self, into: memoryview) -> int:
+        """See lan.Stream."""
+        try:
+            return await self.stream.socket.recv_into(into)
+        except OSError as error:
+            if self.stream.socket.fileno() < 0:
+                raise trio.ClosedResourceError("closed here") from error
+            raise trio.BrokenResourceError(str(error)) from error
+
     async def aclose(self) -> None:
         """See lan.Stream."""
         await self.stream.aclose()

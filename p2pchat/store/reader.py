@@ -21,6 +21,7 @@ from typing import Final
 from p2pchat.errors import ArchiveError, CommandError
 from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import SCHEDULED, FeedRow, Gap, MessageView, Notice, Page, QueueRow, TransferView
+from p2pchat.store import transfers
 from p2pchat.store.check import problems
 from p2pchat.store.core import Names
 from p2pchat.store.ledger import BUSY_MS, Ledger
@@ -297,13 +298,19 @@ class Reader:
     # -- files ---------------------------------------------------------------------------
 
     def transfers(self, limit: int = 10_000) -> list[TransferView]:
-        raise NotImplementedError
+        """The newest `limit` offers, ours and others', the newest last; `flags` are not filled in."""
+        with self._snapshot():
+            return transfers.newest(self._conn, limit)
 
     def transfer(self, offer: bytes) -> TransferView | None:
-        raise NotImplementedError
+        """How one offer stands; `flags` are not filled in."""
+        with self._snapshot():
+            return transfers.one(self._conn, offer)
 
     def find_transfers(self, prefix: str) -> list[bytes]:
-        raise NotImplementedError
+        """Ids of offers that begin with these hex digits, at most 3."""
+        with self._snapshot():
+            return transfers.found(self._conn, prefix)
 
     # -- the archive itself --------------------------------------------------------------
 

@@ -131,6 +131,8 @@ MAX_HASHES: Final = 1875
 """Hashes of pieces in one frame: 60,000 bytes."""
 MAX_BULK_LINKS: Final = 4
 """Bulk links of one machine: sockets and buffers it can take."""
+MAX_TTL_S: Final = 36_500 * 24 * 3600
+"""How long an offer may be served, if not for ever: as long as a room's retention can be."""
 MAX_OFFER_NAME: Final = 1024
 """A name in UTF-8 as its sender has it: 255 units of the widest kind; also each part of a path."""
 MAX_PATH: Final = 2048

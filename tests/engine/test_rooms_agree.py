@@ -197,7 +197,7 @@ def test_a_message_without_its_key_shows_what_its_change_says_whichever_came_fir
     hand.key = replace(shared, epoch=EpochId(b"no such epoch..."), key=bytes(32))
     message = hand.write(ev.MESSAGE, ev.Message(1, "unread", b"", b"", (), False, 0))
     target, hand.key = hand.prev, shared
-    change = hand.write(ev.EDIT, ev.Edit(1, bytes(target), "changed", (), b"", b"", False, 0, False))
+    change = hand.write(ev.EDIT, ev.Edit(1, bytes(target), "changed", (), b"", b"", False, 0, (), False))
     for event in (change, message):
         hand.give(ann, event)
     assert "changed" in texts(ann, room)

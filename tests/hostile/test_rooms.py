@@ -325,7 +325,7 @@ def test_what_is_said_in_a_direct_chat_changes_nothing_in_a_room(room: Room, fir
     edited, deleted, pinned, asked = (event_id(word.header, word.signature) for word in words)
     chat = Hand(room.mal, rooms.direct_id(room.mal.account, room.bob.account))
     changes = [
-        chat.write(ev.EDIT, ev.Edit(1, edited, "word 5", (), b"", b"", False, 0, False)),
+        chat.write(ev.EDIT, ev.Edit(1, edited, "word 5", (), b"", b"", False, 0, (), False)),
         chat.write(ev.DELETE, ev.Delete(1, deleted)),
         chat.write(ev.PIN, ev.Pin(1, pinned, False)),
         chat.write(ev.ACK, wire.Ack(1, asked)),

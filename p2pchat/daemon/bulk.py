@@ -1,0 +1,466 @@
+"""Bytes of files: bulk links, what is fetched over them, and what is given.
+
+Decides: with whom a bulk link is opened and when it is tried again, who gets a turn, and how what the
+engine wants (effects) and what happened (inputs) go back and forth. Does not know: who may have what
+(`MayServe` is asked), pieces (fetching, giving), or streams (bulk_link).
+
+No byte of a file passes through the runner or the archive: what goes there are a few words for a transfer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import trio
+
+from p2pchat.daemon.bulk_link import Asked, BulkLink
+from p2pchat.daemon.disk import Disk
+from p2pchat.daemon.fetching import BAD_SOURCE, Fetching
+from p2pchat.daemon.giving import CHANGED, Given, Partial
+from p2pchat.daemon.moving import Moving
+from p2pchat.daemon.shelf import Shelf
+from p2pchat.engine.file_inputs import (
+    DialBulk,
+    Fetch,
+    FileEffect,
+    FileLanded,
+    FileRead,
+    FileRootKnown,
+    FileSettled,
+    FileSource,
+    FileTrouble,
+    MayServe,
+    NeedBulk,
+    StopFetch,
+    Withdraw,
+)
+from p2pchat.engine.inputs import Command, Input
+from p2pchat.engine.links import Established, LinkMachine
+from p2pchat.engine.ports import Entropy
+from p2pchat.errors import CommandError, DialError, RemoteProtocolError
+from p2pchat.files import inbox
+from p2pchat.ids import AccountId, DeviceId
+from p2pchat.model import TransferRow
+from p2pchat.net.lan import Stream
+from p2pchat.wire.codec import Record
+from p2pchat.wire.limits import MAX_BULK_LINKS
+from p2pchat.wire.messages import bulk as wire
+from p2pchat.wire.messages.files import OFFER_ID_BYTES, Offer
+
+log = logging.getLogger(__name__)
+
+SLOTS: Final = 4
+"""Links that are given pieces at the same time: a disk is read in few places at once."""
+REDIAL_S: Final = 1.0
+REDIAL_MOST_S: Final = 30.0
+TELL_S: Final = 0.25
+"""How often progress is told at most."""
+IDLE_S: Final = 60.0
+"""A bulk link that nobody uses ends after so long."""
+
+
+class Wires(NamedTuple):
+    """What is needed of the daemon: who is linked, and how a bulk link is made."""
+
+    linked: Callable[[DeviceId], bool]
+    dial: Callable[[DeviceId], Awaitable[tuple[LinkMachine, Stream, Established]]]
+    """Opens a bulk link; DialError if it can not."""
+    post: Callable[[Input], None]
+    ask: Callable[[Callable[[int], Command]], Awaitable[Any]]
+    name: Callable[[AccountId], str]
+    """What a person is called here."""
+
+
+class Bulk:
+    """All transfers of this machine. Fits bulk_link.Talk and fetching.Reports."""
+
+    def __init__(
+        self, me: AccountId, disk: Disk, wires: Wires, entropy: Entropy, mono: Callable[[], float]
+    ) -> None:
+        self._disk = disk
+        self._wires = wires
+        self._entropy = entropy
+        self._mono = mono
+        self._fetchings: dict[bytes, Fetching] = {}
+        self._links: dict[BulkLink, None] = {}
+        self._opened: dict[BulkLink, dict[bytes, Given | Partial]] = {}
+        self._connecting: dict[DeviceId, trio.CancelScope] = {}
+        self._used: dict[BulkLink, float] = {}
+        self._slots = trio.Semaphore(SLOTS)
+        self._has_slot: dict[BulkLink, None] = {}
+        self.shelf = Shelf(me, disk, entropy, mono, self._read, self._failed)
+        self._nursery: trio.Nursery | None = None
+        self._moved = False
+        self.changed = trio.Event()
+
+    # -- life ----------------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """As long as the daemon."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                await self._telling()
+        finally:
+            self._nursery = None
+            for link in list(self._links):
+                link.end("stopping")
+            self.shelf.close()
+            self._disk.close()
+
+    async def _telling(self) -> None:
+        """Progress at most four times a second, and an end to links that nobody uses."""
+        while True:
+            await trio.sleep(TELL_S)
+            if self._moved:
+                self._moved = False
+                self._tell()
+            now = self._mono()
+            for link in self._links:
+                if self._in_use(link):
+                    self._used[link] = now
+                elif now - self._used.get(link, now) >= IDLE_S:
+                    link.end("idle")
+
+    def _tell(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
+
+    def moved(self) -> None:
+        """See fetching.Reports."""
+        self._moved = True
+
+    # -- what the engine wants -----------------------------------------------------------
+
+    def perform(self, effect: FileEffect) -> None:
+        """Carry out an effect. Nothing here waits."""
+        match effect:
+            case Fetch():
+                self._fetch(effect)
+            case FileSource(offer, device, author):
+                fetching = self._fetchings.get(offer)
+                if fetching is not None and device not in fetching.banned:
+                    fetching.wanted[device] = author
+                    self._reach(device)
+            case FileRootKnown(offer, root):
+                fetching = self._fetchings.get(offer)
+                if fetching is not None:
+                    fetching.root_known(root)
+            case StopFetch(offer, discard):
+                fetching = self._fetchings.get(offer)
+                if fetching is not None:
+                    fetching.stop(discard=discard)
+                elif discard:
+                    self._start(self.shelf.remove, offer)
+            case FileSettled(offer):
+                self._start(self.shelf.settle, offer.id)
+            case Withdraw(offer):
+                self._start(self._withdraw, offer)
+            case DialBulk(device):
+                self._reach(device, once=True)
+
+    def _start(self, task: Callable[..., Awaitable[Any]], *arguments: object) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(task, *arguments)
+
+    def _fetch(self, fetch: Fetch) -> None:
+        if fetch.offer.id in self._fetchings or self._nursery is None:
+            return
+        order = int.from_bytes(self._entropy.bytes(8), "big")
+        fetching = Fetching(fetch, self._disk, self, self._mono, order)
+        self._fetchings[fetch.offer.id] = fetching
+        self._start(self._fetching, fetching)
+
+    async def _fetching(self, fetching: Fetching) -> None:
+        try:
+            await fetching.run()
+        finally:
+            if self._fetchings.get(fetching.offer.id) is fetching:
+                del self._fetchings[fetching.offer.id]
+            self._tell()
+
+    async def _withdraw(self, offer: bytes) -> None:
+        giver = self.shelf.pop(offer)
+        if giver is not None:
+            for link in list(giver.openers):
+                link.say(wire.Cannot(offer, -1, "cancelled"))
+                self._opened.get(link, {}).pop(offer, None)
+            await giver.close()
+        await self.shelf.remove(offer)
+
+    async def prepare(self, path: str, ttl_s: int = 0) -> Offer:
+        """See moving.Bulk."""
+        return await self.shelf.prepare(path, ttl_s)
+
+    async def prepare_spool(self, spool: str, name: str) -> tuple[Offer, str]:
+        """See moving.Bulk."""
+        return await self.shelf.prepare_spool(spool, name)
+
+    async def spool(self) -> str:
+        """See moving.Bulk."""
+        return await self.shelf.spool()
+
+    async def spool_add(self, spool: str, data: bytes) -> None:
+        """See moving.Bulk."""
+        await self.shelf.spool_add(spool, data)
+
+    async def spool_drop(self, spool: str) -> None:
+        """See moving.Bulk."""
+        await self.shelf.spool_drop(spool)
+
+    def drop_prepared(self, offers: Sequence[bytes]) -> None:
+        """Nobody was told of these offers (shelf.prepare)."""
+        for offer in offers:
+            self._start(self._withdraw, offer)
+
+    # -- what people see -----------------------------------------------------------------
+
+    def moving(self, offer: bytes) -> Moving | None:
+        """How a transfer moves; None if it does not."""
+        fetching = self._fetchings.get(offer)
+        if fetching is not None:
+            staging = fetching.partial.staging
+            here, total = (staging.done.here, staging.done.total) if staging else (0, 0)
+            state = "active" if fetching.sources else "waiting"
+            return Moving(fetching.bytes_done, fetching.rate(), fetching.sources, here, total, state)
+        giver = self.shelf.get(offer)
+        if giver is None or not giver.openers:
+            return None
+        known = giver.outgoing.known
+        done = min(max(giver.given.values(), default=0), giver.offer.size)
+        return Moving(done, 0.0, len(giver.openers), known.here, known.total, "active")
+
+    # -- links ---------------------------------------------------------------------------
+
+    async def take(self, machine: LinkMachine, stream: Stream, established: Established) -> None:
+        """Run a bulk link that somebody else opened; returns when it ends."""
+        standing = sum(link.device == established.device for link in self._links)
+        if standing >= MAX_BULK_LINKS or not self._wires.linked(established.device) or self._nursery is None:
+            log.info("a bulk link was turned away")
+            return
+        await self._run_link(BulkLink(machine, stream, established, self))
+
+    async def _run_link(self, link: BulkLink) -> None:
+        self._links[link] = None
+        self._opened[link] = {}
+        self._used[link] = self._mono()
+        for fetching in self._fetchings.values():
+            if link.device in fetching.wanted:
+                fetching.opened(link)
+        try:
+            await link.run()
+        finally:
+            del self._links[link]
+            del self._used[link]
+            for giver in self._opened.pop(link).values():
+                giver.leave(link)
+            self.rests(link)
+            for fetching in self._fetchings.values():
+                fetching.closed(link)
+                if link.device in fetching.wanted:
+                    self._reach(link.device)
+
+    def chat_ended(self, device: DeviceId) -> None:
+        """No chat link to a machine is left: its bulk links end too."""
+        for link in self._links:
+            if link.device == device:
+                link.end("no chat link")
+        scope = self._connecting.get(device)
+        if scope is not None:
+            scope.cancel()
+        for fetching in self._fetchings.values():
+            fetching.wanted.pop(device, None)
+
+    def _reach(self, device: DeviceId, *, once: bool = False) -> None:
+        """See to it that there is a link to a machine, as long as somebody wants it."""
+        for link in self._links:
+            if link.device == device and not link.over:
+                for fetching in self._fetchings.values():
+                    if device in fetching.wanted:
+                        fetching.opened(link)
+                return
+        if device not in self._connecting:
+            self._start(self._connect, device, once)
+
+    async def _connect(self, device: DeviceId, once: bool) -> None:
+        if device in self._connecting:
+            return
+        pause = REDIAL_S
+        with trio.CancelScope() as scope:
+            self._connecting[device] = scope
+            try:
+                while (once or self._wanted(device)) and self._wires.linked(device):
+                    if any(link.device == device and not link.over for link in self._links):
+                        return
+                    moved = 0
+                    try:
+                        machine, stream, established = await self._wires.dial(device)
+                    except DialError as error:
+                        log.info("no bulk link: %s", error)
+                        if not once:
+                            self._wires.post(NeedBulk(device))
+                    else:
+                        link = BulkLink(machine, stream, established, self)
+                        del self._connecting[device]
+                        try:
+                            await self._run_link(link)
+                        finally:
+                            with trio.CancelScope(shield=True):
+                                await stream.aclose()
+                        if device in self._connecting:
+                            return
+                        self._connecting[device] = scope
+                        moved = link.moved
+                    if once:
+                        return
+                    await trio.sleep(pause)
+                    pause = REDIAL_S if moved else min(2 * pause, REDIAL_MOST_S)
+            finally:
+                if self._connecting.get(device) is scope:
+                    del self._connecting[device]
+
+    def _wanted(self, device: DeviceId) -> bool:
+        return any(
+            device in fetching.wanted and device not in fetching.banned
+            for fetching in self._fetchings.values()
+        )
+
+    def _in_use(self, link: BulkLink) -> bool:
+        return bool(self._opened[link]) or self._wanted(link.device)
+
+    # -- what links say: Talk ------------------------------------------------------------
+
+    async def heard(self, link: BulkLink, message: Record) -> None:
+        """See bulk_link.Talk."""
+        assert isinstance(message, wire.Map | wire.More | wire.Hashes | wire.Cannot)
+        fetching = self._fetchings.get(message.offer)
+        if fetching is not None and link.device in fetching.wanted:
+            await fetching.heard(link, message)
+        elif isinstance(message, wire.Cannot):
+            self._refused(link, message)
+
+    def _refused(self, link: BulkLink, message: wire.Cannot) -> None:
+        """Who fetches from us says that he can not go on."""
+        giver = self.shelf.get(message.offer)
+        if giver is not None and giver.author and link in giver.openers and message.reason == "disk":
+            name = self._wires.name(link.account)
+            text = f"{name!r} has no room for it just now"
+            self._wires.post(FileTrouble(message.offer, "disk_full", text, False))
+
+    async def came(self, link: BulkLink, asked: Asked, piece: memoryview) -> None:
+        """See bulk_link.Talk."""
+        fetching = self._fetchings.get(asked.offer)
+        if fetching is not None:
+            await fetching.came(link, asked, piece)
+
+    def asked(self, link: BulkLink, message: Record) -> None:
+        """See bulk_link.Talk."""
+        match message:
+            case wire.Open(offer):
+                self._start(self._open, link, offer)
+            case wire.Done(offer):
+                giver = self._opened.get(link, {}).pop(offer, None)
+                if giver is not None:
+                    giver.leave(link)
+                    self._tell()
+            case wire.GetHashes(offer, first, count):
+                giver = self._opened.get(link, {}).get(offer)
+                if giver is not None:
+                    self._start(self._hashes, link, giver, first, count)
+
+    async def _open(self, link: BulkLink, offer: bytes) -> None:
+        if len(offer) != OFFER_ID_BYTES:
+            link.end("offer out of form")
+            return
+        try:
+            found = await self._wires.ask(lambda n: MayServe(n, link.device, offer))
+            if not isinstance(found, TransferRow):
+                link.say(wire.Cannot(offer, -1, str(found)))
+                return
+            giver = await self._giver(found)
+        except CommandError as error:
+            log.info("an offer can not be given: %s", error.message)
+            link.say(wire.Cannot(offer, -1, CHANGED if error.kind == CHANGED else "gone"))
+            return
+        if link in self._links and giver is not None:
+            self._opened[link][offer] = giver
+            if not isinstance(giver, Partial) and giver.author and not giver.openers:
+                self._wires.post(FileTrouble(offer, "", "", False))
+            await giver.open(link)
+            self._tell()
+        elif giver is None:
+            link.say(wire.Cannot(offer, -1, "busy"))
+
+    async def _hashes(self, link: BulkLink, giver: Given | Partial, first: int, count: int) -> None:
+        try:
+            await giver.hashes(link, first, count)
+        except RemoteProtocolError as error:
+            link.end(str(error))
+
+    def piece_size(self, offer: bytes) -> int:
+        """See bulk_link.Talk."""
+        giver = self.shelf.get(offer)
+        if giver is not None:
+            return giver.offer.piece_size
+        fetching = self._fetchings.get(offer)
+        return fetching.offer.piece_size if fetching is not None else 0
+
+    async def give(self, link: BulkLink, offer: bytes, number: int, into: memoryview) -> tuple[Record, ...]:
+        """See bulk_link.Talk."""
+        giver = self._opened.get(link, {}).get(offer)
+        if giver is None or len(into) < giver.offer.piece_size:
+            return (wire.Cannot(offer, number, "gone"),)
+        if link not in self._has_slot:
+            await self._slots.acquire()
+            self._has_slot[link] = None
+        said = await giver.give(link, number, into)
+        if self._slots.statistics().tasks_waiting:
+            self.rests(link)
+        self._moved = True
+        return said
+
+    def rests(self, link: BulkLink) -> None:
+        """See bulk_link.Talk: its turn is somebody else's."""
+        if self._has_slot.pop(link, 0) is None:
+            self._slots.release()
+
+    # -- givers --------------------------------------------------------------------------
+
+    async def _giver(self, row: TransferRow) -> Given | Partial | None:
+        fetching = self._fetchings.get(row.id)
+        if fetching is not None:
+            return fetching.partial if fetching.partial.staging is not None else None
+        try:
+            return await self.shelf.open(row)
+        except CommandError as error:
+            if error.kind == CHANGED:
+                self._wires.post(FileTrouble(row.id, error.kind, error.message, final=True))
+            raise
+
+    def _read(self, giver: Given) -> None:
+        self._wires.post(FileRead(giver.offer.id, giver.outgoing.root(), giver.outgoing.known.total))
+
+    def _failed(self, giver: Given, error: CommandError) -> None:
+        if self.shelf.pop(giver.offer.id) is not None:
+            self._wires.post(FileTrouble(giver.offer.id, error.kind, error.message, final=True))
+            self._start(giver.close)
+
+    # -- fetchings: Reports --------------------------------------------------------------
+
+    def landed(self, fetching: Fetching, landed: inbox.Landed, root: bytes) -> None:
+        """See fetching.Reports."""
+        self._wires.post(FileLanded(fetching.offer.id, landed.path, landed.how, root))
+
+    def trouble(self, fetching: Fetching, kind: str, message: str, *, final: bool) -> None:
+        """See fetching.Reports."""
+        self._wires.post(FileTrouble(fetching.offer.id, kind, message, final))
+
+    def bad_source(self, fetching: Fetching, link: BulkLink, why: str) -> None:
+        """See fetching.Reports."""
+        name = self._wires.name(link.account)
+        log.warning("a source of a file gave a wrong piece and is asked no more for it: %s", why)
+        text = f"{name!r} gave a wrong piece and is asked no more for it"
+        self._wires.post(FileTrouble(fetching.offer.id, BAD_SOURCE, text, False))
