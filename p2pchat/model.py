@@ -401,6 +401,7 @@ class PeerView:
 # any of it just now is not kept.
 OFFERED = "offered"
 ACTIVE = "active"
+WAITING = "waiting"  # so is shown what is active while nobody gives any of it
 PAUSED = "paused"
 DONE = "done"
 DECLINED = "declined"

@@ -19,6 +19,7 @@ from p2pchat.daemon.bulk_link import Asked, BulkLink
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.fetching import BAD_SOURCE, Fetching
 from p2pchat.daemon.giving import CHANGED, Given, Partial
+from p2pchat.daemon.moving import Moving
 from p2pchat.daemon.shelf import Shelf
 from p2pchat.engine.file_inputs import (
     DialBulk,
@@ -46,7 +47,7 @@ from p2pchat.net.lan import Stream
 from p2pchat.wire.codec import Record
 from p2pchat.wire.limits import MAX_BULK_LINKS
 from p2pchat.wire.messages import bulk as wire
-from p2pchat.wire.messages.files import OFFER_ID_BYTES
+from p2pchat.wire.messages.files import OFFER_ID_BYTES, Offer
 
 log = logging.getLogger(__name__)
 
@@ -58,17 +59,6 @@ TELL_S: Final = 0.25
 """How often progress is told at most."""
 IDLE_S: Final = 60.0
 """A bulk link that nobody uses ends after so long."""
-
-
-class Moving(NamedTuple):
-    """How a transfer moves just now."""
-
-    bytes_done: int
-    rate_bps: float
-    sources: int
-    pieces_here: int
-    pieces: int
-    state: str  # active | waiting
 
 
 class Wires(NamedTuple):
@@ -200,6 +190,26 @@ class Bulk:
                 self._opened.get(link, {}).pop(offer, None)
             await giver.close()
         await self.shelf.remove(offer)
+
+    async def prepare(self, path: str, ttl_s: int = 0) -> Offer:
+        """See moving.Bulk."""
+        return await self.shelf.prepare(path, ttl_s)
+
+    async def prepare_spool(self, spool: str, name: str) -> tuple[Offer, str]:
+        """See moving.Bulk."""
+        return await self.shelf.prepare_spool(spool, name)
+
+    async def spool(self) -> str:
+        """See moving.Bulk."""
+        return await self.shelf.spool()
+
+    async def spool_add(self, spool: str, data: bytes) -> None:
+        """See moving.Bulk."""
+        await self.shelf.spool_add(spool, data)
+
+    async def spool_drop(self, spool: str) -> None:
+        """See moving.Bulk."""
+        await self.shelf.spool_drop(spool)
 
     def drop_prepared(self, offers: Sequence[bytes]) -> None:
         """Nobody was told of these offers (shelf.prepare)."""

@@ -69,7 +69,7 @@ class Disk:
     ) -> None:
         """`floor`: bytes that stay free; None: FLOOR_FILES, or 5 % of the disk if that is more."""
         self._staging = staging
-        self._inbox = inbox
+        self.inbox = inbox
         self._threads = threads
         self._stopwatch = stopwatch
         self._floor = floor
@@ -95,7 +95,6 @@ class Disk:
     def staging(self) -> Folder:
         """The staging folder, made where missing; open as long as the daemon lives. Called in `slow`."""
         if self._folder is None:
-            make_private_dir(self._staging.parent)
             make_private_dir(self._staging)
             with told("open", str(self._staging)):
                 self._folder = Folder.open(os.path.realpath(self._staging))
@@ -104,7 +103,7 @@ class Disk:
     def target(self, to: str) -> Folder:
         """The folder in which a transfer shall land: `to`, or the inbox, which is made where missing.
         Links on the way are followed now, once: whoever chose the folder meant them."""
-        where = Path(to) if to else self._inbox()
+        where = Path(to) if to else self.inbox()
         with told("open", str(where)):
             if not to:
                 where.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 import trio
@@ -181,7 +182,7 @@ class Fetching:
         disk, offer = self._disk, self.offer
         folder = await disk.slow(disk.staging)
         staging = await disk.slow(
-            lambda: Staging.begin(folder, offer, keep_free=disk.keep_free(), now=self._mono())
+            partial(Staging.begin, folder, offer, keep_free=disk.keep_free(), now=self._mono())
         )
         self.partial.staging = staging
         self._trouble = None
@@ -207,7 +208,7 @@ class Fetching:
                 await disk.slow(lambda: keep_list(folder, staging))
                 root = staging.root_of_hashes()
                 landed = await disk.slow(
-                    lambda: inbox.place(staging, target, self._mono(), _conflict(self.fetch.conflict))
+                    partial(inbox.place, staging, target, self._mono(), _conflict(self.fetch.conflict))
                 )
         self._reports.landed(self, landed, root)
 
@@ -232,7 +233,7 @@ class Fetching:
                 await self._wake.wait()
             if staging.due(self._mono()):
                 async with self.partial.lock:
-                    await self._disk.slow(lambda: staging.sync(self._mono()))
+                    await self._disk.slow(partial(staging.sync, self._mono()))
         return None
 
     def _keep_same(self, folder: Folder, staging: Staging) -> None:

@@ -10,6 +10,7 @@ What is given is ours (Outgoing on the source itself), something received that l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, Protocol
 
 import trio
@@ -149,10 +150,10 @@ class Given:
             fresh = number not in self.outgoing.known
             size = await self._disk.quick(self._pace, lambda: self.outgoing.piece(number, into))
             if self.outgoing.due(self._mono()):
-                await self._disk.slow(lambda: self.outgoing.sync(self._mono()))
+                await self._disk.slow(partial(self.outgoing.sync, self._mono()))
             if self.outgoing.known.complete and self.author and not self._all_told:
                 self._all_told = True
-                await self._disk.slow(lambda: self.outgoing.sync(self._mono()))
+                await self._disk.slow(partial(self.outgoing.sync, self._mono()))
                 self._read(self)
         if fresh:
             for link, told in self._told.items():

@@ -17,11 +17,11 @@ import trio
 from p2pchat import __version__
 from p2pchat.control.operations.settings import Setting
 from p2pchat.crypto.identity import SigningKey, print_recovery
-from p2pchat.daemon.bulk import Bulk
 from p2pchat.daemon.core import Daemon
 from p2pchat.daemon.health import Facts
 from p2pchat.daemon.identity import forget_recovery
 from p2pchat.daemon.looks import Looks, NodeLooks
+from p2pchat.daemon.moving import Bulk
 from p2pchat.daemon.queries import Sources
 from p2pchat.engine import quota
 from p2pchat.engine.inputs import Command, Tell
@@ -60,6 +60,12 @@ class DaemonHost:
         if bulk is None:
             raise CommandError("policy", "this daemon moves no files", "")
         return bulk
+
+    @property
+    def inbox(self) -> str:
+        """Where received files land if no other folder was named."""
+        disk = self._daemon.parts.disk
+        return os.path.abspath(disk.inbox()) if disk is not None else ""
 
     @property
     def sources(self) -> Sources:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import trio
@@ -80,7 +81,7 @@ class Shelf:
         mime = mimetypes.guess_type(source.name)[0] or "" if not source.head else ""
         offer = outgoing.offer_for(source, identity, key, mime, ttl_s)
         folder = await self._disk.slow(self._disk.staging)
-        begun = await self._disk.slow(lambda: Outgoing(folder, offer, source, self._mono()))
+        begun = await self._disk.slow(partial(Outgoing, folder, offer, source, self._mono()))
         self._givers[offer.id] = self._given(begun, author=True)
         await self._close_idle()
         return offer
@@ -143,6 +144,8 @@ class Shelf:
             offer = decode(Offer, row.offer)
             folder = await self._disk.slow(self._disk.staging)
 
+            now = self._mono()
+
             def again() -> Outgoing:
                 source: Source
                 if row.incoming:
@@ -151,7 +154,7 @@ class Shelf:
                     source = FileSource(row.path, offer.name)
                 else:
                     source = open_source(row.path, again=True)
-                return Outgoing(folder, offer, source, self._mono())
+                return Outgoing(folder, offer, source, now)
 
             begun = await self._disk.slow(again)
             if row.incoming and not begun.known.complete:
