@@ -294,9 +294,11 @@ def test_who_had_no_right_yet_is_asked_again(stage: Stage, three: Three) -> None
     stage.hang_up(link_of(ann, cem))
     stage.join(bob, cem)
     act(cem, "accept", pdf)
+    stage.join(ann, bob)
+    assert cem.account in rooms.room(bob.look(), room).graph.members, "now he knows"
+    assert moved(cem, FileSource) == []
     stage.wait(61)
-    assert cem.account in rooms.room(bob.look(), room).graph.members, "cem has told him"
-    assert FileSource(pdf.id, bob.device, False) in moved(cem, FileSource)
+    assert moved(cem, FileSource) == [FileSource(pdf.id, bob.device, False)]
     lands(cem, pdf)
     cem.sent.clear()
     stage.wait(300)
