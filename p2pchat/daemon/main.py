@@ -206,10 +206,11 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
         peers=tuple(settings.split_address(one) for one in peers) if isinstance(peers, tuple) else (),
         keep_name=not values["name"],
         read_receipts=bool(values["read_receipts"]),
+        file_auto_max=int(str(values["file_auto_max"])),
         room=Room(where.home),
         disk=Disk(
             where.home / "staging",
-            lambda: _inbox(args, where),
+            Landing(args, where),
             threads=True,
             stopwatch=time.perf_counter,
         ),
@@ -236,10 +237,22 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
     return EXIT_CODES["archive"] if failed else 0
 
 
-def _inbox(args: argparse.Namespace, where: Profile) -> Path:
-    """Where received files land, as it is set now."""
-    chosen = next((one.value for one in settle(args, where) if one.key == "inbox"), "")
-    return Path(str(chosen)).expanduser() if chosen else where.inbox
+class Landing:
+    """Where received files land, as it is set now; as before while nobody can read the settings."""
+
+    def __init__(self, args: argparse.Namespace, where: Profile) -> None:
+        self._args = args
+        self._where = where
+        self._last = where.inbox
+
+    def __call__(self) -> Path:
+        """The folder."""
+        try:
+            chosen = next((one.value for one in settle(self._args, self._where) if one.key == "inbox"), "")
+        except SettingsError:
+            return self._last
+        self._last = Path(str(chosen)).expanduser() if chosen else self._where.inbox
+        return self._last
 
 
 def leaves(group: BaseExceptionGroup[Error]) -> Iterator[Error]:

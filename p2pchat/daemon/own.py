@@ -119,9 +119,11 @@ class Own:
         except OSError as error:
             where = os.fspath(self._host.sources.config)
             raise CommandError("archive", f"{where!r} cannot be written: {error.strerror}") from error
-        if name == "read_receipts":
-            await self._host.ask(lambda n: inputs.Configure(n, value is True))
         if not restart:
             self._changed.add(name)
+        if name in ("read_receipts", "file_auto_max"):
+            now = {one.key: one.value for one in await self.settings()}
+            receipts, most = bool(now["read_receipts"]), int(str(now["file_auto_max"]))
+            await self._host.ask(lambda n: inputs.Configure(n, receipts, most))
         chosen = [one for one in settings_file.fields(await self.settings()) if one["key"] == name]
         return {"settings": chosen, "restart": restart or (name == "name" and not value)}
