@@ -504,7 +504,7 @@ def test_a_bar_fits_its_terminal(wide: int) -> None:
         ("report.pdf", 20, "report.pdf"),
         ("invoice 2026 of the house at the lake.pdf.exe", 20, "invoice 2…ke.pdf.exe"),
         ("宽" * 20 + ".exe", 13, "宽宽宽…宽.exe"),
-        ("a\u202eb" * 10, 20, "a\\u202eb…ba\\u202eb"),
+        ("a\u202eb" * 10, 20, "a\\u202eba…ba\\u202eb"),
     ],
 )
 def test_the_ending_of_a_long_name_stays(text: str, width: int, shown: str) -> None:
