@@ -242,7 +242,8 @@ class Daemon:
     ) -> None:
         async with trio.open_nursery() as outer:
             # Before anybody can connect: what the node reads and writes first is in a transaction.
-            await self.runner.ask(lambda request: _configured(request, self.parts))
+            heeded = (self.parts.read_receipts, self.parts.file_auto_max)
+            await self.runner.ask(lambda request: Configure(request, *heeded))
             if self.bulk is not None:
                 await outer.start(self.bulk.run)
             self.listening = await outer.start(self.parts.lan.listen, self.parts.port, self._serve)
@@ -398,10 +399,6 @@ def _serving(control: ControlListener, handler: Handler, version: str) -> Callab
         await serve_control(control, handler, version=version, task_status=task_status)
 
     return serve
-
-
-def _configured(request: int, parts: Parts) -> Configure:
-    return Configure(request, parts.read_receipts, parts.file_auto_max)
 
 
 async def _in_thread(work: Callable[[], None]) -> None:

@@ -121,9 +121,10 @@ class Own:
             raise CommandError("archive", f"{where!r} cannot be written: {error.strerror}") from error
         if not restart:
             self._changed.add(name)
+        now = await self.settings()
         if name in ("read_receipts", "file_auto_max"):
-            now = {one.key: one.value for one in await self.settings()}
-            receipts, most = bool(now["read_receipts"]), int(str(now["file_auto_max"]))
-            await self._host.ask(lambda n: inputs.Configure(n, receipts, most))
-        chosen = [one for one in settings_file.fields(await self.settings()) if one["key"] == name]
+            values = {one.key: one.value for one in now}
+            receipts, auto_max = values["read_receipts"] is True, int(str(values["file_auto_max"]))
+            await self._host.ask(lambda n: inputs.Configure(n, receipts, auto_max))
+        chosen = [one for one in settings_file.fields(now) if one["key"] == name]
         return {"settings": chosen, "restart": restart or (name == "name" and not value)}

@@ -66,7 +66,7 @@ ANSWERS = {
 COMMANDS = (
     "status|whoami|peers|send bob hi|send bob hi --at 10m|edit abcdef x|react abcdef +|queue|history bob|"
     "history bob --after 2h|read bob|inbox|search x|trust show bob|device list|listen --count 1|"
-    "status --json|room list|room set launch --history all|ack abcdef|receipts abcdef|"
+    "status --json|room list|room set launch --retention 30d|ack abcdef|receipts abcdef|"
     "file list --have|file accept abcdef --wait|file send bob / --wait"
 ).split("|")
 

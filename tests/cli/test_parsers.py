@@ -32,7 +32,7 @@ room list | room list --all --member bob --json | room join launch | room leave 
 room invite launch bob | room invite launch bob carl dora | room members launch | --json room members launch
 room remove launch bob | room remove --everywhere bob | room remove bob --everywhere
 room role launch bob owner
-room set launch --name n --topic t --history all --announce --open --rules -
+room set launch --name n --topic t --history all --retention 30d --announce --open --rules -
 room set launch --no-announce --private | room set bob --closed | room mute launch --for 2h --mentions-only
 room mute launch --off | room mute bob
 send bob --file a.pdf | send bob look --file a.pdf --file b --wait delivered | send bob --file=a - --ack
