@@ -41,6 +41,7 @@ from p2pchat.engine.links import Established, LinkMachine
 from p2pchat.engine.ports import Entropy
 from p2pchat.errors import CommandError, DialError, RemoteProtocolError
 from p2pchat.files import inbox
+from p2pchat.files.source import Left
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.model import TransferRow
 from p2pchat.net.lan import Stream
@@ -210,6 +211,10 @@ class Bulk:
     async def spool_drop(self, spool: str) -> None:
         """See moving.Bulk."""
         await self.shelf.spool_drop(spool)
+
+    def left(self, offer: bytes) -> Left | None:
+        """See moving.Bulk."""
+        return self.shelf.left.pop(offer, None)
 
     def drop_prepared(self, offers: Sequence[bytes]) -> None:
         """Nobody was told of these offers (shelf.prepare)."""

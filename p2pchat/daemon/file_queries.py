@@ -69,7 +69,7 @@ class Files:
         return {
             **{key: post[key] for key in ("id", "room", "state")},
             **({"warning": post["warning"]} if post.get("warning") else {}),
-            "transfers": await self.of_message(post["id"]),
+            **await self.beside(post),
         }
 
     async def post(self, paths: Sequence[str], target: str, make: Callable[[int, Prepared], Command]) -> Any:
@@ -93,7 +93,7 @@ class Files:
             raise
         # Whoever goes away in between may have said it all the same: what he prepared then stays.
         await self._let_go(files, told["id"])
-        return told
+        return {**told, "files": files}
 
     async def _let_go(self, files: Prepared, message: object) -> None:
         """Forget what was prepared and is not in `message`: a key that was used before has its own."""
@@ -105,6 +105,8 @@ class Files:
         left = [offer.id for offer, _ in files if offer.id not in offered]
         if left:
             self._host.bulk.drop_prepared(left)
+            for unused in left:
+                self._host.bulk.left(unused)
 
     async def _of_paths(self, paths: Sequence[str], ttl_s: int) -> Prepared:
         if len(paths) > MAX_FILES:
@@ -127,11 +129,18 @@ class Files:
     async def _of_spool(self, spool: str, name: str, ttl_s: int) -> Prepared:
         return (await self._host.bulk.prepare_spool(spool, name, ttl_s),)
 
-    async def of_message(self, message: str) -> list[Json]:
-        """The transfers that a message offers."""
-        ident = EventId(bytes.fromhex(message))
+    async def beside(self, post: Any) -> Json:
+        """What is told beside a message that has just offered files: `transfers`, and `left` if something
+        of a folder does not go along."""
+        ident = EventId(bytes.fromhex(post["id"]))
         views = await self._host.read(lambda reader: reader.messages([ident]))
-        return await self._of_ids([one.id for view in views for one in view.files])
+        kept = await self._of_ids([one.id for view in views for one in view.files])
+        left = [
+            {"path": path, "links": found.links, "special": found.special, "closed": found.closed}
+            for offer, path in post["files"]
+            if (found := self._host.bulk.left(offer.id)) is not None
+        ]
+        return {"transfers": kept, **({"left": left} if left else {})}
 
     # -- what is piped in ----------------------------------------------------------------------
 
