@@ -263,6 +263,7 @@ class RoomView:
     admission: str  # invite | office | closed
     announce: bool
     history: str  # all | joined
+    retention_days: int  # so long files offered from now on are served; 0: for ever
     epoch: EpochId | None  # the one that would be used now
     muted_until_ms: int | None = None  # None: not muted; -1: for good
     mentions_only: bool = False

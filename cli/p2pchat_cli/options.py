@@ -321,6 +321,7 @@ COMMANDS: Final = (
             Opt(("--name",), "Another name.", metavar="NAME"),
             _TOPIC,
             _HISTORY,
+            Opt(("--retention",), "How long files offered from now on are served: 30d.", metavar="D"),
             Opt(("--announce",), "Only owners and moderators write.", "flag"),
             Opt(("--no-announce",), "Everybody writes.", "flag"),
             Opt(("--open",), "Anybody here may join.", "flag"),

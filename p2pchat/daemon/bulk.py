@@ -206,9 +206,9 @@ class Bulk:
         """See moving.Bulk."""
         return await self.shelf.prepare(path, ttl_s)
 
-    async def prepare_spool(self, spool: str, name: str) -> tuple[Offer, str]:
+    async def prepare_spool(self, spool: str, name: str, ttl_s: int = 0) -> tuple[Offer, str]:
         """See moving.Bulk."""
-        return await self.shelf.prepare_spool(spool, name)
+        return await self.shelf.prepare_spool(spool, name, ttl_s)
 
     async def spool(self) -> str:
         """See moving.Bulk."""

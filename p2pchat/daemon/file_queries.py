@@ -11,6 +11,7 @@ import base64
 import binascii
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -32,6 +33,10 @@ from p2pchat.wire.messages.files import Offer
 Prepared = tuple[tuple[Offer, str], ...]
 """Offers, and the absolute path of each."""
 
+Prepare = Callable[[int], Awaitable[Prepared]]
+"""Makes offers that are served for so many seconds, 0: as long as somebody has it."""
+
+DAY_S: Final = 24 * 3600
 LOOK_AGAIN_S: Final = 1.0
 """Who waits looks at least this often: what others have of it is not always told."""
 
@@ -56,7 +61,7 @@ class Files:
             raise CommandError("usage", "either 'paths' or 'spool' is needed", "name at least one file")
         if bool(name) != bool(spool):
             raise CommandError("usage", "'name' goes with 'spool' and with nothing else", "give both")
-        prepare = (lambda: self._of_spool(spool, name)) if spool else (lambda: self._of_paths(paths))
+        prepare: Prepare = partial(self._of_spool, spool, name) if spool else partial(self._of_paths, paths)
         target, text, key = params["target"], params["text"], params["key"]
         post = await self._post(
             target, prepare, lambda n, files: inputs.Post(n, target, text, key=key, files=files)
@@ -69,18 +74,17 @@ class Files:
 
     async def post(self, paths: Sequence[str], target: str, make: Callable[[int, Prepared], Command]) -> Any:
         """Say something that offers these files too. CommandErrors of `make`, and of the files."""
-        return await self._post(target, lambda: self._of_paths(paths), make)
+        return await self._post(target, partial(self._of_paths, paths), make)
 
     async def _post(
         self,
         target: str,
-        prepare: Callable[[], Awaitable[Prepared]],
+        prepare: Prepare,
         make: Callable[[int, Prepared], Command],
     ) -> Any:
-        self._host.looks.conversation(
-            target
-        )  # a name nobody bears is told before a large folder is looked through
-        files = await prepare()
+        # A name that nobody bears is told before a large folder is looked through.
+        room = self._host.looks.room_view(target)
+        files = await prepare(room.retention_days * DAY_S)
         try:
             told = await self._host.ask(lambda n: make(n, files))
         except CommandError as error:
@@ -102,7 +106,7 @@ class Files:
         if left:
             self._host.bulk.drop_prepared(left)
 
-    async def _of_paths(self, paths: Sequence[str]) -> Prepared:
+    async def _of_paths(self, paths: Sequence[str], ttl_s: int) -> Prepared:
         if len(paths) > MAX_FILES:
             raise CommandError(
                 "usage", f"{len(paths)} files are too many for one message of {MAX_FILES}", "send several"
@@ -114,14 +118,14 @@ class Files:
         try:
             for path in paths:
                 real = await trio.to_thread.run_sync(os.path.realpath, path)
-                found.append((await self._host.bulk.prepare(path), real))
+                found.append((await self._host.bulk.prepare(path, ttl_s), real))
         except BaseException:
             self._host.bulk.drop_prepared([offer.id for offer, _ in found])
             raise
         return tuple(found)
 
-    async def _of_spool(self, spool: str, name: str) -> Prepared:
-        return (await self._host.bulk.prepare_spool(spool, name),)
+    async def _of_spool(self, spool: str, name: str, ttl_s: int) -> Prepared:
+        return (await self._host.bulk.prepare_spool(spool, name, ttl_s),)
 
     async def of_message(self, message: str) -> list[Json]:
         """The transfers that a message offers."""

@@ -36,7 +36,7 @@ class Bulk(Protocol):
         """Look at what lies at an absolute path and keep it ready; nothing is read yet.
         CommandErrors as files.source.open_source."""
 
-    async def prepare_spool(self, spool: str, name: str) -> tuple[Offer, str]:
+    async def prepare_spool(self, spool: str, name: str, ttl_s: int = 0) -> tuple[Offer, str]:
         """The same of what was piped in, all of which has come; its path, too."""
 
     async def spool(self) -> str:

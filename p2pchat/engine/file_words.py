@@ -53,7 +53,8 @@ def heard(ctx: Context, link: Link, said: FileState) -> None:
         return
     if row.incoming and link.device == row.device and said.state == wire.STOPPED:
         if row.state == ACTIVE:
-            transfers.give_up(ctx, row, WITHDRAWN, discard=False)
+            over = transfers.expired(ctx, row)
+            transfers.give_up(ctx, row, transfers.EXPIRED if over else WITHDRAWN, discard=over)
         return
     if not transfers.may_have(ctx, row, link.account, link.device):
         return

@@ -37,12 +37,12 @@ class FalseBulk:
         self._numbers += 1
         return offer(path.rpartition("/")[2], self._numbers, ttl_s=ttl_s)
 
-    async def prepare_spool(self, spool: str, name: str) -> tuple[Offer, str]:
+    async def prepare_spool(self, spool: str, name: str, ttl_s: int = 0) -> tuple[Offer, str]:
         await trio.lowlevel.checkpoint()
         if spool not in self.spools:
             raise CommandError("no_such_target", f"nothing was piped in as {spool!r}", "begin again")
         self._numbers += 1
-        return offer(name, self._numbers), f"/staging/{spool}"
+        return offer(name, self._numbers, ttl_s=ttl_s), f"/staging/{spool}"
 
     async def spool(self) -> str:
         await trio.lowlevel.checkpoint()

@@ -55,6 +55,16 @@ async def test_files_are_prepared_and_offered_in_one_message(desk: Desk) -> None
     assert desk.host.bulk.dropped == []
 
 
+async def test_files_are_offered_for_as_long_as_the_room_keeps_them(desk: Desk) -> None:
+    posted(desk, 1)
+    desk.host.looks.rooms_known = [samples.room_view(retention_days=30)]
+    await desk.call("files.send", target="launch", paths=["/a"])
+    assert desk.host.bulk.prepared == [("/a", 30 * 86_400)]
+    spool = (await desk.call("files.spool"))["spool"]
+    await desk.call("files.send", target="launch", spool=spool, name="x")
+    assert desk.host.posted[-1].files[0][0].ttl_s == 30 * 86_400
+
+
 async def test_what_no_message_offers_is_let_go(desk: Desk) -> None:
     desk.host.refusal = CommandError("no_right", "only owners and moderators write here")
     assert (await desk.refused("files.send", target="launch", paths=["/a", "/b"])).kind == "no_right"

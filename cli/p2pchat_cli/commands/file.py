@@ -127,7 +127,7 @@ def listing(ctx: Context) -> int:
         ctx.out.object({"transfers": found})
         return 0
     if not found:
-        ctx.out.remark("no files yet: `p2pchat file send TARGET PATH`")
+        ctx.out.remark(ctx.out.hint("no files yet: `p2pchat file send TARGET PATH`"))
         return 0
     head = ["ID", "WHO", "STATE", "SIZE", *(["HAVE IT"] if have else []), "NAME"]
     rows = [
