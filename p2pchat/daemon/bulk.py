@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import trio
 
@@ -20,6 +20,7 @@ from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.fetching import BAD_SOURCE, Fetching
 from p2pchat.daemon.giving import CHANGED, Given, Partial
 from p2pchat.daemon.moving import Moving
+from p2pchat.daemon.reaching import Reaching, Wires
 from p2pchat.daemon.shelf import Shelf
 from p2pchat.engine.file_inputs import (
     DialBulk,
@@ -32,14 +33,12 @@ from p2pchat.engine.file_inputs import (
     FileSource,
     FileTrouble,
     MayServe,
-    NeedBulk,
     StopFetch,
     Withdraw,
 )
-from p2pchat.engine.inputs import Command, Input
 from p2pchat.engine.links import Established, LinkMachine
 from p2pchat.engine.ports import Entropy
-from p2pchat.errors import CommandError, DialError, RemoteProtocolError
+from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.files import inbox
 from p2pchat.files.source import Left
 from p2pchat.ids import AccountId, DeviceId
@@ -54,24 +53,12 @@ log = logging.getLogger(__name__)
 
 SLOTS: Final = 4
 """Links that are given pieces at the same time: a disk is read in few places at once."""
-REDIAL_S: Final = 1.0
-REDIAL_MOST_S: Final = 30.0
+MAX_QUESTIONS: Final = 64
+"""Of one link that are being worked on: as many as transfers that one accepts at once."""
 TELL_S: Final = 0.25
 """How often progress is told at most."""
 IDLE_S: Final = 60.0
 """A bulk link that nobody uses ends after so long."""
-
-
-class Wires(NamedTuple):
-    """What is needed of the daemon: who is linked, and how a bulk link is made."""
-
-    linked: Callable[[DeviceId], bool]
-    dial: Callable[[DeviceId], Awaitable[tuple[LinkMachine, Stream, Established]]]
-    """Opens a bulk link; DialError if it can not."""
-    post: Callable[[Input], None]
-    ask: Callable[[Callable[[int], Command]], Awaitable[Any]]
-    name: Callable[[AccountId], str]
-    """What a person is called here."""
 
 
 class Bulk:
@@ -87,11 +74,17 @@ class Bulk:
         self._fetchings: dict[bytes, Fetching] = {}
         self._links: dict[BulkLink, None] = {}
         self._opened: dict[BulkLink, dict[bytes, Given | Partial]] = {}
-        self._connecting: dict[DeviceId, trio.CancelScope] = {}
         self._used: dict[BulkLink, float] = {}
+        self._asking: dict[BulkLink, int] = {}
         self._slots = trio.Semaphore(SLOTS)
         self._has_slot: dict[BulkLink, None] = {}
         self.shelf = Shelf(me, disk, entropy, mono, self._read, self._failed)
+        self._reaching = Reaching(
+            wires,
+            here=lambda device: any(link.device == device and not link.over for link in self._links),
+            wanted=self._wanted,
+            run=self._run_dialled,
+        )
         self._nursery: trio.Nursery | None = None
         self._moved = False
         self.changed = trio.Event()
@@ -161,14 +154,29 @@ class Bulk:
             case Withdraw(offer):
                 self._start(self._withdraw, offer)
             case DialBulk(device):
-                self._reach(device, once=True)
+                self._reach(device, asked=True)
 
     def _start(self, task: Callable[..., Awaitable[Any]], *arguments: object) -> None:
         if self._nursery is not None:
-            self._nursery.start_soon(task, *arguments)
+            self._nursery.start_soon(self._guarded, task, *arguments)
+
+    async def _guarded(self, task: Callable[..., Awaitable[Any]], *arguments: object) -> None:
+        """What goes wrong with one transfer must not end the daemon."""
+        try:
+            await task(*arguments)
+        except CommandError as error:
+            log.warning("with a file: %s", error.message)
+        except Exception:  # a bug of ours, or of one transfer
+            log.exception("something about files went wrong")
 
     def _fetch(self, fetch: Fetch) -> None:
-        if fetch.offer.id in self._fetchings or self._nursery is None:
+        standing = self._fetchings.get(fetch.offer.id)
+        if standing is not None and standing.stopping:
+            standing.then = fetch  # paused and resumed at once: it begins anew when it has let go
+            standing.banned.clear()
+            standing.wanted.clear()
+            return
+        if standing is not None or self._nursery is None:
             return
         order = int.from_bytes(self._entropy.bytes(8), "big")
         fetching = Fetching(fetch, self._disk, self, self._mono, order)
@@ -179,9 +187,12 @@ class Bulk:
         try:
             await fetching.run()
         finally:
-            if self._fetchings.get(fetching.offer.id) is fetching:
-                del self._fetchings[fetching.offer.id]
+            del self._fetchings[fetching.offer.id]
             self._tell()
+        if fetching.then is not None:
+            self._fetch(fetching.then)
+            for device, author in fetching.wanted.items():
+                self.perform(FileSource(fetching.offer.id, device, author))
 
     async def _withdraw(self, offer: bytes) -> None:
         giver = self.shelf.pop(offer)
@@ -246,7 +257,19 @@ class Bulk:
         if standing >= MAX_BULK_LINKS or not self._wires.linked(established.device) or self._nursery is None:
             log.info("a bulk link was turned away")
             return
-        await self._run_link(BulkLink(machine, stream, established, self))
+        # In our own nursery, so that nobody reads a file any more when we let go of it.
+        link, over = BulkLink(machine, stream, established, self), trio.Event()
+        self._start(self._run_taken, link, over)
+        try:
+            await over.wait()
+        finally:
+            link.end("stopping")
+
+    async def _run_taken(self, link: BulkLink, over: trio.Event) -> None:
+        try:
+            await self._run_link(link)
+        finally:
+            over.set()
 
     async def _run_link(self, link: BulkLink) -> None:
         self._links[link] = None
@@ -260,6 +283,7 @@ class Bulk:
         finally:
             del self._links[link]
             del self._used[link]
+            self._asking.pop(link, None)
             for giver in self._opened.pop(link).values():
                 giver.leave(link)
             self.rests(link)
@@ -273,59 +297,29 @@ class Bulk:
         for link in self._links:
             if link.device == device:
                 link.end("no chat link")
-        scope = self._connecting.get(device)
-        if scope is not None:
-            scope.cancel()
+        self._reaching.chat_ended(device)
         for fetching in self._fetchings.values():
             fetching.wanted.pop(device, None)
 
-    def _reach(self, device: DeviceId, *, once: bool = False) -> None:
-        """See to it that there is a link to a machine, as long as somebody wants it."""
+    def _reach(self, device: DeviceId, *, asked: bool = False) -> None:
+        """See to it that there is a link to a machine, as long as it is wanted; at once if it asked."""
         for link in self._links:
             if link.device == device and not link.over:
                 for fetching in self._fetchings.values():
                     if device in fetching.wanted:
                         fetching.opened(link)
                 return
-        if device not in self._connecting:
-            self._start(self._connect, device, once)
+        self._start(self._reaching.reach, device, asked)
 
-    async def _connect(self, device: DeviceId, once: bool) -> None:
-        if device in self._connecting:
-            return
-        pause = REDIAL_S
-        with trio.CancelScope() as scope:
-            self._connecting[device] = scope
-            try:
-                while (once or self._wanted(device)) and self._wires.linked(device):
-                    if any(link.device == device and not link.over for link in self._links):
-                        return
-                    moved = 0
-                    try:
-                        machine, stream, established = await self._wires.dial(device)
-                    except DialError as error:
-                        log.info("no bulk link: %s", error)
-                        if not once:
-                            self._wires.post(NeedBulk(device))
-                    else:
-                        link = BulkLink(machine, stream, established, self)
-                        del self._connecting[device]
-                        try:
-                            await self._run_link(link)
-                        finally:
-                            with trio.CancelScope(shield=True):
-                                await stream.aclose()
-                        if device in self._connecting:
-                            return
-                        self._connecting[device] = scope
-                        moved = link.moved
-                    if once:
-                        return
-                    await trio.sleep(pause)
-                    pause = REDIAL_S if moved else min(2 * pause, REDIAL_MOST_S)
-            finally:
-                if self._connecting.get(device) is scope:
-                    del self._connecting[device]
+    async def _run_dialled(self, machine: LinkMachine, stream: Stream, established: Established) -> int:
+        """Run a bulk link that we opened, to its end; how much moved on it."""
+        link = BulkLink(machine, stream, established, self)
+        try:
+            await self._run_link(link)
+        finally:
+            with trio.CancelScope(shield=True):
+                await stream.aclose()
+        return link.moved
 
     def _wanted(self, device: DeviceId) -> bool:
         return any(
@@ -365,7 +359,8 @@ class Bulk:
         """See bulk_link.Talk."""
         match message:
             case wire.Open(offer):
-                self._start(self._open, link, offer)
+                if self._may_begin(link):
+                    self._start(self._open, link, offer)
             case wire.Done(offer):
                 giver = self._opened.get(link, {}).pop(offer, None)
                 if giver is not None:
@@ -373,10 +368,28 @@ class Bulk:
                     self._tell()
             case wire.GetHashes(offer, first, count):
                 giver = self._opened.get(link, {}).get(offer)
-                if giver is not None:
+                if giver is not None and self._may_begin(link):
                     self._start(self._hashes, link, giver, first, count)
 
+    def _may_begin(self, link: BulkLink) -> bool:
+        """Whether one more question of the peer is worked on: each takes memory, or the time of others."""
+        self._asking[link] = self._asking.get(link, 0) + 1
+        if self._asking[link] > MAX_QUESTIONS:
+            link.end("asks too much at once")
+            return False
+        return True
+
+    def _answered(self, link: BulkLink) -> None:
+        if link in self._asking:
+            self._asking[link] -= 1
+
     async def _open(self, link: BulkLink, offer: bytes) -> None:
+        try:
+            await self._open_for(link, offer)
+        finally:
+            self._answered(link)
+
+    async def _open_for(self, link: BulkLink, offer: bytes) -> None:
         if len(offer) != OFFER_ID_BYTES:
             link.end("offer out of form")
             return
@@ -404,6 +417,8 @@ class Bulk:
             await giver.hashes(link, first, count)
         except RemoteProtocolError as error:
             link.end(str(error))
+        finally:
+            self._answered(link)
 
     def piece_size(self, offer: bytes) -> int:
         """See bulk_link.Talk."""

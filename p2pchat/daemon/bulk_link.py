@@ -145,6 +145,10 @@ class BulkLink:
         except* RemoteProtocolError as errors:
             self.reason = self.reason or _first(errors)
             log.info("a bulk link ended: %s", self.reason)
+        except* Exception as errors:
+            # A bug of ours that this link's bytes have met: the others did nothing to end with it.
+            log.error("a bulk link ends: it met an error of our own", exc_info=errors)
+            self.reason = self.reason or "internal"
         finally:
             self.over = True
 

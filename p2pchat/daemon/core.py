@@ -18,12 +18,13 @@ import trio
 from p2pchat.control.endpoint import ControlListener
 from p2pchat.control.server import Handler, serve_control
 from p2pchat.crypto.primitives import hash_tagged
-from p2pchat.daemon.bulk import Bulk, Wires
+from p2pchat.daemon.bulk import Bulk
 from p2pchat.daemon.bulk_link import shake_hands
 from p2pchat.daemon.checking import Checker, start_process
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.identity import Identity
 from p2pchat.daemon.links import Gate, Inbox, Pump
+from p2pchat.daemon.reaching import Wires
 from p2pchat.daemon.room import Room
 from p2pchat.daemon.runner import Runner
 from p2pchat.daemon.timers import Timers

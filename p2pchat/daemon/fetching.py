@@ -78,6 +78,9 @@ class Fetching:
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
         self._discard = False
+        self.stopping = False
+        self.then: Fetch | None = None
+        """What is wanted again once this has let go."""
         self.bytes_done = 0
         self.rate_bps = 0.0
         self._rated = (mono(), 0)
@@ -93,6 +96,7 @@ class Fetching:
     def stop(self, *, discard: bool) -> None:
         """Fetch no more; with `discard` remove what is here."""
         self._discard = self._discard or discard
+        self.stopping, self.then = True, None
         for link in self._links:
             link.say(wire.Done(self.offer.id))
         self._scope.cancel()

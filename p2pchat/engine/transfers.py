@@ -49,6 +49,12 @@ OTHERS: Final = 16
 TOLD_AT_ONCE: Final = 256
 """Ends that one machine is told of at once; the rest with the next link, or in an hour."""
 CHECK_S: Final = 3600.0
+AGAIN_S: Final = 60.0
+"""What is not all here is asked for again: who had no right or nothing of it then may have now."""
+AGAIN: Final = 64
+"""So many transfers at a time, drawn, for there may be any number that nobody has just now."""
+FEW: Final = 2
+"""Of the others' machines so many."""
 
 EXPIRED: Final = "its time is over"
 DELETED: Final = "its message was deleted"
@@ -239,36 +245,53 @@ def give_up(ctx: Context, row: TransferRow, why: str, *, discard: bool) -> None:
 # -- wanting -----------------------------------------------------------------------------------
 
 
-def want(ctx: Context, row: TransferRow, to: str, conflict: str) -> TransferRow:
+def want(ctx: Context, row: TransferRow, to: str, conflict: str) -> None:
     """Have it fetched, and ask who has any of it."""
     row = replace(row, state=ACTIVE, to=to, conflict=conflict, error="", error_kind="", told=-1)
     put(ctx, row)
     ctx.out.append(_fetch(row))
-    for link, of_author in _askable(ctx, row):
+    _ask(ctx, row, OTHERS)
+    ctx.timer("fetching", ctx.now.mono + AGAIN_S)
+
+
+def _ask(ctx: Context, row: TransferRow, others: int) -> None:
+    for link, of_author in _askable(ctx, row, others):
         if of_author:
             ctx.out.append(FileSource(row.id, link.device, True))
         say(ctx, link, row, wire.WANT, asking=True)
-    return row
 
 
 def _fetch(row: TransferRow) -> Fetch:
     return Fetch(decode(Offer, row.offer), row.room, row.author, row.root, row.to, row.conflict)
 
 
-def _askable(ctx: Context, row: TransferRow) -> list[tuple[Link, bool]]:
+def _askable(ctx: Context, row: TransferRow, others: int) -> list[tuple[Link, bool]]:
     """Whom to ask and to tell: all of the author's machines that are linked, and some of the others'."""
     links = [ctx.live.links[number] for number in ctx.live.by_device.values()]
     members = rooms.room(ctx, row.room).graph.members
     of_author = [link for link in links if link.account == row.author]
-    others = [link for link in links if link.account != row.author and link.account in members]
-    chosen = sorted((ctx.entropy.random(), link.device, link) for link in others) if others else []
-    return [(link, True) for link in of_author] + [(link, False) for _, _, link in chosen[:OTHERS]]
+    rest = [link for link in links if link.account != row.author and link.account in members]
+    drawn = sorted((ctx.entropy.random(), n) for n in range(len(rest)))
+    return [(link, True) for link in of_author] + [(rest[n], False) for _, n in drawn[:others]]
 
 
 def start(ctx: Context) -> None:
     """A run begins: go on with what is wanted."""
     ctx.out.extend(_fetch(row) for row in opened(ctx).fetching.values())
     ctx.timer("files", ctx.now.mono + CHECK_S)
+    if opened(ctx).fetching:
+        ctx.timer("fetching", ctx.now.mono + AGAIN_S)
+
+
+def ask_again(ctx: Context) -> None:
+    """Once a minute, while anything is fetched: ask for some of it again, of few."""
+    fetching = list(opened(ctx).fetching.values())
+    if not fetching:
+        return
+    ctx.timer("fetching", ctx.now.mono + AGAIN_S)
+    first = int(ctx.entropy.random() * len(fetching)) if len(fetching) > AGAIN else 0
+    for row in (fetching[first:] + fetching[:first])[:AGAIN]:
+        _ask(ctx, row, FEW)
 
 
 def due(ctx: Context) -> None:
@@ -318,7 +341,7 @@ def landed(ctx: Context, event: FileLanded) -> None:
     if row.state != DONE:
         row = replace(row, state=DONE, path=event.path, error="", error_kind="", told=-1, served=True)
         put(ctx, row)
-        for link, _ in _askable(ctx, row):
+        for link, _ in _askable(ctx, row, OTHERS):
             say(ctx, link, row, wire.HAS)
     ctx.out.append(FileSettled(decode(Offer, row.offer), row.path))
 

@@ -277,3 +277,45 @@ def keeps(actor: Actor, epoch: EpochRow) -> None:
     """That is what he has of a key from now on."""
     actor.write(lambda ctx: ctx.ledger.rooms.put_epoch(epoch))
     actor.node.forget()
+
+
+def test_who_had_no_right_yet_is_asked_again(stage: Stage, three: Three) -> None:
+    """Bob has the file and has not heard that cem is in: he answers nothing, and later he does."""
+    ann, bob, cem = three
+    room = create(ann)
+    room_act(ann, "invite", "launch", bob)
+    pdf = offer_of(ann.account)
+    send(ann, "launch", pdf)
+    act(bob, "accept", pdf)
+    lands(bob, pdf)
+    stage.hang_up(link_of(ann, bob))
+    stage.hang_up(link_of(bob, cem))
+    room_act(ann, "invite", "launch", cem)
+    stage.hang_up(link_of(ann, cem))
+    stage.join(bob, cem)
+    act(cem, "accept", pdf)
+    stage.join(ann, bob)
+    assert cem.account in rooms.room(bob.look(), room).graph.members, "now he knows"
+    assert moved(cem, FileSource) == []
+    stage.wait(61)
+    assert moved(cem, FileSource) == [FileSource(pdf.id, bob.device, False)]
+    lands(cem, pdf)
+    cem.sent.clear()
+    stage.wait(300)
+    assert not [one for one in cem.sent if isinstance(one, FileState)], "what is here is asked for no more"
+
+
+def test_what_was_lost_in_a_full_queue_is_said_again(stage: Stage, three: Three) -> None:
+    ann, bob, _ = three
+    pdf, other = offer_of(ann.account), offer_of(ann.account, "other")
+    send(ann, bob.account.hex(), pdf, other)
+    stage.mail.clear()
+    lost = stage.carry
+    stage.carry = lambda *_: None  # type: ignore[method-assign]
+    act(bob, "accept", pdf)
+    act(bob, "decline", other)
+    stage.carry = lost  # type: ignore[method-assign]
+    assert (state(ann, pdf), state(ann, other)) == ("offered", "offered")
+    bob.feed(happened.LinkDrained(link_of(bob, ann)))
+    stage.settle()
+    assert (state(ann, pdf), stands(ann, other).declined) == ("active", (bob.account,))

@@ -15,10 +15,11 @@ from typing import Any
 
 import trio
 
-from p2pchat.daemon.bulk import Bulk, Wires
+from p2pchat.daemon.bulk import Bulk
 from p2pchat.daemon.bulk_link import shake_hands
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.links import Inbox, Pump
+from p2pchat.daemon.reaching import Wires
 from p2pchat.engine.file_inputs import Fetch, FileLanded, FileSettled, FileSource, FileTrouble, MayServe
 from p2pchat.engine.inputs import Command, Input
 from p2pchat.engine.links import BULK, OPEN_OFFICE_KEY, Established, LinkMachine
