@@ -124,7 +124,7 @@ class Daemon:
         self._numbers = 0
         self._checker = Checker(start_process, _verify, self.mono) if parts.threads else None
         check = self._checker.check if self._checker is not None else None
-        self._inbox = Inbox(self.runner.post, self.mono, self.signing_keys, check)
+        self._inbox = Inbox(self.runner.post, self.runner.at_once, self.mono, self.signing_keys, check)
 
     # -- made of ----------------------------------------------------------------------------------
 
