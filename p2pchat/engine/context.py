@@ -237,7 +237,9 @@ class Live:
         twin = Live.__new__(Live)  # once a batch, so no detour over `copy`
         for name in _LIVE_FIELDS:
             value = getattr(self, name)
-            setattr(twin, name, value.copy() if type(value) is dict else value)
+            if type(value) is dict:
+                value = value.copy() if value else {}  # most are empty
+            setattr(twin, name, value)
         return twin
 
 
