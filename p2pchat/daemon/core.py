@@ -97,6 +97,7 @@ class Parts:
     label: str = ""
     keep_name: bool = False
     read_receipts: bool = False
+    file_auto_max: int = 0
     lobby: bool = True
     room: Room | None = None
     disk: Disk | None = None
@@ -241,7 +242,8 @@ class Daemon:
     ) -> None:
         async with trio.open_nursery() as outer:
             # Before anybody can connect: what the node reads and writes first is in a transaction.
-            await self.runner.ask(lambda request: Configure(request, self.parts.read_receipts))
+            heeded = (self.parts.read_receipts, self.parts.file_auto_max)
+            await self.runner.ask(lambda request: Configure(request, *heeded))
             if self.bulk is not None:
                 await outer.start(self.bulk.run)
             self.listening = await outer.start(self.parts.lan.listen, self.parts.port, self._serve)

@@ -11,6 +11,7 @@ at when bytes move, and told where it differs: who is slow misses steps, not the
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol, TypeVar
@@ -34,6 +35,9 @@ BATCH: Final = 200
 
 MAX_TOLD: Final = 1000
 """What is not kept waits in a queue of at most this many per subscriber."""
+
+STOPPED_S: Final = 0.5
+"""How long nothing may move before it is told: at its end the archive says so in a moment."""
 
 MESSAGES: Final = frozenset({"message", "edit", "delete", "reaction", "pin"})
 """Types whose object is a message."""
@@ -86,6 +90,7 @@ class Listening:
         self._cursor = 0
         self._on_the_way: dict[bytes, TransferView] = {}
         self._motion: dict[bytes, Moving | None] = {}  # as it was last told
+        self._stopped: dict[bytes, float] = {}  # since when nothing moves of what was told to
 
     async def lines(self, since: int | None) -> AsyncIterator[Json]:
         """`ready` first, then everything after the cursor, for ever.
@@ -134,6 +139,10 @@ class Listening:
         if self._told or self._overflow:
             return
         self._wake = trio.Event()
+        with trio.move_on_after(STOPPED_S if self._stopped else math.inf):
+            await self._first(*changed)
+
+    async def _first(self, *changed: trio.Event) -> None:
         async with trio.open_nursery() as nursery:
             for event in (*changed, self._wake):
                 nursery.start_soon(_then, event.wait, nursery.cancel_scope.cancel)
@@ -221,14 +230,18 @@ class Listening:
             if view.state == ACTIVE and self._wants(view.row.room):
                 self._on_the_way[view.row.id] = view
             else:
-                self._on_the_way.pop(view.row.id, None)
-                self._motion.pop(view.row.id, None)
+                for kept in (self._on_the_way, self._motion, self._stopped):
+                    kept.pop(view.row.id, None)
 
     def _progress(self) -> Iterator[Json]:
         """What has moved since it was last told; it bears the last durable cursor."""
+        now = trio.current_time()
         for ident, view in self._on_the_way.items():
             motion = self._source.bulk.moving(ident)
-            if motion != self._motion.get(ident):
+            if motion == self._motion.get(ident):
+                self._stopped.pop(ident, None)
+            elif motion is not None or now - self._stopped.setdefault(ident, now) >= STOPPED_S:
+                self._stopped.pop(ident, None)
                 self._motion[ident] = motion
                 yield fields.line_fields(self._cursor, "file", self._render().one(view))
 

@@ -206,6 +206,7 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
         peers=tuple(settings.split_address(one) for one in peers) if isinstance(peers, tuple) else (),
         keep_name=not values["name"],
         read_receipts=bool(values["read_receipts"]),
+        file_auto_max=int(str(values["file_auto_max"])),
         room=Room(where.home),
         disk=Disk(
             where.home / "staging",

@@ -12,6 +12,7 @@ from typing import Final
 
 from p2pchat.engine import (
     crowd,
+    file_words,
     frames,
     gossip,
     keys,
@@ -135,7 +136,7 @@ def link_down(ctx: Context, number: int) -> None:
         ready(ctx, successor)
     elif link.device not in ctx.live.by_device:
         gossip.gone(ctx, link.device)
-        transfers.gone(ctx, link.device)
+        file_words.gone(ctx, link.device)
         standing = ctx.cache.trust.get(link.account)
         if standing is not None:
             people.put_trust(ctx, replace(standing, last_seen_ms=ctx.now.wall_ms))

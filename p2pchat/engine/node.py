@@ -17,6 +17,7 @@ from p2pchat.engine import (
     bodies,
     clock,
     file_commands,
+    file_words,
     gossip,
     keys,
     log,
@@ -267,7 +268,7 @@ def _of_files(ctx: Context, event: Input) -> None:
         case happened.FileRead():
             file_commands.read(ctx, event)
         case happened.NeedBulk():
-            transfers.need_bulk(ctx, event)
+            file_words.need_bulk(ctx, event)
         case happened.FileAct():
             file_commands.act(ctx, event)
         case happened.FileAuto():
@@ -389,11 +390,11 @@ def _from_peer(ctx: Context, event: FromPeer) -> None:
         case wire.SasReveal():
             sas.revealed(ctx, link, event.message)
         case files.FileState():
-            transfers.heard(ctx, link, event.message)
+            file_words.heard(ctx, link, event.message)
         case files.FileHeard():
-            transfers.heard_back(ctx, link, event.message)
+            file_words.heard_back(ctx, link, event.message)
         case files.Knock():
-            transfers.knocked(ctx, link)
+            file_words.knocked(ctx, link)
         case wire.Pong():
             meet.ready(ctx, peers.older_answers(ctx, link))
         case _:

@@ -1,9 +1,9 @@
 """Files on their way: what is offered, wanted, here, and over, and who may have it.
 
-Decides: what becomes of an offer when its message, its author, other machines or the mover of bytes
-say something, whom a machine tells how its own copy stands, and who is given any of it
-(docs/files.md, "Who may have it"). Does not know: commands (file_commands), pieces, disks, or which
-offers count (offers).
+Decides: what becomes of an offer when its message or the mover of bytes says something, whom a
+machine tells how its own copy stands, and who is given any of it (docs/files.md, "Who may have it").
+Does not know: commands (file_commands), what others say (file_words), pieces, disks, or which offers
+count (offers).
 
 What people decided and how it ended is in the ledger. In memory are only the transfers that somebody
 is still to be asked for or told of.
@@ -17,7 +17,6 @@ from typing import Final
 from p2pchat.engine import keys, log, offers, rooms
 from p2pchat.engine.context import Context, Link, Open, RoomCache
 from p2pchat.engine.file_inputs import (
-    DialBulk,
     Fetch,
     FileLanded,
     FileRootKnown,
@@ -25,12 +24,10 @@ from p2pchat.engine.file_inputs import (
     FileSource,
     FileTrouble,
     MayServe,
-    NeedBulk,
     StopFetch,
     Withdraw,
 )
 from p2pchat.engine.inputs import Reply, Send
-from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import AccountId, DeviceId, EventId
 from p2pchat.model import (
     ACTIVE,
@@ -40,28 +37,22 @@ from p2pchat.model import (
     OFFERED,
     PAUSED,
     StoredEvent,
-    TransferPeer,
     TransferRow,
     TransferView,
 )
 from p2pchat.wire.codec import decode, encode
 from p2pchat.wire.messages import files as wire
-from p2pchat.wire.messages.files import FileHeard, FileRoot, FileState, Offer
+from p2pchat.wire.messages.files import FileRoot, FileState, Offer
 
 OTHERS: Final = 16
 """Members' machines told that something is wanted or here: each tells those it is told by."""
 TOLD_AT_ONCE: Final = 256
 """Ends that one machine is told of at once; the rest with the next link, or in an hour."""
-WORDS: Final = 1024.0
-"""States that a machine may say at once: what 64 full messages take to be accepted."""
-WORDS_PER_S: Final = 4.0
-"""And on and on; each costs a look into the archive."""
 CHECK_S: Final = 3600.0
 
 EXPIRED: Final = "its time is over"
 DELETED: Final = "its message was deleted"
 UNCOUNTED: Final = "its message does not count any more"
-WITHDRAWN: Final = "it is not given any more"
 
 
 # -- rows --------------------------------------------------------------------------------
@@ -100,14 +91,14 @@ def end(ctx: Context, row: TransferRow, state: str, *, error: str = "", kind: st
     why, if nobody here wanted it so."""
     put(ctx, replace(row, state=state, error=error, error_kind=kind, told=-1))
     if row.incoming:
-        link = _link_to(ctx, row.device)
+        link = link_to(ctx, row.device)
         if link is not None:
-            _say(ctx, link, row, offers.ENDS[state])
+            say(ctx, link, row, offers.ENDS[state])
     elif state in (CANCELLED, FAILED):
         for peer in ctx.ledger.transfers.peers(row.id):
-            link = _link_to(ctx, peer.device)
+            link = link_to(ctx, peer.device)
             if peer.state == wire.WANT and link is not None:
-                _say(ctx, link, row, wire.STOPPED)
+                say(ctx, link, row, wire.STOPPED)
 
 
 def view(ctx: Context, row: TransferRow) -> TransferView:
@@ -256,7 +247,7 @@ def want(ctx: Context, row: TransferRow, to: str, conflict: str) -> TransferRow:
     for link, of_author in _askable(ctx, row):
         if of_author:
             ctx.out.append(FileSource(row.id, link.device, True))
-        _say(ctx, link, row, wire.WANT, asking=True)
+        say(ctx, link, row, wire.WANT, asking=True)
     return row
 
 
@@ -297,19 +288,21 @@ def met(ctx: Context, link: Link) -> None:
         if of_author:
             ctx.out.append(FileSource(row.id, link.device, True))
         if of_author or link.account in rooms.room(ctx, row.room).graph.members:
-            _say(ctx, link, row, wire.WANT, asking=True)
+            say(ctx, link, row, wire.WANT, asking=True)
 
 
 def _tell_ends(ctx: Context, link: Link) -> None:
     for row in list(opened(ctx).untold.get(link.device, {}).values())[:TOLD_AT_ONCE]:
-        _say(ctx, link, row, offers.ENDS[row.state])
+        say(ctx, link, row, offers.ENDS[row.state])
 
 
-def _say(ctx: Context, link: Link, row: TransferRow, state: int, *, asking: bool = False) -> None:
+def say(ctx: Context, link: Link, row: TransferRow, state: int, *, asking: bool = False) -> None:
+    """Tell a machine how a transfer stands here."""
     ctx.out.append(Send(link.link, FileState(row.room, row.id, state, asking)))
 
 
-def _link_to(ctx: Context, device: DeviceId) -> Link | None:
+def link_to(ctx: Context, device: DeviceId) -> Link | None:
+    """The link to a machine, if there is one."""
     number = ctx.live.by_device.get(device)
     return None if number is None else ctx.live.links[number]
 
@@ -326,7 +319,7 @@ def landed(ctx: Context, event: FileLanded) -> None:
         row = replace(row, state=DONE, path=event.path, error="", error_kind="", told=-1, served=True)
         put(ctx, row)
         for link, _ in _askable(ctx, row):
-            _say(ctx, link, row, wire.HAS)
+            say(ctx, link, row, wire.HAS)
     ctx.out.append(FileSettled(decode(Offer, row.offer), row.path))
 
 
@@ -345,13 +338,6 @@ def trouble(ctx: Context, event: FileTrouble) -> None:
     if row.state in (OFFERED, ACTIVE) and (row.error_kind, row.error) != (event.kind, text):
         # Of ours other people's disks may say so again and again: that fills no feed.
         put(ctx, replace(row, error_kind=event.kind, error=text), tell_people=row.incoming)
-
-
-def need_bulk(ctx: Context, event: NeedBulk) -> None:
-    """Ask a machine that we can not dial to dial us."""
-    link = _link_to(ctx, event.device)
-    if link is not None:
-        ctx.out.append(Send(link.link, wire.Knock()))
 
 
 # -- rights --------------------------------------------------------------------------------------
@@ -389,11 +375,11 @@ def may_serve(ctx: Context, asked: MayServe) -> None:
     elif not may_have(ctx, row, account, asked.device):
         answer = "no_right"
     else:
-        answer = _not_given(ctx, row) or row
+        answer = not_given(ctx, row) or row
     ctx.out.append(Reply(asked.request, answer))
 
 
-def _not_given(ctx: Context, row: TransferRow) -> str:
+def not_given(ctx: Context, row: TransferRow) -> str:
     """Why nobody has it from here; "" if they do."""
     if expired(ctx, row):
         return "cancelled"
@@ -403,76 +389,3 @@ def _not_given(ctx: Context, row: TransferRow) -> str:
     if row.state == FAILED:
         return "source_changed"
     return "" if row.state == OFFERED else "cancelled"
-
-
-# -- what other machines say -----------------------------------------------------------------------
-
-
-def _listens(ctx: Context, link: Link) -> bool:
-    """Whether a machine may say one more thing now."""
-    spare, since = ctx.live.file_words.get(link.device, (WORDS, ctx.now.mono))
-    spare = min(WORDS, spare + WORDS_PER_S * max(0.0, ctx.now.mono - since))
-    ctx.live.file_words[link.device] = (spare - 1 if spare >= 1 else spare, ctx.now.mono)
-    return spare >= 1
-
-
-def heard(ctx: Context, link: Link, said: FileState) -> None:
-    """How an offer stands on another machine. What is not his to know or say is passed over."""
-    if len(said.offer) != wire.OFFER_ID_BYTES or not wire.WANT <= said.state <= wire.STOPPED:
-        raise RemoteProtocolError("state of a file out of form")
-    if not _listens(ctx, link):
-        return
-    row = ctx.ledger.transfers.transfer(said.offer)
-    if row is None or row.room != said.room:
-        return
-    if row.incoming and link.device == row.device and said.state == wire.STOPPED:
-        if row.state == ACTIVE:
-            give_up(ctx, row, WITHDRAWN, discard=False)
-        return
-    if not may_have(ctx, row, link.account, link.device):
-        return
-    if not row.incoming:
-        _of_ours(ctx, link, row, said.state)
-    elif row.state == ACTIVE and said.state in (wire.WANT, wire.HAS):
-        ctx.out.append(FileSource(row.id, link.device, link.account == row.author))
-    if said.asking and said.state == wire.WANT:
-        _answer(ctx, link, row)
-
-
-def _of_ours(ctx: Context, link: Link, row: TransferRow, state: int) -> None:
-    peer = TransferPeer(link.device, link.account, state)
-    if peer not in ctx.ledger.transfers.peers(row.id):
-        first = ctx.ledger.transfers.put_peer(row.id, peer)
-        ctx.batch.wrote = True
-        if first:  # who changes his mind for ever fills no feed
-            ctx.feed("file", row.id)
-    if state != wire.WANT:
-        ctx.out.append(Send(link.link, FileHeard(row.id, state)))
-
-
-def _answer(ctx: Context, link: Link, row: TransferRow) -> None:
-    why = _not_given(ctx, row)
-    if not row.incoming:
-        _say(ctx, link, row, wire.STOPPED if why else wire.HAS)
-    elif not why:
-        _say(ctx, link, row, wire.HAS if row.state == DONE else wire.WANT)
-
-
-def heard_back(ctx: Context, link: Link, said: FileHeard) -> None:
-    """The machine that offers it keeps what we said."""
-    row = opened(ctx).untold.get(link.device, {}).get(said.offer)
-    if row is not None and offers.ENDS[row.state] == said.state:
-        put(ctx, replace(row, told=said.state), tell_people=False)
-
-
-def knocked(ctx: Context, link: Link) -> None:
-    """A machine that can not dial us asks for a bulk link."""
-    if _listens(ctx, link):
-        ctx.out.append(DialBulk(link.device))
-
-
-def gone(ctx: Context, device: DeviceId) -> None:
-    """A machine has left: nothing of it is remembered once it may say all it wants again."""
-    spare, since = ctx.live.file_words.get(device, (0.0, ctx.now.mono))
-    if spare + WORDS_PER_S * (ctx.now.mono - since) >= WORDS:
-        ctx.live.file_words.pop(device, None)

@@ -24,6 +24,8 @@ FIELDS: dict[str, set[str]] = {
     "member": {"account", "name", "role", "devices"},
     "ack": {"by_time", "acked", "missing"},
     "progress": {"delivered", "read", "of"},
+    "transfer": set("id name size files direction peer room state bytes_done rate_bps path sources".split())
+    | {"have", "error"},
     "queue": set("id room to held_by state at since attempts preview".split()),
     "inbox": {"unread", "requests", "files", "acks"},
     "trust": {"account", "name", "trust", "fingerprint", "safety_number", "devices"},

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import offers
+from p2pchat.engine import offers, transfers
 from p2pchat.engine.file_inputs import Fetch, FileEffect, FileLanded, FileRead
 from p2pchat.ids import AccountId, EventId
 from p2pchat.model import MessageView, TransferRow, TransferView
@@ -54,8 +54,6 @@ def state(actor: Actor, offer: Offer) -> str:
 
 def stands(actor: Actor, offer: Offer) -> TransferView:
     """The same with who has it."""
-    from p2pchat.engine import transfers
-
     return transfers.view(actor.look(), row(actor, offer))
 
 

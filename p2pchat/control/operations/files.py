@@ -33,13 +33,13 @@ ONE: Final = f'`{{"transfer":{{…}}}}`: {TRANSFER}'
 SEVERAL: Final = f'`{{"transfers":[…]}}`, each {TRANSFER}'
 
 MEANING: Final = (
-    "`id` is that of the offer, as in `files` of its message; `name` is what its sender calls it, `size` bytes "
-    "in `files` files; `peer` who offers it, or to whom it is offered in a direct chat, else null; `active` "
-    "moves, `waiting` is wanted and does not; `rate_bps` counts bytes in a second, `sources` machines that "
-    "give of it or take it; `path` is where it is, null until `done`, `folder` where it will land, null for "
-    "what I offer; `have` who has all of it, `declined` who does not want it; `flags` of `executable "
-    "double_extension hidden renamed`; `error` why it failed or waits, else null; `expires` until when it can "
-    "be had, null: as long as somebody has it"
+    "`id` is that of the offer, as in `files` of its message; `name` is what its sender calls it, `size` "
+    "bytes in `files` files; `peer` who offers it, or to whom it is offered in a direct chat, else null; "
+    "`active` moves, `waiting` is wanted and does not; `rate_bps` counts bytes in a second, `sources` machines that "
+    "give of it or take it; `path` is where it is, null until `done`, `folder` where it will land, null "
+    "for what I offer; `have` who has all of it, `declined` who does not want it; `flags` of `executable "
+    "double_extension hidden renamed`; `error` why it failed or waits, else null; `expires` until when "
+    "it can be had, null: as long as somebody has it"
 )
 
 _ID = Param("id", "str", "a transfer: its id, or a unique prefix of 6 digits or more")
@@ -117,7 +117,8 @@ OPERATIONS: Final = (
     ),
     Operation(
         "files.auto",
-        "Take what a verified person offers without being asked, up to the setting `file_auto_max`, or no longer.",
+        "Take what a verified person offers without being asked, up to the setting `file_auto_max`, or no "
+        "longer.",
         (Param("person", "str", "a person"), Param("on", "bool", "whether to")),
         '`{"account","name","auto","max_bytes"}`: `max_bytes` is the setting, 0: nothing is taken so',
     ),
