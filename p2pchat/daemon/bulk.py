@@ -53,6 +53,8 @@ log = logging.getLogger(__name__)
 
 SLOTS: Final = 4
 """Links that are given pieces at the same time: a disk is read in few places at once."""
+LISTS: Final = 2
+"""Lists of hashes that are read for one link at the same time."""
 REDIAL_S: Final = 1.0
 REDIAL_MOST_S: Final = 30.0
 TELL_S: Final = 0.25
@@ -90,6 +92,9 @@ class Bulk:
         self._used: dict[BulkLink, float] = {}
         self._slots = trio.Semaphore(SLOTS)
         self._has_slot: dict[BulkLink, None] = {}
+        self._reading: dict[BulkLink, None] = {}  # of those with a slot: whose piece is being read now
+        self._lists: dict[BulkLink, trio.Semaphore] = {}
+        self._troubled: dict[bytes, None] = {}  # offers of ours that somebody had no room for
         self.shelf = Shelf(me, disk, entropy, mono, self._read, self._failed)
         self._nursery: trio.Nursery | None = None
         self._moved = False
@@ -164,20 +169,35 @@ class Bulk:
 
     def _start(self, task: Callable[..., Awaitable[Any]], *arguments: object) -> None:
         if self._nursery is not None:
-            self._nursery.start_soon(task, *arguments)
+            self._nursery.start_soon(self._guarded, task, *arguments)
+
+    async def _guarded(self, task: Callable[..., Awaitable[Any]], *arguments: object) -> None:
+        """What goes wrong with one transfer or one link ends neither the others nor the daemon."""
+        try:
+            await task(*arguments)
+        except Exception:
+            log.exception("a task of transfers ended: it met an error that nobody had thought of")
 
     def _fetch(self, fetch: Fetch) -> None:
-        if fetch.offer.id in self._fetchings or self._nursery is None:
+        before = self._fetchings.get(fetch.offer.id)
+        if (before is not None and not before.stopping) or self._nursery is None:
             return
         order = int.from_bytes(self._entropy.bytes(8), "big")
         fetching = Fetching(fetch, self._disk, self, self._mono, order)
         self._fetchings[fetch.offer.id] = fetching
-        self._start(self._fetching, fetching)
+        self._start(self._fetching, fetching, before)
 
-    async def _fetching(self, fetching: Fetching) -> None:
+    async def _fetching(self, fetching: Fetching, before: Fetching | None) -> None:
         try:
+            if before is not None:  # stopped, and still putting away what it has
+                await before.ended.wait()
             await fetching.run()
+        except Exception as error:
+            text = f"it met an error of our own: {error!r}"
+            self._wires.post(FileTrouble(fetching.offer.id, "internal", text, final=True))
+            raise
         finally:
+            fetching.ended.set()
             if self._fetchings.get(fetching.offer.id) is fetching:
                 del self._fetchings[fetching.offer.id]
             self._tell()
@@ -247,6 +267,7 @@ class Bulk:
         self._links[link] = None
         self._opened[link] = {}
         self._used[link] = self._mono()
+        self._lists[link] = trio.Semaphore(LISTS)
         for fetching in self._fetchings.values():
             if link.device in fetching.wanted:
                 fetching.opened(link)
@@ -254,7 +275,7 @@ class Bulk:
             await link.run()
         finally:
             del self._links[link]
-            del self._used[link]
+            del self._used[link], self._lists[link]
             for giver in self._opened.pop(link).values():
                 giver.leave(link)
             self.rests(link)
@@ -340,14 +361,17 @@ class Bulk:
         if fetching is not None and link.device in fetching.wanted:
             await fetching.heard(link, message)
         elif isinstance(message, wire.Cannot):
-            self._refused(link, message)
+            await self._refused(link, message)
 
-    def _refused(self, link: BulkLink, message: wire.Cannot) -> None:
-        """Who fetches from us says that he can not go on."""
-        giver = self.shelf.get(message.offer)
-        if giver is not None and giver.author and link in giver.openers and message.reason == "disk":
+    async def _refused(self, link: BulkLink, message: wire.Cannot) -> None:
+        """Who fetches from us says that he can not go on: before he has opened it, too."""
+        if message.reason != "disk":
+            return
+        found = await self._wires.ask(lambda n: MayServe(n, link.device, message.offer))
+        if isinstance(found, TransferRow) and not found.incoming:
             name = self._wires.name(link.account)
             text = f"{name!r} has no room for it just now"
+            self._troubled[message.offer] = None
             self._wires.post(FileTrouble(message.offer, "disk_full", text, False))
 
     async def came(self, link: BulkLink, asked: Asked, piece: memoryview) -> None:
@@ -356,11 +380,11 @@ class Bulk:
         if fetching is not None:
             await fetching.came(link, asked, piece)
 
-    def asked(self, link: BulkLink, message: Record) -> None:
+    async def asked(self, link: BulkLink, message: Record) -> None:
         """See bulk_link.Talk."""
         match message:
             case wire.Open(offer):
-                self._start(self._open, link, offer)
+                await self._open(link, offer)
             case wire.Done(offer):
                 giver = self._opened.get(link, {}).pop(offer, None)
                 if giver is not None:
@@ -369,7 +393,9 @@ class Bulk:
             case wire.GetHashes(offer, first, count):
                 giver = self._opened.get(link, {}).get(offer)
                 if giver is not None:
-                    self._start(self._hashes, link, giver, first, count)
+                    lists = self._lists[link]
+                    await lists.acquire()
+                    self._start(self._hashes, link, giver, first, count, lists)
 
     async def _open(self, link: BulkLink, offer: bytes) -> None:
         if len(offer) != OFFER_ID_BYTES:
@@ -387,18 +413,24 @@ class Bulk:
             return
         if link in self._links and giver is not None:
             self._opened[link][offer] = giver
-            if not isinstance(giver, Partial) and giver.author and not giver.openers:
-                self._wires.post(FileTrouble(offer, "", "", False))
+            if not isinstance(giver, Partial) and giver.author:
+                if not giver.openers or offer in self._troubled:
+                    self._troubled.pop(offer, None)
+                    self._wires.post(FileTrouble(offer, "", "", False))
             await giver.open(link)
             self._tell()
         elif giver is None:
             link.say(wire.Cannot(offer, -1, "busy"))
 
-    async def _hashes(self, link: BulkLink, giver: Given | Partial, first: int, count: int) -> None:
+    async def _hashes(
+        self, link: BulkLink, giver: Given | Partial, first: int, count: int, lists: trio.Semaphore
+    ) -> None:
         try:
             await giver.hashes(link, first, count)
         except RemoteProtocolError as error:
             link.end(str(error))
+        finally:
+            lists.release()
 
     def piece_size(self, offer: bytes) -> int:
         """See bulk_link.Talk."""
@@ -414,13 +446,25 @@ class Bulk:
         if giver is None or len(into) < giver.offer.piece_size:
             return (wire.Cannot(offer, number, "gone"),)
         if link not in self._has_slot:
+            self._make_place()
             await self._slots.acquire()
             self._has_slot[link] = None
-        said = await giver.give(link, number, into)
+        self._reading[link] = None
+        try:
+            said = await giver.give(link, number, into)
+        finally:
+            del self._reading[link]
         if self._slots.statistics().tasks_waiting:
             self.rests(link)
         self._moved = True
         return said
+
+    def _make_place(self) -> None:
+        """Whoever has a slot and does not take what is ready for him loses it to whom asks."""
+        if not self._slots.value:
+            idle = next((link for link in self._has_slot if link not in self._reading), None)
+            if idle is not None:
+                self.rests(idle)
 
     def rests(self, link: BulkLink) -> None:
         """See bulk_link.Talk: its turn is somebody else's."""

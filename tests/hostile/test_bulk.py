@@ -16,18 +16,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from p2pchat.daemon.bulk_link import MAX_ASKED, MAX_SAID, STALLED_S
+from p2pchat.daemon.bulk_link import MAX_ASKED, STALLED_S
 from p2pchat.engine.file_inputs import FileRead
 from p2pchat.files import manifest
 from p2pchat.files.pieces import MAX_SIZE, Bits
 from p2pchat.wire.limits import MAX_BULK_LINKS, MAX_HASHES
 from p2pchat.wire.messages import bulk as wire
-from p2pchat.wire.messages.events import Message
 from p2pchat.wire.messages.files import Entry, FileState, Offer
 from p2pchat.wire.messages.link import Events, Ping, ReadMark
 from tests.kit.bulks import Machine, Office, office, row_of
 from tests.kit.raw_bulk import Over, Speaker, ended, speaking
-from tests.kit.transfers import contents, hashes_of, offer_of, pattern, pieces_of, root_for
+from tests.kit.transfers import contents, hashes_of, offer_of, pattern, pieces_of
 
 MIB = 1 << 20
 PIECES = 6
@@ -104,7 +103,7 @@ ASKED = {
     "a refusal of what nobody asked for": says(lambda offer: wire.Cannot(offer, 2, "gone")),
     "a piece nobody asked for": lambda speaker, offer: speaker.piece(offer, 0, DATA[:MIB]),
     "a state, which belongs on a chat link": says(lambda offer: FileState(bytes(32), offer, 0, True)),
-    "a read mark": says(lambda _: ReadMark(bytes(32), ())),
+    "a read mark": says(lambda _: ReadMark(bytes(32), bytes(32), (), bytes(32))),
     "events": says(lambda _: Events(())),
     "noise": lambda speaker, _: speaker.raw(bytes(100) + DATA[:100_000]),
     "no frame": lambda speaker, _: speaker.raw(b"\0\0"),
@@ -120,7 +119,7 @@ async def test_who_asks_out_of_place_is_cut_off(
         async with speaking(here.eve, here.ann) as eve:
             await eve.say(wire.Open(here.offer.id))
             await eve.hear_until(wire.Map)
-            link = next(link for link in here.ann.bulk._links if link.device == here.eve.device)
+            link = [link for link in here.ann.bulk._links if link.device == here.eve.device][-1]
             with trio.fail_after(SOON_S):
                 with suppress(Over):
                     await ASKED[what](eve, here.offer.id)
@@ -140,10 +139,12 @@ async def test_what_asks_for_nothing_is_let_go(tmp_path: Path, autojump_clock: M
                 wire.More(here.offer.id, (1 << 62, -(1 << 62))), wire.Hashes(here.offer.id, 0, bytes(32)),
                 wire.Map(here.offer.id, b"", True, True), wire.Open(MADE_UP),
             )  # fmt: skip
-            for expected in (here.offer.id, 0), (here.offer.id, 1), (MADE_UP, 0), (MADE_UP, -1):
+            refused = []
+            for _ in range(4):
                 said = await eve.hear_until(wire.Cannot)
                 assert isinstance(said, wire.Cannot)
-                assert (said.offer, said.number) == expected
+                refused.append((said.offer, said.number))
+            assert sorted(refused) == [(MADE_UP, -1), (MADE_UP, 0), (here.offer.id, 0), (here.offer.id, 1)]
             await eve.say(wire.Open(here.offer.id))
             await eve.hear_until(wire.Map)
         await lands(here)
@@ -218,7 +219,7 @@ async def flooding(
             await trio.sleep_forever()
 
 
-def again_and_again(make: Callable[[House, int], tuple[object, ...]], times: int = 3000) -> object:
+def again_and_again(make: Callable[[House, int], tuple[object, ...]], times: int = 1000) -> object:
     """Say the same sort of thing many times."""
 
     async def act(here: House, eve: Speaker) -> None:
@@ -233,7 +234,6 @@ FLOODS = {
     "opens made-up ids": again_and_again(lambda _, number: (wire.Open(number.to_bytes(16, "big")),)),
     "asks for hashes": again_and_again(lambda here, _: (wire.GetHashes(here.offer.id, 0, PIECES),)),
     "asks for pieces": again_and_again(lambda here, _: (wire.Get(here.offer.id, (0, 1, 2, 3)),), 16),
-    "pings": again_and_again(lambda _, number: tuple(Ping(number * 50 + one) for one in range(50))),
     "needs no more": again_and_again(lambda here, _: (wire.Done(here.offer.id), wire.Open(here.offer.id))),
 }
 
@@ -256,6 +256,15 @@ async def test_who_asks_and_never_reads_takes_little_from_others(
             assert len(waiting.child_tasks) <= 40 * MAX_BULK_LINKS
             await lands(here)
         nursery.cancel_scope.cancel()
+
+
+async def test_pings_are_not_answered_here(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Nobody needs them on a bulk link, and answers would pile up for somebody who does not read."""
+    async with house(tmp_path) as here, speaking(here.eve, here.ann) as eve:
+        await eve.say(*(Ping(number) for number in range(1000)), wire.Open(here.offer.id))
+        link = [link for link in here.ann.bulk._links if link.device == here.eve.device][-1]
+        assert isinstance(await eve.next_frame(), wire.Map)
+        assert link._machine.data_to_send() == b""
 
 
 def slowly(machine: Machine) -> None:
@@ -408,7 +417,8 @@ async def given(here: House, act: Giving, *, over: bool = True) -> None:
     async with speaking(eve, bob) as speaker:
         await speaker.hear_until(wire.Open)
         link = next(link for link in bob.bulk._links if link.device == eve.device)
-        await act(speaker, here)
+        with suppress(Over):
+            await act(speaker, here)
         if over:
             with trio.fail_after(SOON_S):
                 await ended(speaker)
@@ -594,8 +604,10 @@ async def test_a_manifest_that_lies_ends_the_transfer(
             await eve.hear_until(wire.Get)
             await eve.piece(offer.id, 0, stream)
             await here.bob.until(lambda: any(one.final for one in here.bob.troubles()), SOON_S)
+            await trio.sleep(1)
             assert here.bob.landed(offer) is None
             assert contents(here.bob.inbox) == {}
+            assert list((here.bob.base / "staging").iterdir()) == []
             assert here.bob.bulk.moving(offer.id) is None
         here.bob.dials = True
         await lands(here)
@@ -620,9 +632,9 @@ async def test_two_tebibytes_are_offered(tmp_path: Path, autojump_clock: MockClo
 # -- honest, and many -----------------------------------------------------------------------------
 
 
-async def test_more_transfers_than_frames_may_wait(tmp_path: Path, autojump_clock: MockClock) -> None:
-    """Somebody takes more files at once than a link keeps frames for: all of them land."""
-    many = MAX_SAID + 100
+async def test_a_thousand_transfers_at_once(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Somebody takes more files at once than a link answers questions for: all of them land."""
+    many = 1100
     async with house(tmp_path) as here:
         offers = []
         for number in range(many):
@@ -634,10 +646,3 @@ async def test_more_transfers_than_frames_may_wait(tmp_path: Path, autojump_cloc
             here.bob.fetch(offer, here.ann)
         await here.bob.until(lambda: all(here.bob.rows[one.id].state == "done" for one in offers))
         assert contents(here.bob.inbox) == {f"{number}": b"%d" % number for number in range(many)}
-
-
-def test_the_lies_are_lies() -> None:
-    """The list of hashes that these plays call right is."""
-    offer = offer_of(DATA)
-    assert len(root_for(offer, DATA)) == 32
-    assert Message is not None

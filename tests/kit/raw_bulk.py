@@ -63,7 +63,7 @@ class Speaker:
         """The next frame that is no piece; pieces are opened and let go. Over at the end."""
         with trio.fail_after(HEARD_S):
             while True:
-                message = await self._frame()
+                message = await self.next_frame()
                 if not isinstance(message, wire.Piece):
                     return message
                 sealed = bytearray(await self._exactly(message.size + OVERHEAD))
@@ -81,13 +81,14 @@ class Speaker:
         """The next piece; frames before it are let go."""
         with trio.fail_after(HEARD_S):
             while True:
-                message = await self._frame()
+                message = await self.next_frame()
                 if isinstance(message, wire.Piece):
                     sealed = bytearray(await self._exactly(message.size + OVERHEAD))
                     self._opener.open_into(sealed, sealed, bound(message.offer, message.number))
                     return message, bytes(sealed[: message.size])
 
-    async def _frame(self) -> Record:
+    async def next_frame(self) -> Record:
+        """The next frame, whatever it is and however long it takes. Over at the end."""
         while True:
             while (event := self._machine.next_event()) is not None:
                 match event:
@@ -130,9 +131,9 @@ async def speaking(one: Machine, other: Machine) -> AsyncIterator[Speaker]:
 
 
 async def ended(speaker: Speaker) -> None:
-    """Wait until the other side has ended the link; TooSlowError if it does not."""
+    """Wait until the other side has ended the link."""
     try:
         while True:
-            await speaker.hear()
+            await speaker.next_frame()
     except (Over, RemoteProtocolError):
         return
