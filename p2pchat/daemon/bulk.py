@@ -21,6 +21,7 @@ from p2pchat.daemon.fetching import BAD_SOURCE, Fetching
 from p2pchat.daemon.giving import CHANGED, Given, Partial
 from p2pchat.daemon.moving import Moving
 from p2pchat.daemon.shelf import Shelf
+from p2pchat.daemon.turns import Turns
 from p2pchat.engine.file_inputs import (
     DialBulk,
     Fetch,
@@ -51,8 +52,6 @@ from p2pchat.wire.messages.files import OFFER_ID_BYTES, Offer
 
 log = logging.getLogger(__name__)
 
-SLOTS: Final = 4
-"""Links that are given pieces at the same time: a disk is read in few places at once."""
 LISTS: Final = 2
 """Lists of hashes that are read for one link at the same time."""
 REDIAL_S: Final = 1.0
@@ -90,9 +89,7 @@ class Bulk:
         self._opened: dict[BulkLink, dict[bytes, Given | Partial]] = {}
         self._connecting: dict[DeviceId, trio.CancelScope] = {}
         self._used: dict[BulkLink, float] = {}
-        self._slots = trio.Semaphore(SLOTS)
-        self._has_slot: dict[BulkLink, None] = {}
-        self._reading: dict[BulkLink, None] = {}  # of those with a slot: whose piece is being read now
+        self.turns = Turns()
         self._lists: dict[BulkLink, trio.Semaphore] = {}
         self._troubled: dict[bytes, None] = {}  # offers of ours that somebody had no room for
         self.shelf = Shelf(me, disk, entropy, mono, self._read, self._failed)
@@ -445,31 +442,15 @@ class Bulk:
         giver = self._opened.get(link, {}).get(offer)
         if giver is None or len(into) < giver.offer.piece_size:
             return (wire.Cannot(offer, number, "gone"),)
-        if link not in self._has_slot:
-            self._make_place()
-            await self._slots.acquire()
-            self._has_slot[link] = None
-        self._reading[link] = None
-        try:
+        await self.turns.take(link)
+        with self.turns.reading(link):
             said = await giver.give(link, number, into)
-        finally:
-            del self._reading[link]
-        if self._slots.statistics().tasks_waiting:
-            self.rests(link)
         self._moved = True
         return said
 
-    def _make_place(self) -> None:
-        """Whoever has a slot and does not take what is ready for him loses it to whom asks."""
-        if not self._slots.value:
-            idle = next((link for link in self._has_slot if link not in self._reading), None)
-            if idle is not None:
-                self.rests(idle)
-
     def rests(self, link: BulkLink) -> None:
         """See bulk_link.Talk: its turn is somebody else's."""
-        if self._has_slot.pop(link, 0) is None:
-            self._slots.release()
+        self.turns.rests(link)
 
     # -- givers --------------------------------------------------------------------------
 

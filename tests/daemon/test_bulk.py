@@ -247,7 +247,7 @@ async def test_a_full_disk_waits_and_goes_on(tmp_path: Path, autojump_clock: Moc
         await bob.until(lambda: bob.landed(offer) is not None)
         assert FileTrouble(offer.id, "", "", False) in bob.told
         troubles = [one for one in ann.told if isinstance(one, FileTrouble)]
-        assert [one.kind for one in troubles] == ["", "disk_full", ""], "and its author hears that it goes on"
+        assert [one.kind for one in troubles] == ["disk_full", ""], "and its author hears that it goes on"
 
 
 async def test_the_same_bytes_are_not_fetched(tmp_path: Path, autojump_clock: MockClock) -> None:

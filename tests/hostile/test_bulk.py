@@ -17,6 +17,7 @@ import trio
 from trio.testing import MockClock
 
 from p2pchat.daemon.bulk_link import MAX_ASKED, STALLED_S
+from p2pchat.daemon.turns import SLOTS
 from p2pchat.engine.file_inputs import FileRead
 from p2pchat.files import manifest
 from p2pchat.files.pieces import MAX_SIZE, Bits
@@ -89,9 +90,7 @@ def says(*messages: Callable[[bytes], object]) -> Asking:
 
 
 ASKED = {
-    "a million pieces": says(
-        *[lambda offer: wire.Get(offer, tuple(range(10_000)))] * 100
-    ),
+    "a million pieces": says(*[lambda offer: wire.Get(offer, tuple(range(10_000)))] * 100),
     "one piece too many": says(lambda offer: wire.Get(offer, (0,) * (MAX_ASKED + 1))),
     "a piece beyond the end": says(lambda offer: wire.Get(offer, (PIECES,))),
     "piece -1": says(lambda offer: wire.Get(offer, (-1,))),
@@ -111,9 +110,7 @@ ASKED = {
 
 
 @pytest.mark.parametrize("what", ASKED)
-async def test_who_asks_out_of_place_is_cut_off(
-    tmp_path: Path, autojump_clock: MockClock, what: str
-) -> None:
+async def test_who_asks_out_of_place_is_cut_off(tmp_path: Path, autojump_clock: MockClock, what: str) -> None:
     """The link ends at once, for a reason, and the next who asks is served."""
     async with house(tmp_path) as here:
         async with speaking(here.eve, here.ann) as eve:
@@ -311,7 +308,7 @@ async def test_what_stalls_is_given_up_and_its_place_is_free(
         await lands(here)
         await trio.sleep(2 * STALLED_S)
         assert all(link.device != here.eve.device for link in here.ann.bulk._links)
-        assert here.ann.bulk._slots.value == 4
+        assert here.ann.bulk.turns.free == SLOTS
         nursery.cancel_scope.cancel()
 
 
