@@ -62,7 +62,7 @@ def other(one: Transfer) -> str:
 def standing(one: Transfer) -> str:
     """`active, 45 %, 12.0 MB/s`; `waiting, 45 %`; `done`."""
     words = [str(one["state"])]
-    if one["state"] in ("active", "waiting", "paused") and one["size"]:
+    if one["state"] in ("active", "waiting", "paused") and one["size"] and one["bytes_done"]:
         words.append(f"{100 * min(one['bytes_done'], one['size']) // one['size']} %")
     if one["state"] == "active" and one["rate_bps"]:
         words.append(f"{size(one['rate_bps'])}/s")
