@@ -375,21 +375,16 @@ class Runner:
         return rest
 
     async def _commit(self) -> None:
-        if not self.ledger.wrote:
-            self.ledger.commit()  # touches no disk, and keeps the caches a rollback would drop
-            return
-        if self._in_thread is not None and self.pace.slow:
-            self._leisure.done = False
-            started = self._stopwatch()
+        if self.ledger.wrote and self._in_thread is not None and self.pace.slow:
             with trio.CancelScope(shield=True):
-                await self._in_thread(self.ledger.commit)
-            self.pace.seconds.append(self._stopwatch() - started)
+                await self._in_thread(self._commit_here)
         else:
             self._commit_here()
 
     def _commit_here(self) -> None:
+        """In whatever thread; what getting there takes is not the disk's, and would keep it slow."""
         if not self.ledger.wrote:
-            self.ledger.commit()
+            self.ledger.commit()  # touches no disk, and keeps the caches a rollback would drop
             return
         self._leisure.done = False
         started = self._stopwatch()
