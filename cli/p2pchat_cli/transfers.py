@@ -40,6 +40,10 @@ WARNINGS: Final = {
 """Flags that a person should read before he takes a file."""
 
 
+LEFT: Final = {"links": "links", "special": "pipes, sockets or devices", "closed": "that may not be read"}
+"""What a folder may hold that is not sent."""
+
+
 def named(one: Transfer, width: int = FILE_WIDTH) -> str:
     """`report.pdf (1.2 MB)`, `plans (14 files, 3.0 MB)`; escaped."""
     count = f"{one['files']} files, " if one["files"] != 1 else ""
@@ -58,7 +62,7 @@ def other(one: Transfer) -> str:
 def standing(one: Transfer) -> str:
     """`active, 45 %, 12.0 MB/s`; `waiting, 45 %`; `done`."""
     words = [str(one["state"])]
-    if one["state"] in ("active", "waiting", "paused") and one["size"]:
+    if one["state"] in ("active", "waiting", "paused") and one["size"] and one["bytes_done"]:
         words.append(f"{100 * min(one['bytes_done'], one['size']) // one['size']} %")
     if one["state"] == "active" and one["rate_bps"]:
         words.append(f"{size(one['rate_bps'])}/s")
@@ -70,6 +74,13 @@ def warn(ctx: Context, one: Transfer) -> None:
     found = [WARNINGS[flag] for flag in WARNINGS if flag in one["flags"]]
     if found and one["direction"] == "in" and not ctx.out.json:
         ctx.out.remark(f"warning: {ends(one['name'], FILE_WIDTH)}: {', and '.join(found)}")
+
+
+def warn_left(ctx: Context, answer: Mapping[str, Any]) -> None:
+    """Say what of the folders just offered does not go along."""
+    for one in answer.get("left", ()):
+        counted = ", ".join(f"{one[kind]} {LEFT[kind]}" for kind in LEFT if one[kind])
+        ctx.out.remark(f"warning: not all of {ends(one['path'], FILE_WIDTH)} goes along: {counted} left out")
 
 
 def settle(ctx: Context, found: Sequence[Transfer], timeout: float | None) -> list[Transfer]:

@@ -21,7 +21,7 @@ from p2pchat.errors import CommandError
 from p2pchat.files import inbox, outgoing
 from p2pchat.files.outgoing import Outgoing
 from p2pchat.files.seed import landed_source, list_name
-from p2pchat.files.source import FileSource, Source, Spool, open_source
+from p2pchat.files.source import FileSource, FolderSource, Left, Source, Spool, open_source
 from p2pchat.ids import AccountId
 from p2pchat.model import TransferRow
 from p2pchat.wire.codec import decode
@@ -54,6 +54,8 @@ class Shelf:
         self._givers: dict[bytes, Given] = {}
         self._opening: dict[bytes, trio.Lock] = {}
         self._spools: dict[str, Spool] = {}
+        self.left: dict[bytes, Left] = {}
+        """What of folders just offered does not go along: until it is told."""
 
     def get(self, offer: bytes) -> Given | None:
         """What is open of it."""
@@ -73,7 +75,10 @@ class Shelf:
     async def prepare(self, path: str, ttl_s: int = 0) -> Offer:
         """Offer a file or folder of ours, kept open for a while. CommandErrors of open_source."""
         source = await self._disk.slow(lambda: open_source(path))
-        return await self._offer(source, ttl_s)
+        offer = await self._offer(source, ttl_s)
+        if isinstance(source, FolderSource) and source.left.any:
+            self.left[offer.id] = source.left
+        return offer
 
     async def _offer(self, source: Source, ttl_s: int, key: bytes = b"") -> Offer:
         key = key or self._entropy.bytes(FILE_KEY_BYTES)
