@@ -39,8 +39,7 @@ LEFT = "left"
 REMOVED = "removed"
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
+class Now(NamedTuple):
     """One instant, handed in: wall clock in ms since 1970 and a monotonic clock in s."""
 
     wall_ms: int

@@ -134,7 +134,7 @@ class Daemon:
         check = self._checker.check if self._checker is not None else None
         self.bulk = self._make_bulk(parts.disk) if parts.disk is not None else None
         take = self.bulk.take if self.bulk is not None else None
-        self._inbox = Inbox(self.runner.post, self.mono, self.signing_keys, check, take)
+        self._inbox = Inbox(self.runner.post, self.runner.at_once, self.mono, self.signing_keys, check, take)
 
     # -- made of ----------------------------------------------------------------------------------
 

@@ -77,10 +77,11 @@ class Fetching:
         self._trouble: Exception | None = None
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
-        self._discard = False
         self.stopping = False
-        self.then: Fetch | None = None
-        """What is wanted again once this has let go."""
+        """Nothing more is asked for: who wants it again begins anew, once it has ended."""
+        self.ended = trio.Event()
+        """Set by who runs it: nothing of it is in use any more."""
+        self._discard = False
         self.bytes_done = 0
         self.rate_bps = 0.0
         self._rated = (mono(), 0)
@@ -96,7 +97,7 @@ class Fetching:
     def stop(self, *, discard: bool) -> None:
         """Fetch no more; with `discard` remove what is here."""
         self._discard = self._discard or discard
-        self.stopping, self.then = True, None
+        self.stopping = True
         for link in self._links:
             link.say(wire.Done(self.offer.id))
         self._scope.cancel()
@@ -151,11 +152,13 @@ class Fetching:
                     await self._receive()
                 except CommandError as error:
                     if error.kind == CHANGED:
+                        self._discard = self.stopping = True  # the rest of what is no more never comes
                         self._reports.trouble(self, error.kind, error.message, final=True)
                         break
                     self._refuse("disk")
                     self._reports.trouble(self, error.kind, error.message, final=False)
                 except (PieceError, RemoteProtocolError) as error:
+                    self._discard = self.stopping = True
                     self._reports.trouble(self, "internal", f"it cannot be put together: {error}", final=True)
                     break
                 else:
@@ -205,15 +208,18 @@ class Fetching:
                 same = await self._gather(staging, target)
                 if same is not None:
                     await disk.slow(lambda: self._keep_same(folder, staging))
+                    self.stopping = True
                     self._reports.landed(self, same, staging.root_of_hashes())
                     return
             async with self.partial.lock:
                 self._plan = None
-                await disk.slow(lambda: keep_list(folder, staging))
+                if not staging.placed:  # else the list was kept before
+                    await disk.slow(lambda: keep_list(folder, staging))
                 root = staging.root_of_hashes()
                 landed = await disk.slow(
                     partial(inbox.place, staging, target, self._mono(), _conflict(self.fetch.conflict))
                 )
+        self.stopping = True
         self._reports.landed(self, landed, root)
 
     async def _gather(self, staging: Staging, target: Folder) -> inbox.Landed | None:
@@ -238,6 +244,8 @@ class Fetching:
             if staging.due(self._mono()):
                 async with self.partial.lock:
                     await self._disk.slow(partial(staging.sync, self._mono()))
+        if self._trouble is not None:  # the last piece was here and could not be used
+            raise self._trouble
         return None
 
     def _keep_same(self, folder: Folder, staging: Staging) -> None:

@@ -76,7 +76,6 @@ class Given:
         self._pace = Pace()
         self._mono = mono
         self._lock = trio.Lock()
-        self._hashing = trio.Lock()  # one buffer for all who ask for hashes of what was not read yet
         self._read = read
         self._failed = failed
         self._all_told = False
@@ -122,15 +121,11 @@ class Given:
         total = self.outgoing.known.total
         if not 0 <= first <= first + count <= total:
             raise RemoteProtocolError("hashes of pieces that do not exist")
-        async with self._hashing:
-            await self._hashes(link, first, count)
-
-    async def _hashes(self, link: BulkLink, first: int, count: int) -> None:
-        scratch: memoryview | None = None
+        scratch = memoryview(b"")
         for start in range(first, first + count, MAX_HASHES):
             found = bytearray()
             for number in range(start, min(first + count, start + MAX_HASHES)):
-                if link.over:
+                if link not in self.openers:
                     return
                 if number not in self.outgoing.known:
                     scratch = scratch or memoryview(bytearray(self.offer.piece_size))

@@ -250,6 +250,8 @@ class LinkMachine:
 
     def _take(self, body: bytes, now: float) -> None:
         match self.state:
+            case "open":
+                self._take_record(body, now)
             case "preface":
                 self._take_preface(body)
             case "first":

@@ -246,8 +246,12 @@ def read_event(event: Event) -> Read:
     if len(event.signature) not in (0, SIGNATURE):
         raise RemoteProtocolError("signature of wrong length")
     header = decode(Header, event.header)
-    hashes = (header.room, header.device, header.prev, header.body_hash, *header.deps, *header.auth)
-    if header.v != 1 or set(map(len, hashes)) != {ID_BYTES} or len(header.epoch) != EPOCH_ID_BYTES:
+    if (
+        header.v != 1
+        or not len(header.room) == len(header.device) == len(header.prev) == len(header.body_hash) == ID_BYTES
+        or len(header.epoch) != EPOCH_ID_BYTES
+        or any([len(one) != ID_BYTES for one in (*header.deps, *header.auth)])
+    ):
         raise RemoteProtocolError("event header with wrong lengths")
     if len(header.deps) > MAX_DEPS or len(header.auth) > MAX_AUTH:
         raise RemoteProtocolError("event header with too many links")

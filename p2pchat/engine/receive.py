@@ -36,7 +36,6 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
     for read in reads:
         acts.checked_body(read)  # whoever hands on what has no form is to blame, and nobody later
     good = {reads[i].id for i in checked if 0 <= i < len(reads)} if checked is not None else set()
-    missing = dict.fromkeys(ctx.ledger.events.missing([read.id for read in reads]))
     by_room: dict[RoomId, list[Read]] = {}
     for read in reads:
         by_room.setdefault(read.room, []).append(read)
@@ -44,6 +43,7 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
         room = rooms.room_with(ctx, link, room_id, hear=True)
         if room is None:
             continue  # of a room this peer has no business with: nothing to judge it by
+        missing = _missing(ctx, room, group)
         access = rooms.access(ctx, link, room)
         if access != rooms.ALL:
             group = [
@@ -54,6 +54,20 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
         if fresh:
             _room_events(ctx, link, room, fresh, good)
         gossip.arrived(ctx, link, room, fresh, [read.id for read in group if read.id not in missing])
+
+
+def _missing(ctx: Context, room: RoomCache, reads: Sequence[Read]) -> dict[EventId, None]:
+    """Which of these are not in the log; what lies beyond the head of its chain cannot be."""
+    heads = room.heads
+    beyond: dict[EventId, None] = {}
+    doubtful: list[EventId] = []
+    for read in reads:
+        head = heads.get(DeviceId(read.header.device))
+        if head is None or read.header.seq > head.seq:
+            beyond[read.id] = None
+        else:
+            doubtful.append(read.id)
+    return {**beyond, **dict.fromkeys(ctx.ledger.events.missing(doubtful))} if doubtful else beyond
 
 
 def _own_past(ctx: Context, link: Link, room: RoomCache, access: str, read: Read) -> bool:

@@ -6,8 +6,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from p2pchat.daemon import chores
-from p2pchat.daemon import runner as loop
-from p2pchat.daemon.runner import BULK_EVENTS, BULK_RUN
+from p2pchat.daemon.lanes import BULK_EVENTS, BULK_RUN
 from p2pchat.engine.inputs import FromPeer
 from p2pchat.wire.messages.events import Event
 from p2pchat.wire.messages.link import Events
@@ -63,7 +62,7 @@ async def test_what_follows_backfill_on_its_link_does_not_overtake_it() -> None:
     stage.runner.post(run_of(2, 1))
     await stage.play()
     assert [link for word, link in stage.story if word == "handled"] == [2, 2, 1, 1, 1]
-    assert stage.runner._bulk_of == {}
+    assert stage.runner._lanes.links_behind == ()
 
 
 # -- rest --
@@ -72,12 +71,12 @@ async def test_what_follows_backfill_on_its_link_does_not_overtake_it() -> None:
 async def test_text_is_indexed_when_nothing_else_is_there(autojump_clock: MockClock) -> None:
     stage = Stage()
     stage.ledger.unindexed = chores.INDEX_SLICE * 2 + 5
-    stage.runner._rested = False
+    stage.runner._leisure.done = False
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stage.runner.run)
-        await trio.sleep(loop.CHORES_AFTER_S / 2)
+        await trio.sleep(chores.AFTER_S / 2)
         stage.tell("read")
-        await trio.sleep(loop.CHORES_AFTER_S * 0.9)
+        await trio.sleep(chores.AFTER_S * 0.9)
         assert stage.ledger.unindexed == chores.INDEX_SLICE * 2 + 5, "not while somebody speaks"
         await trio.sleep(2)
         assert stage.ledger.unindexed == 0
@@ -90,7 +89,7 @@ async def test_text_is_indexed_when_nothing_else_is_there(autojump_clock: MockCl
 async def test_indexing_gives_way_to_who_speaks(autojump_clock: MockClock) -> None:
     stage = Stage()
     stage.ledger.unindexed = chores.INDEX_SLICE * 8
-    stage.runner._rested = False
+    stage.runner._leisure.done = False
     left: list[int] = []
 
     def heard() -> None:
