@@ -143,7 +143,11 @@ def _failure(one: Transfer) -> tuple[int, str, str, str] | None:
             return 3, "failed", f"{name!r} was cancelled{': ' + told if told else ''}", ""
         case "failed":
             kind = why.get("kind", "")
-            again = "p2pchat file accept ID tries it again" if one["direction"] == "in" else "send it again"
+            again = "p2pchat file accept ID tries it again"
+            if one["direction"] == "out":
+                again = "send it again"
+            elif kind == "source_changed":
+                again = "ask for it to be sent again"
             message = f"{name!r} has failed{': ' + told if told else ''}"
             return 4, kind if kind in EXIT_CODES and kind != "timeout" else "failed", message, again
         case state:
