@@ -122,7 +122,9 @@ def test_a_source_that_goes_is_told_on_both_sides(
     until(lambda: _small(staging(bob)), 10, "what came of it is not kept")
     again = bob.attempt("file", "accept", ident, "--wait", "--timeout", "2")
     assert again.code != 0
-    assert "Traceback" not in again.err + bob.profile.log.read_text("utf-8") + ann.profile.log.read_text("utf-8")
+    assert "Traceback" not in again.err + bob.profile.log.read_text("utf-8") + ann.profile.log.read_text(
+        "utf-8"
+    )
 
 
 def test_another_address_in_the_middle(pair: tuple[Machine, Machine], tmp_path: Path) -> None:
@@ -165,10 +167,11 @@ class Hostile(Machine):
 
 
 def test_of_three_who_have_it_one_lies_and_one_dies(tmp_path: Path) -> None:
-    """The author is off; Cyn lies, Dan dies in the middle. Only Cyn is named, and with the author all is here."""
-    with office(4, tmp_path) as (_, (ann, bob, _, dan)), Hostile(
-        office_place(bob, 2), tmp_path / "cyn" / "home", "cyn"
-    ) as cyn:
+    """The author is off; Cyn lies, Dan dies in the middle. Only Cyn is named; with the author all comes."""
+    with (
+        office(4, tmp_path) as (_, (ann, bob, _, dan)),
+        Hostile(office_place(bob, 2), tmp_path / "cyn" / "home", "cyn") as cyn,
+    ):
         for machine in (ann, bob, cyn, dan):
             machine.up()
         meet(ann, bob, cyn, dan)
@@ -188,7 +191,9 @@ def test_of_three_who_have_it_one_lies_and_one_dies(tmp_path: Path) -> None:
         until(lambda: moved(bob, ident) > 8 * MIB, 30, "some of it is there")
         dan.kill()
         until(
-            lambda: (shown(bob, ident).get("error") or {}).get("kind") == "bad_source", 30, "the liar is named"
+            lambda: (shown(bob, ident).get("error") or {}).get("kind") == "bad_source",
+            30,
+            "the liar is named",
         )
         assert "'cyn'" in shown(bob, ident)["error"]["message"]
         until(lambda: not bob.sees(dan), 20, "Dan is gone")
