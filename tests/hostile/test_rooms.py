@@ -71,7 +71,7 @@ class Room:
 
     def flood(self, count: int, *to: Actor, text: str = "spam", **more: int) -> list[Event]:
         written = [
-            self.hand.write(ev.MESSAGE, ev.Message(1, f"{text} {n}", b"", b"", (), False, 0), **more)
+            self.hand.write(ev.MESSAGE, ev.Message(1, f"{text} {n}", b"", b"", (), False, 0, ()), **more)
             for n in range(count)
         ]
         for one in to:
