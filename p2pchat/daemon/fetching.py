@@ -334,7 +334,7 @@ class Fetching:
 
     def _cannot(self, link: BulkLink, number: int, reason: str) -> None:
         assert self._plan is not None
-        if reason == CHANGED and link in self._author:
+        if reason == CHANGED and (link in self._author or (number < 0 and link.account == self.fetch.author)):
             name = self.offer.name
             self._stumble(
                 CommandError(

@@ -17,9 +17,7 @@ from p2pchat.wire.codec import Record
 class Liar(Bulk):
     """What it seals is never what it read."""
 
-    async def give(
-        self, link: BulkLink, offer: bytes, number: int, into: memoryview
-    ) -> tuple[Record, ...]:
+    async def give(self, link: BulkLink, offer: bytes, number: int, into: memoryview) -> tuple[Record, ...]:
         """See Bulk."""
         said = await super().give(link, offer, number, into)
         into[5] ^= 1

@@ -18,13 +18,17 @@ from trio.testing import MockClock
 
 from p2pchat.daemon.bulk_link import MAX_ASKED, STALLED_S
 from p2pchat.daemon.turns import SLOTS
+from p2pchat.engine import inputs as happened
 from p2pchat.engine.file_inputs import FileRead
 from p2pchat.files import manifest
 from p2pchat.files.pieces import MAX_SIZE, Bits
+from p2pchat.wire.codec import Record
 from p2pchat.wire.limits import MAX_BULK_LINKS, MAX_HASHES
 from p2pchat.wire.messages import bulk as wire
 from p2pchat.wire.messages.files import Entry, FileState, Offer
 from p2pchat.wire.messages.link import Events, Ping, ReadMark
+from tests.engine.play import Stage
+from tests.engine.test_rooms import link_of
 from tests.kit.bulks import Machine, Office, office, row_of
 from tests.kit.raw_bulk import Over, Speaker, ended, speaking
 from tests.kit.transfers import contents, hashes_of, offer_of, pattern, pieces_of
@@ -643,3 +647,20 @@ async def test_a_thousand_transfers_at_once(tmp_path: Path, autojump_clock: Mock
             here.bob.fetch(offer, here.ann)
         await here.bob.until(lambda: all(here.bob.rows[one.id].state == "done" for one in offers))
         assert contents(here.bob.inbox) == {f"{number}": b"%d" % number for number in range(many)}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        wire.Open(MADE_UP), wire.Map(MADE_UP, b"", True, True), wire.More(MADE_UP, (1,)), wire.Get(MADE_UP, (0,)),
+        wire.GetHashes(MADE_UP, 0, 1), wire.Hashes(MADE_UP, 0, bytes(32)), wire.Piece(MADE_UP, 0, 9),
+        wire.Cannot(MADE_UP, -1, "gone"), wire.Done(MADE_UP),
+    ],
+    ids=lambda frame: type(frame).__name__,
+)  # fmt: skip
+def test_words_of_bulk_links_end_a_chat_link(stage: Stage, frame: Record) -> None:
+    """They have no meaning there, so whoever says them is no machine of ours."""
+    ann, eve = stage.actor("ann"), stage.actor("eve")
+    stage.join(ann, eve)
+    ann.feed(happened.FromPeer(link_of(ann, eve), frame))
+    assert ann.closed == ["frame out of place"]
