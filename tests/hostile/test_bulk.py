@@ -653,8 +653,8 @@ async def test_a_thousand_transfers_at_once(tmp_path: Path, autojump_clock: Mock
     "frame",
     [
         wire.Open(MADE_UP), wire.Map(MADE_UP, b"", True, True), wire.More(MADE_UP, (1,)),
-        wire.Get(MADE_UP, (0,)), wire.GetHashes(MADE_UP, 0, 1), wire.Hashes(MADE_UP, 0, bytes(32)), wire.Piece(MADE_UP, 0, 9),
-        wire.Cannot(MADE_UP, -1, "gone"), wire.Done(MADE_UP),
+        wire.Get(MADE_UP, (0,)), wire.GetHashes(MADE_UP, 0, 1), wire.Hashes(MADE_UP, 0, bytes(32)),
+        wire.Piece(MADE_UP, 0, 9), wire.Cannot(MADE_UP, -1, "gone"), wire.Done(MADE_UP),
     ],
     ids=lambda frame: type(frame).__name__,
 )  # fmt: skip
