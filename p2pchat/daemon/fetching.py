@@ -244,6 +244,8 @@ class Fetching:
             if staging.due(self._mono()):
                 async with self.partial.lock:
                     await self._disk.slow(partial(staging.sync, self._mono()))
+                    # What others put on the disk meanwhile: the archive shall not starve for a file.
+                    await self._disk.slow(lambda: staging.check_room(self._disk.keep_free()))
         if self._trouble is not None:  # the last piece was here and could not be used
             raise self._trouble
         return None
