@@ -288,6 +288,13 @@ class Bulk:
                 if link.device in fetching.wanted:
                     self._reach(link.device)
 
+    def chat_renewed(self, device: DeviceId) -> None:
+        """A chat link to a machine has ended and there is another: maybe it has another address now.
+        A bulk link on which what is asked for does not move is soon given up."""
+        for link in self._links:
+            if link.device == device:
+                self._start(link.prove)
+
     def chat_ended(self, device: DeviceId) -> None:
         """No chat link to a machine is left: its bulk links end too."""
         for link in self._links:
@@ -375,15 +382,16 @@ class Bulk:
         if len(offer) != OFFER_ID_BYTES:
             link.end("offer out of form")
             return
+        found = await self._wires.ask(lambda n: MayServe(n, link.device, offer))
+        if not isinstance(found, TransferRow):
+            link.say(wire.Cannot(offer, -1, str(found)))
+            return
         try:
-            found = await self._wires.ask(lambda n: MayServe(n, link.device, offer))
-            if not isinstance(found, TransferRow):
-                link.say(wire.Cannot(offer, -1, str(found)))
-                return
             giver = await self._giver(found)
         except CommandError as error:
             log.info("an offer can not be given: %s", error.message)
-            link.say(wire.Cannot(offer, -1, CHANGED if error.kind == CHANGED else "gone"))
+            changed = error.kind == CHANGED and not found.incoming  # of what is ours: for good
+            link.say(wire.Cannot(offer, -1, CHANGED if changed else "gone"))
             return
         if link in self._links and giver is not None:
             self._opened[link][offer] = giver

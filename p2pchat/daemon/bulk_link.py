@@ -43,6 +43,8 @@ SEND_BYTES: Final = 1 << 20
 """Of a large piece: what counts as movement."""
 STALLED_S: Final = 60.0
 """So long nothing moves, though something is due, until a link is given up."""
+PROVE_S: Final = 5.0
+"""The same for who is asked for something and may have gone to another address."""
 BUFFERS: Final = 2
 """Pieces that are read or being checked at once, each way."""
 
@@ -129,6 +131,13 @@ class BulkLink:
     def may_ask(self) -> int:
         """How many more pieces may be asked for now."""
         return MAX_ASKED - len(self._awaited)
+
+    async def prove(self) -> None:
+        """End it unless something of what we asked for comes soon."""
+        before = self.moved
+        await trio.sleep(PROVE_S)
+        if self._awaited and self.moved == before:
+            self.end("stalled")
 
     def end(self, reason: str) -> None:
         """End the link."""

@@ -306,8 +306,9 @@ class Daemon:
             await pump.run()
         finally:
             del self.pumps[pump.number]
-            if self.bulk is not None and pump.device is not None and not self._linked(pump.device):
-                self.bulk.chat_ended(pump.device)
+            if self.bulk is not None and pump.device is not None:
+                tell = self.bulk.chat_renewed if self._linked(pump.device) else self.bulk.chat_ended
+                tell(pump.device)
             if not self.pumps:
                 self._no_links.set()
 

@@ -244,6 +244,8 @@ class Fetching:
             if staging.due(self._mono()):
                 async with self.partial.lock:
                     await self._disk.slow(partial(staging.sync, self._mono()))
+                    # What others put on the disk meanwhile: the archive shall not starve for a file.
+                    await self._disk.slow(lambda: staging.check_room(self._disk.keep_free()))
         if self._trouble is not None:  # the last piece was here and could not be used
             raise self._trouble
         return None
@@ -334,7 +336,7 @@ class Fetching:
 
     def _cannot(self, link: BulkLink, number: int, reason: str) -> None:
         assert self._plan is not None
-        if reason == CHANGED and link in self._author:
+        if reason == CHANGED and (link in self._author or (number < 0 and link.account == self.fetch.author)):
             name = self.offer.name
             self._stumble(
                 CommandError(

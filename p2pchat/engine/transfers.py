@@ -103,7 +103,7 @@ def end(ctx: Context, row: TransferRow, state: str, *, error: str = "", kind: st
         link = link_to(ctx, row.device)
         if link is not None:
             say(ctx, link, row, offers.ENDS[state])
-    elif state in (CANCELLED, FAILED):
+    elif state == CANCELLED:  # a source that changed is told with its reason, where its bytes go
         for peer in ctx.ledger.transfers.peers(row.id):
             link = link_to(ctx, peer.device)
             if peer.state == wire.WANT and link is not None:

@@ -1,4 +1,4 @@
-"""A man in the middle of TCP: `python -m tests.hostile.middle PORT TARGET EVERY`.
+"""A man in the middle of TCP: `python -m tests.hostile.middle PORT HOST EVERY`.
 
 Decides: that of a bulk link, known by its preface, one bit is turned once EVERY bytes have come from
 who is dialled, and again with the next link. Chat links pass as they are. Does not know: keys. Says
@@ -31,12 +31,12 @@ async def pump(source: trio.SocketStream, target: trio.SocketStream, every: list
         await target.aclose()
 
 
-async def main(port: int, target: int, every: int) -> None:
+async def main(port: int, host: str, every: int) -> None:
     """Until the process is ended."""
 
     async def serve(caller: trio.SocketStream) -> None:
         first = await caller.receive_some(4096)
-        called = await trio.open_tcp_stream("127.0.0.1", target)
+        called = await trio.open_tcp_stream(host, port)
         await called.send_all(first)
         flip = [every if PREFACE in bytes(first[:64]) else 0]
         async with trio.open_nursery() as nursery:
@@ -50,4 +50,4 @@ async def main(port: int, target: int, every: int) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, *(int(word) for word in sys.argv[1:]))
+    trio.run(main, int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
