@@ -275,6 +275,7 @@ class Live:
         twin.last_seen = self.last_seen.copy()
         twin.views = self.views.copy()
         twin.sought = self.sought.copy()
+        twin.file_words = self.file_words.copy()
         twin.sought_of = self.sought_of.copy()
         twin.timers = self.timers.copy()
         twin.shift_ms = self.shift_ms

@@ -152,7 +152,10 @@ def measure(chosen: argparse.Namespace, report: Report) -> None:
             bob.empty()
 
         def talking() -> None:
-            chats = {"who gives it talks": Chatting(alice, "bob"), "who gets it talks": Chatting(bob, "alice")}
+            chats = {
+                "who gives it talks": Chatting(alice, "bob"),
+                "who gets it talks": Chatting(bob, "alice"),
+            }
             with ExitStack() as both:
                 for one in chats.values():
                     both.enter_context(one.on())
