@@ -49,7 +49,9 @@ class Source(Protocol):
     @property
     def looks(self) -> Looks: ...
     @property
-    def bulk(self) -> Bulk: ...
+    def bulk(self) -> Bulk | None:
+        """Who moves files; None where nobody does."""
+
     @property
     def inbox(self) -> str:
         """Absolute path of the folder where received files land if no other was named."""
@@ -112,11 +114,12 @@ class Listening:
                 rows = await self._source.read(lambda reader: reader.feed(self._cursor, BATCH))
                 for line in await self._durable(rows):
                     yield line
-                moved = self._source.bulk.changed
+                bulk = self._source.bulk
+                moved = [bulk.changed] if bulk is not None and self._files else []
                 for line in (*self._fleeting(), *self._progress()):
                     yield line
                 if len(rows) < BATCH:
-                    await self._rest(changed, *([moved] if self._files and self._on_the_way else []))
+                    await self._rest(changed, *(moved if self._on_the_way else []))
         finally:
             del self._source.tells[self]
 
@@ -240,12 +243,12 @@ class Listening:
         """What has moved since it was last told; it bears the last durable cursor."""
         if not self._on_the_way:
             return
-        at, render = trio.current_time(), self._render()
+        at, render, bulk = trio.current_time(), self._render(), self._source.bulk
         for ident, view in self._on_the_way.items():
             now = render.one(view)
             if _stands(now) == self._told_of.get(ident):
                 self._stopped.pop(ident, None)
-            elif self._source.bulk.moving(ident) or at - self._stopped.setdefault(ident, at) >= STOPPED_S:
+            elif (bulk and bulk.moving(ident)) or at - self._stopped.setdefault(ident, at) >= STOPPED_S:
                 self._stopped.pop(ident, None)
                 self._told_of[ident] = _stands(now)
                 yield fields.line_fields(self._cursor, "file", now)

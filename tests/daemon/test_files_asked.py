@@ -319,6 +319,20 @@ async def test_taking_without_being_asked_says_up_to_what_size(desk: Desk) -> No
     assert (await desk.refused("files.auto", person="nobody", on=True)).code == 4
 
 
+async def test_where_nobody_moves_files_all_else_is_answered(
+    desk: Desk, autojump_clock: trio.abc.Clock
+) -> None:
+    desk.host.reader.offers = [samples.transfer_view(1, state="active")]
+    desk.host.bulk = None
+    assert (await desk.refused("files.send", target="bob", paths=["/a"])).kind == "policy"
+    assert (await desk.refused("files.spool")).kind == "policy"
+    assert (await desk.call("files.list"))["transfers"][0]["state"] == "waiting"
+    assert (await desk.call("inbox"))["files"] == []
+    async with listening(desk) as stream:
+        happened(desk, samples.transfer_view(1, state="active"))
+        assert (await stream.next())["file"]["state"] == "waiting"
+
+
 # -- waiting ---------------------------------------------------------------------------------
 
 
