@@ -320,7 +320,7 @@ def test_what_is_said_in_a_direct_chat_changes_nothing_in_a_room(room: Room, fir
     """Only Bob has what Mallory writes to him; of the room he must show what Ann shows."""
     room.mal.say(room.bob, "hello bob")
     words = [
-        room.hand.write(ev.MESSAGE, ev.Message(1, f"word {n}", b"", b"", (), False, n)) for n in range(4)
+        room.hand.write(ev.MESSAGE, ev.Message(1, f"word {n}", b"", b"", (), False, n, ())) for n in range(4)
     ]
     edited, deleted, pinned, asked = (event_id(word.header, word.signature) for word in words)
     chat = Hand(room.mal, rooms.direct_id(room.mal.account, room.bob.account))
