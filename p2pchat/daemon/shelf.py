@@ -13,9 +13,9 @@ from typing import Final
 
 import trio
 
-from p2pchat.crypto.primitives import hash_tagged
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.giving import CHANGED, Given
+from p2pchat.engine.offers import offer_id
 from p2pchat.engine.ports import Entropy
 from p2pchat.errors import CommandError
 from p2pchat.files import inbox, outgoing
@@ -25,9 +25,8 @@ from p2pchat.files.source import FileSource, FolderSource, Left, Source, Spool, 
 from p2pchat.ids import AccountId
 from p2pchat.model import TransferRow
 from p2pchat.wire.codec import decode
-from p2pchat.wire.messages.files import FILE_KEY_BYTES, OFFER_ID_BYTES, Offer
+from p2pchat.wire.messages.files import FILE_KEY_BYTES, Offer
 
-TAG_OFFER: Final = "p2pchat/offer/1"
 IDLE_GIVERS: Final = 32
 """So many transfers that nobody fetches just now stay open: descriptors."""
 SPOOL: Final = "spool-"
@@ -176,8 +175,3 @@ class Shelf:
         idle = [offer for offer, giver in self._givers.items() if not giver.openers]
         for offer in idle[: max(0, len(idle) - IDLE_GIVERS)]:
             await self._givers.pop(offer).close()
-
-
-def offer_id(author: AccountId, file_key: bytes) -> bytes:
-    """The id of an offer: bound to who makes it and to its key, so nobody else can use it first."""
-    return hash_tagged(TAG_OFFER, author, file_key)[:OFFER_ID_BYTES]
