@@ -347,7 +347,7 @@ class Swarm:
     def add(self, person: Person, index: int, kind: type[Machine] = Machine) -> Machine:
         """One machine of `person`, switched off."""
         name = person.name if index == 0 else f"{person.name}.{index + 1}"
-        address = f"192.0.2.{len(self.machines) + 1}"
+        address = "198.18.{}.{}".format(*divmod(len(self.machines) + 1, 256))  # nobody dials 192.0.2.256
         machine = kind(self, name, person.machines[index], address, person.name)
         self.machines[name] = self.by_address[address] = machine
         return machine
