@@ -70,6 +70,7 @@ class Fetching:
         self._mono = mono
         self._order = order
         self._links: dict[BulkLink, bool] = {}  # opened on it; whether a map came
+        self._asked: dict[BulkLink, tuple[float, float]] = {}  # opened when, and how long until again
         self._author: dict[BulkLink, None] = {}  # whose hashes are the author's own word
         self._lists: dict[BulkLink, bytearray] = {}  # from holders, believed when whole
         self._plan: Plan | None = None
@@ -117,11 +118,12 @@ class Fetching:
         if self._refused:
             link.say(wire.Cannot(self.offer.id, -1, self._refused))
         elif self._plan is not None:
-            link.say(wire.Open(self.offer.id))
+            self._open(link)
 
     def closed(self, link: BulkLink) -> None:
         """That link is gone."""
         self._links.pop(link, None)
+        self._asked.pop(link, None)
         self._author.pop(link, None)
         self._lists.pop(link, None)
         if self._plan is not None:
@@ -203,7 +205,7 @@ class Fetching:
                 if self.fetch.root:
                     staging.learn_root(self.fetch.root)
                 for link in list(self._links):
-                    link.say(wire.Open(offer.id))
+                    self._open(link)
                 self._reports.trouble(self, "", "", final=False)
                 same = await self._gather(staging, target)
                 if same is not None:
@@ -236,6 +238,7 @@ class Fetching:
             if staging.root != self.fetch.root and not staging.root:
                 staging.learn_root(self.fetch.root)
                 self._ask_lists()
+            self._open_again()
             self._fill_all()
             if self._wake.is_set():
                 self._wake = trio.Event()
@@ -375,6 +378,19 @@ class Fetching:
         if numbers:
             link.ask(self.offer.id, [(number, size_of(self.offer, number)) for number in numbers])
 
+    def _open(self, link: BulkLink) -> None:
+        """Ask for a map; who has nothing yet, or does not answer, is asked again later."""
+        _, pause = self._asked.get(link, (0.0, AGAIN_S / 2))
+        self._asked[link] = self._mono(), min(2 * pause, AGAIN_MOST_S)
+        link.say(wire.Open(self.offer.id))
+
+    def _open_again(self) -> None:
+        now = self._mono()
+        for link, mapped in self._links.items():
+            at, pause = self._asked.get(link, (0.0, 0.0))
+            if not mapped and now - at >= pause:
+                self._open(link)
+
     def _want_list(self, link: BulkLink) -> None:
         staging = self.partial.staging
         assert staging is not None
@@ -388,11 +404,12 @@ class Fetching:
         """The root is known now: whoever has the list may give it. Maps say who that is."""
         for link in self._links:
             if link not in self._author:
-                link.say(wire.Open(self.offer.id))
+                self._open(link)
 
     def _ban(self, link: BulkLink, why: str) -> None:
         self.banned[link.device] = None
         self._links.pop(link, None)
+        self._asked.pop(link, None)
         self._author.pop(link, None)
         self._lists.pop(link, None)
         if self._plan is not None:

@@ -213,9 +213,7 @@ class Pump:
 
     async def _hand_over(self, nursery: trio.Nursery) -> None:
         """What has come, in its order: by the reader only, for a record may have to wait here."""
-        following = self._machine.next_event()
-        while (event := following) is not None:
-            following = self._machine.next_event()
+        while (event := self._machine.next_event()) is not None:
             if isinstance(event, Got) and self._is_long(event.message):
                 while len(self._checking) >= AHEAD:
                     await self._checking[0].wait()
@@ -228,7 +226,7 @@ class Pump:
                 await self._checking[-1].wait()
             match event:
                 case Got(message):
-                    await self._post(message, None, last=following is None)
+                    await self._post(message, None, last=not self._machine.has_event)
                 case Established():
                     self._established(event)
                     if self._bulk is not None:

@@ -394,3 +394,46 @@ def given(machine: Machine, to: Machine, offer: Offer) -> int:
     """Bytes that one machine has given another."""
     giver = machine.bulk.shelf.get(offer.id)
     return giver.given.get(to.device, 0) if giver is not None else 0
+
+
+async def test_what_comes_in_one_piece_with_the_handshake_is_heard(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """The first question may arrive together with the last words of the handshake."""
+
+    class Holding:
+        """Keeps the last words of the handshake until more is said."""
+
+        def __init__(self, stream: Stream) -> None:
+            self._stream, self._said, self._held = stream, 0, b""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._stream, name)
+
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            self._said += 1
+            if self._said == 2:
+                self._held = bytes(data)
+                return
+            held, self._held = self._held, b""
+            await self._stream.send_all(held + bytes(data))
+
+    async with office(tmp_path) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        house.wrap = lambda _a, _b, stream: cast(Stream, Holding(stream))
+        offer = await ann.offer(written(tmp_path / "x", 2 * MIB))
+        bob.fetch(offer, ann)
+        await bob.until(lambda: bob.landed(offer) is not None, 10)
+
+
+async def test_who_had_nothing_yet_is_asked_again(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """A holder that does not know of the offer when it is asked, and does a little later."""
+    async with office(tmp_path) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        offer = await ann.offer(written(tmp_path / "x", 2 * MIB))
+        row = ann.rows.pop(offer.id)
+        bob.fetch(offer, ann)
+        await trio.sleep(3)
+        assert bob.bulk.moving(offer.id) is not None
+        ann.rows[offer.id] = row
+        await bob.until(lambda: bob.landed(offer) is not None, 30)
