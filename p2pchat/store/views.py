@@ -125,9 +125,9 @@ class Views:
             STATE_NUMBER[view.state],
             view.reply_to,
             view.thread,
-            join_ids(view.mentions),
-            pack_reactions(view.reactions),
-            " ".join(view.flags) or None,
+            join_ids(view.mentions) if view.mentions else None,
+            pack_reactions(view.reactions) if view.reactions else None,
+            " ".join(view.flags) if view.flags else None,
             view.text,
             ack_of(view.ack_by_ms),
         )
