@@ -82,8 +82,7 @@ class StoredEvent(_Stored):
     SHOWN: Final = 16  # its body was here, or at another machine, before it was erased
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The newest event of one device in one room."""
 
     seq: int

@@ -62,6 +62,8 @@ LINGER_S: Final = 0.002
 TOGETHER_S: Final = 0.002
 """What comes so soon after an input that was handled at once shares a transaction with others."""
 BULK_SLICE_S: Final = 0.005
+MUCH: Final = BULK_EVENTS // 4
+"""From so many events in a transaction on its commit is worth a thread (docs/decisions/0005)."""
 REBUILD_WINDOW_S: Final = 60.0
 TIMER_AGAIN_S: Final = 60.0
 """A timer that failed fires again after this: each of them carries on something for good."""
@@ -271,7 +273,7 @@ class Runner:
         before = self.node.snapshot()
         try:
             effects, handled = await self._try(batch, bulk=bulk)
-            await self._commit()
+            await self._commit(much=bulk and weight(batch[:handled]) >= MUCH)
         except Exception as error:
             if self._gone_wrong(error, before, batch, bulk=bulk):
                 for event in batch:
@@ -374,8 +376,9 @@ class Runner:
             self._perform(effect)
         return rest
 
-    async def _commit(self) -> None:
-        if self.ledger.wrote and self._in_thread is not None and self.pace.slow:
+    async def _commit(self, *, much: bool = False) -> None:
+        """`much`: it takes some milliseconds on the best of disks, in which others may go on."""
+        if self.ledger.wrote and self._in_thread is not None and (much or self.pace.slow):
             with trio.CancelScope(shield=True):
                 await self._in_thread(self._commit_here)
         else:

@@ -195,21 +195,11 @@ def stored_event(read: Read, received_ms: int, flags: int = 0) -> StoredEvent:
         flags |= StoredEvent.FUTURE
     if read.event.body is None:
         flags |= StoredEvent.ERASED
+    event = read.event
     return StoredEvent(
-        id=read.id,
-        header=read.event.header,
-        signature=read.event.signature,
-        body=read.event.body,
-        room=read.room,
-        device=DeviceId(header.device),
-        seq=header.seq,
-        prev=EventId(header.prev),
-        hlc=header.hlc,
-        kind=header.kind,
-        epoch=EpochId(header.epoch),
-        received_ms=received_ms,
-        flags=flags,
-    )
+        read.id, event.header, event.signature, event.body, read.room, DeviceId(header.device), header.seq,
+        EventId(header.prev), header.hlc, header.kind, EpochId(header.epoch), received_ms, flags,
+    )  # fmt: skip
 
 
 def record(ctx: Context, room: RoomCache, event: StoredEvent) -> None:

@@ -9,6 +9,7 @@ events are asked for or pushed (sync), or what receipts are sent when (outbox).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from p2pchat.engine import acts, bodies, content, gossip, keys, log, membership, pool, quota, rooms, views
 from p2pchat.engine.context import Context, Link, RoomCache
@@ -34,7 +35,8 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
     """
     reads = [log.read_event(event) for event in received]
     for read in reads:
-        acts.checked_body(read)  # whoever hands on what has no form is to blame, and nobody later
+        if wire.is_control(read.header.kind):
+            acts.checked_body(read)  # whoever hands on what has no form is to blame, and nobody later
     good = {reads[i].id for i in checked if 0 <= i < len(reads)} if checked is not None else set()
     by_room: dict[RoomId, list[Read]] = {}
     for read in reads:
@@ -57,13 +59,19 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
 
 
 def _missing(ctx: Context, room: RoomCache, reads: Sequence[Read]) -> dict[EventId, None]:
-    """Which of these are not in the log; what lies beyond the head of its chain cannot be."""
+    """Which of these are not in the log; what lies beyond the head of its chain, or in a hole of it,
+    cannot be."""
     heads = room.heads
     beyond: dict[EventId, None] = {}
     doubtful: list[EventId] = []
     for read in reads:
         head = heads.get(DeviceId(read.header.device))
-        if head is None or read.header.seq > head.seq:
+        header = read.header
+        if (
+            head is None
+            or header.seq > head.seq
+            or ctx.ledger.events.absent(room.row.id, DeviceId(header.device), header.seq)
+        ):
             beyond[read.id] = None
         else:
             doubtful.append(read.id)
@@ -170,6 +178,8 @@ def _judge(
 
     authentic = log.covered([*reads, *before], holds, named)
     took_act = False
+    known: tuple[EventId, ...] = ()
+    knows = True
     # One look for all of a room's frame, where there is room for all of it.
     fresh: dict[DeviceId, list[quota.Weight]] = {}
     for read in reads:
@@ -188,8 +198,10 @@ def _judge(
         device, owner = machine.id, ctx.cache.owner[machine.id]
         if machine.revoked and device not in room.graph.revoked:
             continue  # until members have said how much of its chain stands
-        auth = tuple(EventId(one) for one in read.header.auth)
-        judgeable = authentic[read.id] and all(room.graph.knows(one) for one in auth)
+        auth = cast("tuple[EventId, ...]", read.header.auth)
+        if auth != known or not knows:  # what is known stays so, and most link to the same acts
+            known, knows = auth, all([room.graph.knows(one) for one in auth])
+        judgeable = authentic[read.id] and knows
         standing = _standing(room, read, device, owner, auth) if judgeable else ""
         if standing == "never":
             continue

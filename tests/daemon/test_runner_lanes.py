@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from p2pchat.daemon import chores
 from p2pchat.daemon.lanes import BULK_EVENTS, BULK_RUN
-from p2pchat.engine.inputs import FromPeer
+from p2pchat.daemon.runner import MUCH
+from p2pchat.engine.inputs import Effect, FromPeer, Input
+from p2pchat.model import Now
 from p2pchat.wire.messages.events import Event
 from p2pchat.wire.messages.link import Events
 from tests.daemon.stagehands import Stage, from_link
@@ -124,3 +129,35 @@ async def test_stop_handles_what_lies_there_and_idle_says_when_all_is_done() -> 
         stage.runner.stop()
         await stage.runner.idle.wait()
         assert stage.disk == ["a", "b"]
+
+
+# -- commits of backfill --
+
+
+@pytest.mark.parametrize(("frames", "went"), [(1, []), (5, ["thread"])])
+async def test_a_commit_of_much_backfill_takes_its_milliseconds_elsewhere(
+    frames: int, went: list[str]
+) -> None:
+    """However quick the disk is: a thousand events are 10 ms of SQLite's own work."""
+    seen: list[str] = []
+
+    async def in_thread(work: Callable[[], None]) -> None:
+        seen.append("thread")
+        await trio.lowlevel.checkpoint()
+        work()
+
+    stage = Stage(in_thread)
+    handle = stage.node.handle
+
+    def written(event: Input, now: Now) -> list[Effect]:
+        stage.ledger.wrote = True
+        return handle(event, now)
+
+    stage.node.handle = written  # type: ignore[method-assign]
+    for _ in range(frames):
+        stage.runner.post(run_of(1, 60))
+    assert 60 < MUCH <= 300
+    stage.runner.stop()
+    await stage.runner.run()
+    assert stage.committed() == [True]
+    assert seen == went
