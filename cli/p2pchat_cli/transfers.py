@@ -14,7 +14,6 @@ from p2pchat.control.operations.files import FINAL
 from p2pchat.errors import EXIT_CODES, CommandError
 from p2pchat_cli.happened import NAME_WIDTH
 from p2pchat_cli.output import size
-from p2pchat_cli.progress import Progress
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import ends, field
 
@@ -85,6 +84,8 @@ def warn_left(ctx: Context, answer: Mapping[str, Any]) -> None:
 
 def settle(ctx: Context, found: Sequence[Transfer], timeout: float | None) -> list[Transfer]:
     """Show how far they come until all are settled, or the time is over; as they stand then."""
+    from p2pchat_cli.progress import Progress  # only who waits needs it
+
     progress = Progress(ctx.out)
     deadline = None if timeout is None else time.monotonic() + timeout
     ids = [one["id"] for one in found]

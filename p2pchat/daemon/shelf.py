@@ -29,6 +29,8 @@ from p2pchat.wire.messages.files import FILE_KEY_BYTES, Offer
 
 IDLE_GIVERS: Final = 32
 """So many transfers that nobody fetches just now stay open: descriptors."""
+IDLE_FILES: Final = 20_000
+"""And no more files than these in all of them: what is known of each takes 0.6 KiB of memory."""
 SPOOL: Final = "spool-"
 
 
@@ -172,6 +174,13 @@ class Shelf:
         return Given(begun, self._disk, author=author, mono=self._mono, read=self._read, failed=self._failed)
 
     async def _close_idle(self) -> None:
-        idle = [offer for offer, giver in self._givers.items() if not giver.openers]
-        for offer in idle[: max(0, len(idle) - IDLE_GIVERS)]:
-            await self._givers.pop(offer).close()
+        """The newest stays: it is the one that was just asked for."""
+        idle = [giver for giver in self._givers.values() if not giver.openers]
+        count, files = len(idle), sum(giver.offer.files for giver in idle)
+        for giver in idle[:-1]:
+            if count <= IDLE_GIVERS and files <= IDLE_FILES:
+                return
+            count, files = count - 1, files - giver.offer.files
+            if not giver.openers and self._givers.get(giver.offer.id) is giver:
+                del self._givers[giver.offer.id]
+                await giver.close()

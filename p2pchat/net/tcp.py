@@ -95,9 +95,12 @@ class TcpStream:
             except OSError as error:
                 raise trio.BrokenResourceError(f"the connection broke: {error}") from error
 
-    async def receive_into(self, into: memoryview) -> int:
-        """See lan.Stream."""
+    async def receive_into(self, into: memoryview, least: int = 1) -> int:
+        """See lan.Stream. Linux wakes us all the same where its buffer holds no more (tcp(7), SO_RCVLOWAT);
+        that others do is not known."""
         try:
+            if sys.platform == "linux":
+                self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
             return await self.stream.socket.recv_into(into)
         except OSError as error:
             if self.stream.socket.fileno() < 0:

@@ -4,9 +4,9 @@
 
 Root (network namespaces, a tmpfs on /dev/shm, tc-tbf). Every machine has so many megabits a second each way,
 as on a slow socket. From the start of `file send` in a room of all until the last of them has all of it,
-beside: one plain TCP copy to one of them over the same link, one by p2pchat, and as many plain downloads by
-curl at once as there are receivers, which is what one server can do for them. Then p2pchat without
-limits, where the processors all machines share are what limits.
+beside: one plain TCP copy to one of them over the same link, one by p2pchat, and as many downloads by curl
+at once as there are receivers, which is what one server can do for them. Then p2pchat without limits, where
+the processors all machines share are what limits.
 """
 
 from __future__ import annotations

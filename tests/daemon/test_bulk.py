@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from p2pchat.daemon import shelf
 from p2pchat.daemon.bulk_link import BulkLink
 from p2pchat.engine.file_inputs import (
     DialBulk,
@@ -72,6 +73,26 @@ async def test_a_folder_lands_whole(tmp_path: Path, autojump_clock: MockClock) -
         assert contents(bob.inbox / "project") == contents(folder)
 
 
+async def test_folders_nobody_fetches_are_let_go(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is known of each file takes memory, so few files stay open; what was let go is opened again."""
+    monkeypatch.setattr(shelf, "IDLE_FILES", 5)
+    async with office(tmp_path) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        offers = []
+        for number in range(4):
+            folder = tmp_path / f"folder{number}"
+            folder.mkdir()
+            for name in "ab":
+                written(folder / name, 1000, number)
+            offers.append(await ann.offer(folder))
+        assert [ann.bulk.shelf.get(offer.id) is not None for offer in offers] == [False, False, True, True]
+        bob.fetch(offers[0], ann)
+        await bob.until(lambda: bob.landed(offers[0]) is not None)
+        assert contents(bob.inbox / "folder0") == contents(tmp_path / "folder0")
+
+
 async def test_five_in_a_room_share(tmp_path: Path, autojump_clock: MockClock) -> None:
     """Five fetch the same file from its author and each other: the author gives far less than five copies."""
     async with office(tmp_path) as house:
@@ -126,8 +147,8 @@ class Flipping:
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
-    async def receive_into(self, into: memoryview) -> int:
-        got = await self._stream.receive_into(into)
+    async def receive_into(self, into: memoryview, least: int = 1) -> int:
+        got = await self._stream.receive_into(into, least)
         if 0 <= self._left < got:
             into[self._left] ^= 4
         self._left -= got
