@@ -128,6 +128,8 @@ def _authors_have_heard(
             theirs = rows[author.name].get(row.id)
             law(
                 theirs is None
+                # who has left hears nothing of the room any more
+                or author.account not in rooms.room(contexts[author.name], row.room).graph.members
                 or not transfers.may_have(contexts[author.name], theirs, site.account, site.device),
                 f"{author.name} has never heard how {row.name} ended at {site.name}: {row.state}",
             )
