@@ -34,8 +34,7 @@ def field(text: str, width: int = MAX_FIELD) -> str:
     """`text` as part of one line: no line break, runs of blanks as one space, at most `width` columns."""
     if text.isascii() and text.isprintable() and len(text) <= width and "  " not in text:
         return text.strip()
-    blanks = "".join(" " if unicodedata.category(c) == "Zs" else c for c in text)
-    return _cut(list(_units(" ".join(part for part in blanks.split(" ") if part))), width)
+    return _cut(_line(text), width)
 
 
 def fit(text: str, width: int) -> str:
@@ -63,10 +62,9 @@ def body(text: str, prefix: str = "", width: int = 0, spare: int = 0) -> list[st
 def ends(text: str, width: int) -> str:
     """As `field`, but what does not fit is left out of the middle: the ending of a file's name says
     what opens it."""
-    whole = field(text)
-    units = list(_units(whole))
+    units = _line(text)
     if sum(map(_width, units)) <= width:
-        return whole
+        return "".join(units)
     kept: list[str] = []
     left = width // 2
     while units and (left := left - _width(units[-1])) >= 0:
@@ -97,6 +95,12 @@ def visible(character: str) -> str:
     if code < 0x100:
         return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character, f"\\x{code:02x}")
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _line(text: str) -> list[str]:
+    """The units of `text` as part of one line: runs of blanks are one space."""
+    blanks = "".join(" " if unicodedata.category(c) == "Zs" else c for c in text)
+    return list(_units(" ".join(part for part in blanks.split(" ") if part)))
 
 
 def _units(text: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import trio
 
@@ -20,7 +20,9 @@ from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.fetching import BAD_SOURCE, Fetching
 from p2pchat.daemon.giving import CHANGED, Given, Partial
 from p2pchat.daemon.moving import Moving
+from p2pchat.daemon.reaching import Reaching, Wires
 from p2pchat.daemon.shelf import Shelf
+from p2pchat.daemon.turns import Turns
 from p2pchat.engine.file_inputs import (
     DialBulk,
     Fetch,
@@ -32,15 +34,14 @@ from p2pchat.engine.file_inputs import (
     FileSource,
     FileTrouble,
     MayServe,
-    NeedBulk,
     StopFetch,
     Withdraw,
 )
-from p2pchat.engine.inputs import Command, Input
 from p2pchat.engine.links import Established, LinkMachine
 from p2pchat.engine.ports import Entropy
-from p2pchat.errors import CommandError, DialError, RemoteProtocolError
+from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.files import inbox
+from p2pchat.files.source import Left
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.model import TransferRow
 from p2pchat.net.lan import Stream
@@ -51,26 +52,12 @@ from p2pchat.wire.messages.files import OFFER_ID_BYTES, Offer
 
 log = logging.getLogger(__name__)
 
-SLOTS: Final = 4
-"""Links that are given pieces at the same time: a disk is read in few places at once."""
-REDIAL_S: Final = 1.0
-REDIAL_MOST_S: Final = 30.0
+LISTS: Final = 2
+"""Lists of hashes that are read for one link at the same time."""
 TELL_S: Final = 0.25
 """How often progress is told at most."""
 IDLE_S: Final = 60.0
 """A bulk link that nobody uses ends after so long."""
-
-
-class Wires(NamedTuple):
-    """What is needed of the daemon: who is linked, and how a bulk link is made."""
-
-    linked: Callable[[DeviceId], bool]
-    dial: Callable[[DeviceId], Awaitable[tuple[LinkMachine, Stream, Established]]]
-    """Opens a bulk link; DialError if it can not."""
-    post: Callable[[Input], None]
-    ask: Callable[[Callable[[int], Command]], Awaitable[Any]]
-    name: Callable[[AccountId], str]
-    """What a person is called here."""
 
 
 class Bulk:
@@ -86,11 +73,17 @@ class Bulk:
         self._fetchings: dict[bytes, Fetching] = {}
         self._links: dict[BulkLink, None] = {}
         self._opened: dict[BulkLink, dict[bytes, Given | Partial]] = {}
-        self._connecting: dict[DeviceId, trio.CancelScope] = {}
         self._used: dict[BulkLink, float] = {}
-        self._slots = trio.Semaphore(SLOTS)
-        self._has_slot: dict[BulkLink, None] = {}
+        self.turns = Turns()
+        self._lists: dict[BulkLink, trio.Semaphore] = {}
+        self._troubled: dict[bytes, None] = {}  # offers of ours that somebody had no room for
         self.shelf = Shelf(me, disk, entropy, mono, self._read, self._failed)
+        self._reaching = Reaching(
+            wires,
+            here=lambda device: any(link.device == device and not link.over for link in self._links),
+            wanted=self._wanted,
+            run=self._run_dialled,
+        )
         self._nursery: trio.Nursery | None = None
         self._moved = False
         self.changed = trio.Event()
@@ -160,24 +153,39 @@ class Bulk:
             case Withdraw(offer):
                 self._start(self._withdraw, offer)
             case DialBulk(device):
-                self._reach(device, once=True)
+                self._reach(device, asked=True)
 
     def _start(self, task: Callable[..., Awaitable[Any]], *arguments: object) -> None:
         if self._nursery is not None:
-            self._nursery.start_soon(task, *arguments)
+            self._nursery.start_soon(self._guarded, task, *arguments)
+
+    async def _guarded(self, task: Callable[..., Awaitable[Any]], *arguments: object) -> None:
+        """What goes wrong with one transfer or one link ends neither the others nor the daemon."""
+        try:
+            await task(*arguments)
+        except Exception:
+            log.exception("a task of transfers ended: it met an error that nobody had thought of")
 
     def _fetch(self, fetch: Fetch) -> None:
-        if fetch.offer.id in self._fetchings or self._nursery is None:
+        before = self._fetchings.get(fetch.offer.id)
+        if (before is not None and not before.stopping) or self._nursery is None:
             return
         order = int.from_bytes(self._entropy.bytes(8), "big")
         fetching = Fetching(fetch, self._disk, self, self._mono, order)
         self._fetchings[fetch.offer.id] = fetching
-        self._start(self._fetching, fetching)
+        self._start(self._fetching, fetching, before)
 
-    async def _fetching(self, fetching: Fetching) -> None:
+    async def _fetching(self, fetching: Fetching, before: Fetching | None) -> None:
         try:
+            if before is not None:  # stopped, and still putting away what it has
+                await before.ended.wait()
             await fetching.run()
+        except Exception as error:
+            text = f"it met an error of our own: {error!r}"
+            self._wires.post(FileTrouble(fetching.offer.id, "internal", text, final=True))
+            raise
         finally:
+            fetching.ended.set()
             if self._fetchings.get(fetching.offer.id) is fetching:
                 del self._fetchings[fetching.offer.id]
             self._tell()
@@ -195,9 +203,9 @@ class Bulk:
         """See moving.Bulk."""
         return await self.shelf.prepare(path, ttl_s)
 
-    async def prepare_spool(self, spool: str, name: str) -> tuple[Offer, str]:
+    async def prepare_spool(self, spool: str, name: str, ttl_s: int = 0) -> tuple[Offer, str]:
         """See moving.Bulk."""
-        return await self.shelf.prepare_spool(spool, name)
+        return await self.shelf.prepare_spool(spool, name, ttl_s)
 
     async def spool(self) -> str:
         """See moving.Bulk."""
@@ -210,6 +218,10 @@ class Bulk:
     async def spool_drop(self, spool: str) -> None:
         """See moving.Bulk."""
         await self.shelf.spool_drop(spool)
+
+    def left(self, offer: bytes) -> Left | None:
+        """See moving.Bulk."""
+        return self.shelf.left.pop(offer, None)
 
     def drop_prepared(self, offers: Sequence[bytes]) -> None:
         """Nobody was told of these offers (shelf.prepare)."""
@@ -241,12 +253,25 @@ class Bulk:
         if standing >= MAX_BULK_LINKS or not self._wires.linked(established.device) or self._nursery is None:
             log.info("a bulk link was turned away")
             return
-        await self._run_link(BulkLink(machine, stream, established, self))
+        # In our own nursery, so that nobody reads a file any more when we let go of it.
+        link, over = BulkLink(machine, stream, established, self), trio.Event()
+        self._start(self._run_taken, link, over)
+        try:
+            await over.wait()
+        finally:
+            link.end("stopping")
+
+    async def _run_taken(self, link: BulkLink, over: trio.Event) -> None:
+        try:
+            await self._run_link(link)
+        finally:
+            over.set()
 
     async def _run_link(self, link: BulkLink) -> None:
         self._links[link] = None
         self._opened[link] = {}
         self._used[link] = self._mono()
+        self._lists[link] = trio.Semaphore(LISTS)
         for fetching in self._fetchings.values():
             if link.device in fetching.wanted:
                 fetching.opened(link)
@@ -254,7 +279,7 @@ class Bulk:
             await link.run()
         finally:
             del self._links[link]
-            del self._used[link]
+            del self._used[link], self._lists[link]
             for giver in self._opened.pop(link).values():
                 giver.leave(link)
             self.rests(link)
@@ -263,64 +288,41 @@ class Bulk:
                 if link.device in fetching.wanted:
                     self._reach(link.device)
 
+    def chat_renewed(self, device: DeviceId) -> None:
+        """A chat link to a machine has ended and there is another: maybe it has another address now.
+        A bulk link on which what is asked for does not move is soon given up."""
+        for link in self._links:
+            if link.device == device:
+                self._start(link.prove)
+
     def chat_ended(self, device: DeviceId) -> None:
         """No chat link to a machine is left: its bulk links end too."""
         for link in self._links:
             if link.device == device:
                 link.end("no chat link")
-        scope = self._connecting.get(device)
-        if scope is not None:
-            scope.cancel()
+        self._reaching.chat_ended(device)
         for fetching in self._fetchings.values():
             fetching.wanted.pop(device, None)
 
-    def _reach(self, device: DeviceId, *, once: bool = False) -> None:
-        """See to it that there is a link to a machine, as long as somebody wants it."""
+    def _reach(self, device: DeviceId, *, asked: bool = False) -> None:
+        """See to it that there is a link to a machine, as long as it is wanted; at once if it asked."""
         for link in self._links:
             if link.device == device and not link.over:
                 for fetching in self._fetchings.values():
                     if device in fetching.wanted:
                         fetching.opened(link)
                 return
-        if device not in self._connecting:
-            self._start(self._connect, device, once)
+        self._start(self._reaching.reach, device, asked)
 
-    async def _connect(self, device: DeviceId, once: bool) -> None:
-        if device in self._connecting:
-            return
-        pause = REDIAL_S
-        with trio.CancelScope() as scope:
-            self._connecting[device] = scope
-            try:
-                while (once or self._wanted(device)) and self._wires.linked(device):
-                    if any(link.device == device and not link.over for link in self._links):
-                        return
-                    moved = 0
-                    try:
-                        machine, stream, established = await self._wires.dial(device)
-                    except DialError as error:
-                        log.info("no bulk link: %s", error)
-                        if not once:
-                            self._wires.post(NeedBulk(device))
-                    else:
-                        link = BulkLink(machine, stream, established, self)
-                        del self._connecting[device]
-                        try:
-                            await self._run_link(link)
-                        finally:
-                            with trio.CancelScope(shield=True):
-                                await stream.aclose()
-                        if device in self._connecting:
-                            return
-                        self._connecting[device] = scope
-                        moved = link.moved
-                    if once:
-                        return
-                    await trio.sleep(pause)
-                    pause = REDIAL_S if moved else min(2 * pause, REDIAL_MOST_S)
-            finally:
-                if self._connecting.get(device) is scope:
-                    del self._connecting[device]
+    async def _run_dialled(self, machine: LinkMachine, stream: Stream, established: Established) -> int:
+        """Run a bulk link that we opened, to its end; how much moved on it."""
+        link = BulkLink(machine, stream, established, self)
+        try:
+            await self._run_link(link)
+        finally:
+            with trio.CancelScope(shield=True):
+                await stream.aclose()
+        return link.moved
 
     def _wanted(self, device: DeviceId) -> bool:
         return any(
@@ -340,14 +342,17 @@ class Bulk:
         if fetching is not None and link.device in fetching.wanted:
             await fetching.heard(link, message)
         elif isinstance(message, wire.Cannot):
-            self._refused(link, message)
+            await self._refused(link, message)
 
-    def _refused(self, link: BulkLink, message: wire.Cannot) -> None:
-        """Who fetches from us says that he can not go on."""
-        giver = self.shelf.get(message.offer)
-        if giver is not None and giver.author and link in giver.openers and message.reason == "disk":
+    async def _refused(self, link: BulkLink, message: wire.Cannot) -> None:
+        """Who fetches from us says that he can not go on: before he has opened it, too."""
+        if message.reason != "disk":
+            return
+        found = await self._wires.ask(lambda n: MayServe(n, link.device, message.offer))
+        if isinstance(found, TransferRow) and not found.incoming:
             name = self._wires.name(link.account)
             text = f"{name!r} has no room for it just now"
+            self._troubled[message.offer] = None
             self._wires.post(FileTrouble(message.offer, "disk_full", text, False))
 
     async def came(self, link: BulkLink, asked: Asked, piece: memoryview) -> None:
@@ -356,11 +361,11 @@ class Bulk:
         if fetching is not None:
             await fetching.came(link, asked, piece)
 
-    def asked(self, link: BulkLink, message: Record) -> None:
+    async def asked(self, link: BulkLink, message: Record) -> None:
         """See bulk_link.Talk."""
         match message:
             case wire.Open(offer):
-                self._start(self._open, link, offer)
+                await self._open(link, offer)
             case wire.Done(offer):
                 giver = self._opened.get(link, {}).pop(offer, None)
                 if giver is not None:
@@ -369,36 +374,45 @@ class Bulk:
             case wire.GetHashes(offer, first, count):
                 giver = self._opened.get(link, {}).get(offer)
                 if giver is not None:
-                    self._start(self._hashes, link, giver, first, count)
+                    lists = self._lists[link]
+                    await lists.acquire()
+                    self._start(self._hashes, link, giver, first, count, lists)
 
     async def _open(self, link: BulkLink, offer: bytes) -> None:
         if len(offer) != OFFER_ID_BYTES:
             link.end("offer out of form")
             return
+        found = await self._wires.ask(lambda n: MayServe(n, link.device, offer))
+        if not isinstance(found, TransferRow):
+            link.say(wire.Cannot(offer, -1, str(found)))
+            return
         try:
-            found = await self._wires.ask(lambda n: MayServe(n, link.device, offer))
-            if not isinstance(found, TransferRow):
-                link.say(wire.Cannot(offer, -1, str(found)))
-                return
             giver = await self._giver(found)
         except CommandError as error:
             log.info("an offer can not be given: %s", error.message)
-            link.say(wire.Cannot(offer, -1, CHANGED if error.kind == CHANGED else "gone"))
+            changed = error.kind == CHANGED and not found.incoming  # of what is ours: for good
+            link.say(wire.Cannot(offer, -1, CHANGED if changed else "gone"))
             return
         if link in self._links and giver is not None:
             self._opened[link][offer] = giver
-            if not isinstance(giver, Partial) and giver.author and not giver.openers:
-                self._wires.post(FileTrouble(offer, "", "", False))
+            if not isinstance(giver, Partial) and giver.author:
+                if not giver.openers or offer in self._troubled:
+                    self._troubled.pop(offer, None)
+                    self._wires.post(FileTrouble(offer, "", "", False))
             await giver.open(link)
             self._tell()
         elif giver is None:
             link.say(wire.Cannot(offer, -1, "busy"))
 
-    async def _hashes(self, link: BulkLink, giver: Given | Partial, first: int, count: int) -> None:
+    async def _hashes(
+        self, link: BulkLink, giver: Given | Partial, first: int, count: int, lists: trio.Semaphore
+    ) -> None:
         try:
             await giver.hashes(link, first, count)
         except RemoteProtocolError as error:
             link.end(str(error))
+        finally:
+            lists.release()
 
     def piece_size(self, offer: bytes) -> int:
         """See bulk_link.Talk."""
@@ -413,19 +427,15 @@ class Bulk:
         giver = self._opened.get(link, {}).get(offer)
         if giver is None or len(into) < giver.offer.piece_size:
             return (wire.Cannot(offer, number, "gone"),)
-        if link not in self._has_slot:
-            await self._slots.acquire()
-            self._has_slot[link] = None
-        said = await giver.give(link, number, into)
-        if self._slots.statistics().tasks_waiting:
-            self.rests(link)
+        await self.turns.take(link)
+        with self.turns.reading(link):
+            said = await giver.give(link, number, into)
         self._moved = True
         return said
 
     def rests(self, link: BulkLink) -> None:
         """See bulk_link.Talk: its turn is somebody else's."""
-        if self._has_slot.pop(link, 0) is None:
-            self._slots.release()
+        self.turns.rests(link)
 
     # -- givers --------------------------------------------------------------------------
 

@@ -18,12 +18,13 @@ import trio
 from p2pchat.control.endpoint import ControlListener
 from p2pchat.control.server import Handler, serve_control
 from p2pchat.crypto.primitives import hash_tagged
-from p2pchat.daemon.bulk import Bulk, Wires
+from p2pchat.daemon.bulk import Bulk
 from p2pchat.daemon.bulk_link import shake_hands
 from p2pchat.daemon.checking import Checker, start_process
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.identity import Identity
 from p2pchat.daemon.links import Gate, Inbox, Pump
+from p2pchat.daemon.reaching import Wires
 from p2pchat.daemon.room import Room
 from p2pchat.daemon.runner import Runner
 from p2pchat.daemon.timers import Timers
@@ -133,7 +134,7 @@ class Daemon:
         check = self._checker.check if self._checker is not None else None
         self.bulk = self._make_bulk(parts.disk) if parts.disk is not None else None
         take = self.bulk.take if self.bulk is not None else None
-        self._inbox = Inbox(self.runner.post, self.mono, self.signing_keys, check, take)
+        self._inbox = Inbox(self.runner.post, self.runner.at_once, self.mono, self.signing_keys, check, take)
 
     # -- made of ----------------------------------------------------------------------------------
 
@@ -305,8 +306,9 @@ class Daemon:
             await pump.run()
         finally:
             del self.pumps[pump.number]
-            if self.bulk is not None and pump.device is not None and not self._linked(pump.device):
-                self.bulk.chat_ended(pump.device)
+            if self.bulk is not None and pump.device is not None:
+                tell = self.bulk.chat_renewed if self._linked(pump.device) else self.bulk.chat_ended
+                tell(pump.device)
             if not self.pumps:
                 self._no_links.set()
 

@@ -11,6 +11,7 @@ import base64
 import binascii
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -18,7 +19,7 @@ import trio
 from p2pchat.control.operations.fields import Json
 from p2pchat.control.operations.files import LIST_LIMIT, SPOOL_BYTES
 from p2pchat.control.operations.settings_file import Effective
-from p2pchat.daemon.hosting import Host, Params
+from p2pchat.daemon.hosting import Bulk, Host, Params
 from p2pchat.daemon.shown import SETTLED, Transfers
 from p2pchat.engine import inputs
 from p2pchat.engine.file_inputs import FileAct, FileAuto
@@ -32,6 +33,10 @@ from p2pchat.wire.messages.files import Offer
 Prepared = tuple[tuple[Offer, str], ...]
 """Offers, and the absolute path of each."""
 
+Prepare = Callable[[int], Awaitable[Prepared]]
+"""Makes offers that are served for so many seconds, 0: as long as somebody has it."""
+
+DAY_S: Final = 24 * 3600
 LOOK_AGAIN_S: Final = 1.0
 """Who waits looks at least this often: what others have of it is not always told."""
 
@@ -48,6 +53,12 @@ class Files:
         self._host = host
         self._settings = settings
 
+    @property
+    def _bulk(self) -> Bulk:
+        if self._host.bulk is None:
+            raise CommandError("policy", "no files are moved here", "start the daemon: p2pchat up")
+        return self._host.bulk
+
     # -- offering ----------------------------------------------------------------------------
 
     async def send(self, params: Params) -> Json:
@@ -56,7 +67,7 @@ class Files:
             raise CommandError("usage", "either 'paths' or 'spool' is needed", "name at least one file")
         if bool(name) != bool(spool):
             raise CommandError("usage", "'name' goes with 'spool' and with nothing else", "give both")
-        prepare = (lambda: self._of_spool(spool, name)) if spool else (lambda: self._of_paths(paths))
+        prepare: Prepare = partial(self._of_spool, spool, name) if spool else partial(self._of_paths, paths)
         target, text, key = params["target"], params["text"], params["key"]
         post = await self._post(
             target, prepare, lambda n, files: inputs.Post(n, target, text, key=key, files=files)
@@ -64,23 +75,22 @@ class Files:
         return {
             **{key: post[key] for key in ("id", "room", "state")},
             **({"warning": post["warning"]} if post.get("warning") else {}),
-            "transfers": await self.of_message(post["id"]),
+            **await self.beside(post),
         }
 
     async def post(self, paths: Sequence[str], target: str, make: Callable[[int, Prepared], Command]) -> Any:
         """Say something that offers these files too. CommandErrors of `make`, and of the files."""
-        return await self._post(target, lambda: self._of_paths(paths), make)
+        return await self._post(target, partial(self._of_paths, paths), make)
 
     async def _post(
         self,
         target: str,
-        prepare: Callable[[], Awaitable[Prepared]],
+        prepare: Prepare,
         make: Callable[[int, Prepared], Command],
     ) -> Any:
-        self._host.looks.conversation(
-            target
-        )  # a name nobody bears is told before a large folder is looked through
-        files = await prepare()
+        # A name that nobody bears is told before a large folder is looked through.
+        room = self._host.looks.room_view(target)
+        files = await prepare(room.retention_days * DAY_S)
         try:
             told = await self._host.ask(lambda n: make(n, files))
         except CommandError as error:
@@ -89,7 +99,7 @@ class Files:
             raise
         # Whoever goes away in between may have said it all the same: what he prepared then stays.
         await self._let_go(files, told["id"])
-        return told
+        return {**told, "files": files}
 
     async def _let_go(self, files: Prepared, message: object) -> None:
         """Forget what was prepared and is not in `message`: a key that was used before has its own."""
@@ -100,9 +110,11 @@ class Files:
             offered = {one.id for view in views for one in view.files}
         left = [offer.id for offer, _ in files if offer.id not in offered]
         if left:
-            self._host.bulk.drop_prepared(left)
+            self._bulk.drop_prepared(left)
+            for unused in left:
+                self._bulk.left(unused)
 
-    async def _of_paths(self, paths: Sequence[str]) -> Prepared:
+    async def _of_paths(self, paths: Sequence[str], ttl_s: int) -> Prepared:
         if len(paths) > MAX_FILES:
             raise CommandError(
                 "usage", f"{len(paths)} files are too many for one message of {MAX_FILES}", "send several"
@@ -114,25 +126,32 @@ class Files:
         try:
             for path in paths:
                 real = await trio.to_thread.run_sync(os.path.realpath, path)
-                found.append((await self._host.bulk.prepare(path), real))
+                found.append((await self._bulk.prepare(path, ttl_s), real))
         except BaseException:
-            self._host.bulk.drop_prepared([offer.id for offer, _ in found])
+            self._bulk.drop_prepared([offer.id for offer, _ in found])
             raise
         return tuple(found)
 
-    async def _of_spool(self, spool: str, name: str) -> Prepared:
-        return (await self._host.bulk.prepare_spool(spool, name),)
+    async def _of_spool(self, spool: str, name: str, ttl_s: int) -> Prepared:
+        return (await self._bulk.prepare_spool(spool, name, ttl_s),)
 
-    async def of_message(self, message: str) -> list[Json]:
-        """The transfers that a message offers."""
-        ident = EventId(bytes.fromhex(message))
+    async def beside(self, post: Any) -> Json:
+        """What is told beside a message that has just offered files: `transfers`, and `left` if something
+        of a folder does not go along."""
+        ident = EventId(bytes.fromhex(post["id"]))
         views = await self._host.read(lambda reader: reader.messages([ident]))
-        return await self._of_ids([one.id for view in views for one in view.files])
+        kept = await self._of_ids([one.id for view in views for one in view.files])
+        left = [
+            {"path": path, "links": found.links, "special": found.special, "closed": found.closed}
+            for offer, path in post["files"]
+            if (found := self._bulk.left(offer.id)) is not None
+        ]
+        return {"transfers": kept, **({"left": left} if left else {})}
 
     # -- what is piped in ----------------------------------------------------------------------
 
     async def spool(self, _: Params) -> Json:
-        return {"spool": await self._host.bulk.spool()}
+        return {"spool": await self._bulk.spool()}
 
     async def spool_add(self, params: Params) -> Json:
         try:
@@ -141,11 +160,11 @@ class Files:
             raise CommandError("usage", "'data' is no base64", "RFC 4648, with padding") from None
         if len(data) > SPOOL_BYTES:
             raise CommandError("usage", f"{len(data)} bytes at once", f"at most {SPOOL_BYTES}")
-        await self._host.bulk.spool_add(params["spool"], data)
+        await self._bulk.spool_add(params["spool"], data)
         return {"bytes": len(data)}
 
     async def spool_drop(self, params: Params) -> Json:
-        await self._host.bulk.spool_drop(params["spool"])
+        await self._bulk.spool_drop(params["spool"])
         return {"spool": params["spool"]}
 
     # -- looking -------------------------------------------------------------------------------

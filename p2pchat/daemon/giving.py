@@ -121,11 +121,14 @@ class Given:
         total = self.outgoing.known.total
         if not 0 <= first <= first + count <= total:
             raise RemoteProtocolError("hashes of pieces that do not exist")
-        scratch = memoryview(bytearray(self.offer.piece_size))
+        scratch = memoryview(b"")
         for start in range(first, first + count, MAX_HASHES):
             found = bytearray()
             for number in range(start, min(first + count, start + MAX_HASHES)):
+                if link not in self.openers:
+                    return
                 if number not in self.outgoing.known:
+                    scratch = scratch or memoryview(bytearray(self.offer.piece_size))
                     try:
                         await self._piece(number, scratch)
                     except CommandError as error:

@@ -210,7 +210,7 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
         room=Room(where.home),
         disk=Disk(
             where.home / "staging",
-            lambda: _inbox(args, where),
+            Landing(args, where),
             threads=True,
             stopwatch=time.perf_counter,
         ),
@@ -237,10 +237,22 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
     return EXIT_CODES["archive"] if failed else 0
 
 
-def _inbox(args: argparse.Namespace, where: Profile) -> Path:
-    """Where received files land, as it is set now."""
-    chosen = next((one.value for one in settle(args, where) if one.key == "inbox"), "")
-    return Path(str(chosen)).expanduser() if chosen else where.inbox
+class Landing:
+    """Where received files land, as it is set now; as before while nobody can read the settings."""
+
+    def __init__(self, args: argparse.Namespace, where: Profile) -> None:
+        self._args = args
+        self._where = where
+        self._last = where.inbox
+
+    def __call__(self) -> Path:
+        """The folder."""
+        try:
+            chosen = next((one.value for one in settle(self._args, self._where) if one.key == "inbox"), "")
+        except SettingsError:
+            return self._last
+        self._last = Path(str(chosen)).expanduser() if chosen else self._where.inbox
+        return self._last
 
 
 def leaves(group: BaseExceptionGroup[Error]) -> Iterator[Error]:

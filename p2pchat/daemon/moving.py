@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 import trio
 
+from p2pchat.files.source import Left
 from p2pchat.wire.messages.files import Offer
 
 
@@ -36,7 +37,7 @@ class Bulk(Protocol):
         """Look at what lies at an absolute path and keep it ready; nothing is read yet.
         CommandErrors as files.source.open_source."""
 
-    async def prepare_spool(self, spool: str, name: str) -> tuple[Offer, str]:
+    async def prepare_spool(self, spool: str, name: str, ttl_s: int = 0) -> tuple[Offer, str]:
         """The same of what was piped in, all of which has come; its path, too."""
 
     async def spool(self) -> str:
@@ -50,6 +51,9 @@ class Bulk(Protocol):
 
     def moving(self, offer: bytes) -> Moving | None:
         """How it stands just now; None while nothing of it moves."""
+
+    def left(self, offer: bytes) -> Left | None:
+        """What of a prepared folder does not go along, if anything; told once."""
 
     def drop_prepared(self, offers: Sequence[bytes]) -> None:
         """These were offered to nobody."""

@@ -123,6 +123,7 @@ def resume(ctx: Context, number: int) -> None:
     if link is not None and ctx.live.by_device.get(link.device) == number:
         offer(ctx, link)
         sync.begin_anew(ctx, link)
+        transfers.met(ctx, link)
 
 
 def link_down(ctx: Context, number: int) -> None:

@@ -174,6 +174,11 @@ class Staging:
         return count(self.offer.head, self.offer.piece_size)
 
     @property
+    def placed(self) -> bool:
+        """Whether it got its name before a crash: of a folder the list is no longer here."""
+        return self.placing is not None and self.placing[0] == states.PLACED
+
+    @property
     def has_layout(self) -> bool:
         """Whether it is known which bytes belong to which file: any piece may come."""
         return self._layout is not None

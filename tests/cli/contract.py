@@ -20,7 +20,7 @@ FIELDS: dict[str, set[str]] = {
     "page": {"room", "messages", "notices", "gaps", "has_more", "cursor"},
     "notice": {"id", "type", "at", "by", "who"},
     "gap": {"device", "from", "to", "holders"},
-    "room": set("id name topic kind peer membership members unread role history epoch".split()),
+    "room": set("id name topic kind peer membership members unread role history retention epoch".split()),
     "member": {"account", "name", "role", "devices"},
     "ack": {"by_time", "acked", "missing"},
     "progress": {"delivered", "read", "of"},

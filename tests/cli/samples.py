@@ -137,6 +137,7 @@ def room_view(**changes: Any) -> RoomView:
         "admission": "invite",
         "announce": False,
         "history": "all",
+        "retention_days": 0,
         "epoch": EpochId(bytes([0xE0]) * 16),
     }
     return RoomView(**{**values, **changes})

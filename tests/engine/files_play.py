@@ -11,6 +11,7 @@ from typing import TypeVar
 from p2pchat.engine import inputs as happened
 from p2pchat.engine import offers, transfers
 from p2pchat.engine.file_inputs import Fetch, FileEffect, FileLanded, FileRead
+from p2pchat.errors import CommandError
 from p2pchat.ids import AccountId, EventId
 from p2pchat.model import MessageView, TransferRow, TransferView
 from p2pchat.wire.limits import MIB
@@ -92,3 +93,10 @@ def told(actor: Actor, offer: Offer) -> int:
     """Lines of the feed about a transfer."""
     rows = actor.ledger.connection.execute("SELECT ref FROM feed WHERE type = 'file'").fetchall()
     return sum(1 for (ref,) in rows if ref == offer.id)
+
+
+def refused(actor: Actor, verb: str, offer: Offer, *, expect_state: str = "", **more: str) -> CommandError:
+    """`file VERB` that can not be done; with `expect_state` it is brought there first."""
+    if expect_state == "cancelled":
+        act(actor, "cancel", offer)
+    return actor.refused(lambda r: happened.FileAct(r, verb, offer.id.hex(), **more))

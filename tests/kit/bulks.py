@@ -7,7 +7,7 @@ know: rooms, messages, archives.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +15,11 @@ from typing import Any
 
 import trio
 
-from p2pchat.daemon.bulk import Bulk, Wires
+from p2pchat.daemon.bulk import Bulk
 from p2pchat.daemon.bulk_link import shake_hands
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.links import Inbox, Pump
+from p2pchat.daemon.reaching import Wires
 from p2pchat.engine.file_inputs import Fetch, FileLanded, FileSettled, FileSource, FileTrouble, MayServe
 from p2pchat.engine.inputs import Command, Input
 from p2pchat.engine.links import BULK, OPEN_OFFICE_KEY, Established, LinkMachine
@@ -59,6 +60,8 @@ class Machine:
     host: FakeHost
     base: Path
     bulk: Bulk = field(init=False)
+    dial: Callable[[DeviceId], Awaitable[tuple[LinkMachine, Stream, Established]]] = field(init=False)
+    """A bulk link as its bulk part opens one, for whoever wants to speak on it himself."""
     disk: Disk = field(init=False)
     told: list[Input] = field(default_factory=list)
     rows: dict[bytes, TransferRow] = field(default_factory=dict)
@@ -167,6 +170,7 @@ class Office:
             made = link_machine(BULK, True)
             return made, stream, await shake_hands(made, stream)
 
+        machine.dial = dial
         wires = Wires(
             linked=lambda device: device in machine.linked,
             dial=dial,
@@ -175,7 +179,8 @@ class Office:
             name=lambda account: next((m.name for m in self.machines.values() if m.account == account), "?"),
         )
         machine.bulk = Bulk(person.account, disk, wires, entropy, trio.current_time)
-        inbox = Inbox(lambda _: None, trio.current_time, dict, None, machine.bulk.take)
+        nobody: Callable[[Input], None] = lambda _: None  # noqa: E731 - told nothing here
+        inbox = Inbox(nobody, nobody, trio.current_time, dict, None, machine.bulk.take)
 
         async def serve(stream: Stream, _: Address) -> None:
             await Pump(0, link_machine("chat", False), stream, inbox).run()

@@ -235,6 +235,7 @@ def room_fields(view: RoomView, names: Names, unread: int) -> Json:
         "admission": view.admission,
         "announce": view.announce,
         "history": view.history,
+        "retention": view.retention_days,
         "epoch": None if view.epoch is None else show(view.epoch),
         "mute": {"until": _until(view.muted_until_ms), "mentions_only": view.mentions_only}
         if muted

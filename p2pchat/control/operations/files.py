@@ -35,11 +35,16 @@ SEVERAL: Final = f'`{{"transfers":[…]}}`, each {TRANSFER}'
 MEANING: Final = (
     "`id` is that of the offer, as in `files` of its message; `name` is what its sender calls it, `size` "
     "bytes in `files` files; `peer` who offers it, or to whom it is offered in a direct chat, else null; "
-    "`active` moves, `waiting` is wanted and does not; `rate_bps` counts bytes in a second, `sources` machines that "
-    "give of it or take it; `path` is where it is, null until `done`, `folder` where it will land, null "
-    "for what I offer; `have` who has all of it, `declined` who does not want it; `flags` of `executable "
-    "double_extension hidden renamed`; `error` why it failed or waits, else null; `expires` until when "
-    "it can be had, null: as long as somebody has it"
+    "`active` moves, `waiting` is wanted and does not; `rate_bps` counts bytes in a second, `sources` "
+    "machines that give of it or take it; `path` is where it is, null until `done`, `folder` where it "
+    "will land, null for what I offer; `have` who has all of it, `declined` who does not want it; `flags` "
+    "of `executable double_extension hidden renamed`; `error` why it failed or waits, else null; "
+    "`expires` until when it can be had, null: as long as somebody has it"
+)
+
+LEFT: Final = (
+    '`left`, if something of a folder does not go along, `[{"path","links","special","closed"}]`: how many '
+    "links, pipes sockets and devices, and things that may not be read"
 )
 
 _ID = Param("id", "str", "a transfer: its id, or a unique prefix of 6 digits or more")
@@ -57,7 +62,7 @@ OPERATIONS: Final = (
             Param("text", "str", "what the message says, at most 16 KiB of UTF-8; may be empty", ""),
             Param("key", "str", "the same key gives the same message and is sent once", ""),
         ),
-        f'`{{"id","room","state","transfers":[…]}}`: the message, and each {TRANSFER}; {MEANING}',
+        f'`{{"id","room","state","transfers":[…]}}`: the message, and each {TRANSFER}; {MEANING}; {LEFT}',
     ),
     Operation(
         "files.spool",

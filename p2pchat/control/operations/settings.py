@@ -36,7 +36,7 @@ class Key(NamedTuple):
 
 KEYS: Final = (
     Key("name", "text", "", "what others call me; empty: the system user's full name", True, "P2PCHAT_NAME"),
-    Key("inbox", "text", "", "folder for received files; empty: the platform's own place", False),
+    Key("inbox", "text", "", "folder for received files; empty: the platform's own place", True),
     Key("read_receipts", "switch", False, "tell others what I have read", True),
     Key("quiet_hours", "hours", "", "HH:MM-HH:MM without notices, or off", True),
     Key("file_auto_max", "size", 0, "take files up to this many bytes without asking", True),
