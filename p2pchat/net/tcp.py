@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import trio
@@ -58,6 +58,8 @@ class TcpStream:
 
     stream: trio.SocketStream
     remote_address: Address
+    _least: list[int] = field(default_factory=lambda: [1], init=False, repr=False, compare=False)
+    """What the system was told last."""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """See lan.Stream."""
@@ -99,8 +101,9 @@ class TcpStream:
         """See lan.Stream. Linux wakes us all the same where its buffer holds no more (tcp(7), SO_RCVLOWAT);
         that others do is not known."""
         try:
-            if sys.platform == "linux":
+            if sys.platform == "linux" and least != self._least[0]:
                 self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
+                self._least[0] = least
             return await self.stream.socket.recv_into(into)
         except OSError as error:
             if self.stream.socket.fileno() < 0:
