@@ -112,7 +112,11 @@ class Fetching:
 
     def opened(self, link: BulkLink) -> None:
         """There is a link to one of `wanted`."""
-        if link.device in self.banned or link in self._links:
+        if link.device in self.banned or self._links.get(link):
+            return
+        if link in self._links:  # it had nothing when it was asked, and says now that it has
+            if self._plan is not None and not self._refused:
+                self._open(link)
             return
         self._links[link] = False
         if self._refused:
@@ -177,6 +181,7 @@ class Fetching:
         with trio.CancelScope(shield=True):
             async with self.partial.lock:
                 staging, self.partial.staging, self._plan = self.partial.staging, None, None
+                self.partial.leaving = False
                 self._author.clear()
                 self._lists.clear()
                 if staging is not None:
@@ -214,7 +219,7 @@ class Fetching:
                     self._reports.landed(self, same, staging.root_of_hashes())
                     return
             async with self.partial.lock:
-                self._plan = None
+                self._plan, self.partial.leaving = None, True
                 if not staging.placed:  # else the list was kept before
                     await disk.slow(lambda: keep_list(folder, staging))
                 root = staging.root_of_hashes()
@@ -346,11 +351,7 @@ class Fetching:
                     CHANGED, f"{name!r} was changed or deleted while it was sent", "ask for it again"
                 )
             )
-        elif number >= 0:
-            self._plan.came(link, number)
-            if reason == CHANGED:
-                self._plan.drop(link)
-        else:
+        else:  # what else was asked of it is refused too; it is asked again for a map, after a pause
             self._plan.drop(link)
             self._links[link] = False
             self._reports.moved()

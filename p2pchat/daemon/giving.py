@@ -174,6 +174,8 @@ class Partial:
         self.given: dict[DeviceId, int] = {}
         self.openers: dict[BulkLink, None] = {}
         self.staging: Staging | None = None
+        self.leaving = False
+        """All is here and gets its name: from then on it is given from where it lies."""
         self.lock = trio.Lock()
         """Held by whoever uses the staging."""
         self.pace = Pace()
@@ -182,7 +184,7 @@ class Partial:
     async def open(self, link: BulkLink) -> None:
         """See Giver."""
         self.openers[link] = None
-        if self.staging is None:
+        if self.staging is None or self.leaving:
             link.say(wire.Cannot(self.offer.id, -1, "busy"))
             return
         listed = self.staging.all_known and bool(self.staging.root)
@@ -204,7 +206,7 @@ class Partial:
         """See Giver."""
         async with self.lock:
             staging = self.staging
-            if staging is None or number not in staging.done or not staging.has_layout:
+            if staging is None or self.leaving or number not in staging.done or not staging.has_layout:
                 return (wire.Cannot(self.offer.id, number, "busy"),)
             size = await self._disk.quick(self.pace, lambda: staging.read(number, into))
         self.given[link.device] = self.given.get(link.device, 0) + size
