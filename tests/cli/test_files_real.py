@@ -146,5 +146,7 @@ def test_a_transfer_survives_a_restart_of_both(two: tuple[Person, Person], tmp_p
     bob.run("down", "--now")
     for one in two:
         one.run("up", "--no-announce")
+    port = bob.json("status")["daemon"]["listen"][0].rpartition(":")[2]
+    assert ann.json("peers", "add", f"127.0.0.1:{port}")["connected"] is True
     until(lambda: stands(bob, ident)["state"] == "done")
     assert (bob.home / "inbox" / "report.bin").read_bytes() == report.read_bytes()
