@@ -39,8 +39,7 @@ LEFT = "left"
 REMOVED = "removed"
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
+class Now(NamedTuple):
     """One instant, handed in: wall clock in ms since 1970 and a monotonic clock in s."""
 
     wall_ms: int
@@ -83,8 +82,7 @@ class StoredEvent(_Stored):
     SHOWN: Final = 16  # its body was here, or at another machine, before it was erased
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The newest event of one device in one room."""
 
     seq: int
@@ -189,6 +187,14 @@ class Touch:
     ack: int = 0  # as in wire.Message
 
 
+class FileBrief(NamedTuple):
+    """A file or folder that a message offers."""
+
+    id: bytes
+    name: str
+    size: int
+
+
 class MessageView(NamedTuple):
     """What a message looks like now: the row that history, search and listen show."""
 
@@ -215,6 +221,7 @@ class MessageView(NamedTuple):
     state: str
     flags: tuple[str, ...] = ()
     ack_by_ms: int | None = None  # asks everybody to take note: until then, 0: some time
+    files: tuple[FileBrief, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +261,7 @@ class RoomView:
     admission: str  # invite | office | closed
     announce: bool
     history: str  # all | joined
+    retention_days: int  # so long files offered from now on are served; 0: for ever
     epoch: EpochId | None  # the one that would be used now
     muted_until_ms: int | None = None  # None: not muted; -1: for good
     mentions_only: bool = False
@@ -385,3 +393,63 @@ class PeerView:
     trust: str
     last_seen_ms: int | None
     me: bool = False
+
+
+# How a transfer stands in the archive. `active`: wanted, and not all here; whether anybody gives
+# any of it just now is not kept.
+OFFERED = "offered"
+ACTIVE = "active"
+WAITING = "waiting"  # so is shown what is active while nobody gives any of it
+PAUSED = "paused"
+DONE = "done"
+DECLINED = "declined"
+FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRow:
+    """One offer, ours or somebody else's, and what became of it here."""
+
+    id: bytes
+    room: RoomId
+    event: EventId  # the message it is in
+    author: AccountId
+    device: DeviceId  # the author's machine that offered it
+    incoming: bool
+    offer: bytes  # encoded
+    name: str
+    size: int
+    files: int
+    state: str  # of an outgoing one: offered, cancelled or failed; the rest follows from peers
+    path: str  # of an outgoing one: what is sent; of an incoming one: where it landed, "" before
+    to: str  # the folder asked for, "" for the inbox
+    conflict: str
+    root: bytes  # b"" while its author has not signed one
+    error_kind: str
+    error: str  # a sentence, "" if nothing is wrong
+    expires_ms: int  # not served from then on; 0: never
+    made_ms: int
+    told: int  # the state that its author's machine has heard from us; -1: none
+    served: bool = True  # of an incoming one that is done: others may have it from here
+
+
+@dataclass(frozen=True, slots=True)
+class TransferPeer:
+    """What a machine said about an offer."""
+
+    device: DeviceId
+    account: AccountId
+    state: int  # of wire.messages.files.FileState
+
+
+@dataclass(frozen=True, slots=True)
+class TransferView:
+    """A transfer as people see it; what moves just now is added by who shows it."""
+
+    row: TransferRow
+    state: str  # offered|active|paused|done|declined|cancelled|failed
+    have: tuple[
+        AccountId, ...
+    ]  # people on whose machines all of it is, the author of an outgoing one left out
+    declined: tuple[AccountId, ...]
+    flags: tuple[str, ...] = ()  # executable, double_extension, hidden, renamed: added by who shows it

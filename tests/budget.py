@@ -22,9 +22,9 @@ SHARES_MIN: dict[str, float] = {
     "floors": 3,
     "simulators": 4,
     "lan": 5,
-    "crash": 3,
-    "fuzz": 3,
-    "hostile and cli": 2,
+    "crash": 2.5,
+    "fuzz": 2.5,
+    "hostile and cli": 3,
     "bench smoke": 2,
     "packaging": 1,  # part of the 3 minutes for install, lint and types
 }

@@ -9,6 +9,7 @@ from, or JSON.
              │ or eleven
              ╰ edited · 👍 Bob
     14:31 Bob  eleven  4c1dab71
+             ╰ file plan.pdf (1.2 MB) 9d2c01aa
            · 14:31 Ann added Carl
 
 Column 0 is ours: every line of a text after its first stands behind `│`, marks behind
@@ -24,8 +25,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from p2pchat_cli.happened import NAME_WIDTH, gap, notice
-from p2pchat_cli.output import Output
-from p2pchat_cli.text import body, columns, field, fit
+from p2pchat_cli.output import Output, size
+from p2pchat_cli.text import body, columns, ends, field, fit
 from p2pchat_cli.when import local
 
 Message = Mapping[str, Any]
@@ -35,6 +36,7 @@ ID_DIGITS: Final = 8
 """Of 64: two messages of one archive share so many once in 4 billion pairs, and then it is told."""
 
 ID_COLUMNS: Final = ID_DIGITS + 2
+NAME_OF_FILE: Final = 200
 LEAST_TEXT: Final = 20
 """Columns of text below which the id stands on a line with the marks."""
 
@@ -156,10 +158,20 @@ def _lines(out: Output, message: Message, name: str, wide: int, *, last: bool, i
     lines = body(message["text"] or "", prefix, out.width, len(tail))
     first = out.style(head[:6], "dim") + out.style(head[6:], "bold") + lines[0]
     shown = [first + out.style(tail, "dim"), *lines[1:]]
+    behind = " " * (columns(head) - 2) + "╰ "
+    for one in message["files"]:
+        shown.append(out.style(behind + _file(one, out.width - columns(behind) if out.width else 0), "dim"))
     found = marks(message, last=last) + ([ident] if ident and not beside else [])
     if found:
-        shown.append(out.style(" " * (columns(head) - 2) + "╰ " + " · ".join(found), "dim"))
+        shown.append(out.style(behind + " · ".join(found), "dim"))
     return [line.rstrip() for line in shown]
+
+
+def _file(one: Entry, width: int) -> str:
+    """`file plan.pdf (1.2 MB) 9d2c01aa`: what is offered, its ending whole, with enough to take it."""
+    tail = f" ({size(one['size'])}) {one['id'][:ID_DIGITS]}"
+    room = max(width - len("file ") - len(tail), 12) if width else NAME_OF_FILE
+    return f"file {ends(one['name'], room)}{tail}"
 
 
 def _who(message: Message, rooms: bool) -> str:

@@ -85,12 +85,15 @@ _HISTORY = Opt(
     choices=("all", "joined"),
 )
 
+_TRANSFER = Arg("id", "ID", "A transfer: its id, or 6 or more digits of it.")
+_WAIT = Opt(("--wait",), "Return only when it is settled: 0 done, 8 declined.", "flag")
+
 _TIME = "RFC 3339, YYYY-MM-DD, HH:MM, or 10m 2h 3d"
 
 COMMANDS: Final = (
     Command(
         ("demo",),
-        "Two throwaway people on this machine meet, talk and share a room.",
+        "Two throwaway people on this machine meet, talk, share a room and a file.",
         "demo",
         opts=(Opt(("--keep",), "Leave them running.", "flag"),),
     ),
@@ -153,6 +156,7 @@ COMMANDS: Final = (
         "send",
         (_TARGET, Arg("text", "TEXT", "The message; '-' or nothing: stdin.", required=False)),
         (
+            Opt(("--file",), "Offer this file or folder with it.", metavar="PATH", many=True),
             Opt(("--reply-to",), "The message this answers.", metavar="ID"),
             Opt(("--thread",), "The message whose thread this belongs to.", metavar="ID"),
             Opt(("--urgent",), "Mark it urgent.", "flag"),
@@ -317,6 +321,7 @@ COMMANDS: Final = (
             Opt(("--name",), "Another name.", metavar="NAME"),
             _TOPIC,
             _HISTORY,
+            Opt(("--retention",), "How long files offered from now on are served: 30d.", metavar="D"),
             Opt(("--announce",), "Only owners and moderators write.", "flag"),
             Opt(("--no-announce",), "Everybody writes.", "flag"),
             Opt(("--open",), "Anybody here may join.", "flag"),
@@ -344,6 +349,58 @@ COMMANDS: Final = (
             Opt(("--off",), "Raise notices again.", "flag"),
         ),
         function="mute",
+    ),
+    Command(
+        ("file", "send"),
+        "Offer files and folders; each goes when it is accepted.",
+        "file",
+        (_TARGET, Arg("paths", "PATH...", "Files and folders; '-': stdin.", many=True)),
+        (
+            Opt(("--name",), "What '-' is called.", metavar="NAME"),
+            _WAIT,
+            _TIMEOUT,
+        ),
+        function="send",
+        notes="Each is sent as it is when it is taken: if it was changed since, it is not given.",
+    ),
+    Command(
+        ("file", "list"),
+        "What is offered, on its way, or has been; newest first.",
+        "file",
+        opts=(Opt(("--have",), "Also who has all of it.", "flag"),),
+        function="listing",
+    ),
+    Command(
+        ("file", "accept"),
+        "Take what is offered.",
+        "file",
+        (_TRANSFER,),
+        (
+            Opt(("--to",), "Into this folder, not the inbox.", metavar="DIR"),
+            Opt(
+                ("--conflict",),
+                "If something of that name is there.",
+                metavar="WHAT",
+                choices=("skip", "overwrite", "rename"),
+            ),
+            _WAIT,
+            _TIMEOUT,
+        ),
+        function="accept",
+    ),
+    Command(("file", "decline"), "Say that you do not want it.", "file", (_TRANSFER,), (), "decline"),
+    Command(("file", "pause"), "Fetch no more of it for now.", "file", (_TRANSFER,), (), "pause"),
+    Command(("file", "resume"), "Go on fetching it.", "file", (_TRANSFER,), (), "resume"),
+    Command(
+        ("file", "cancel"), "Stop it, or give it to nobody any more.", "file", (_TRANSFER,), (), "cancel"
+    ),
+    Command(
+        ("file", "auto"),
+        "Take what a verified person offers without being asked.",
+        "file",
+        (_MEMBER, Arg("state", "on|off", "Whether to.")),
+        function="auto",
+        notes="Up to the size in the setting file_auto_max.",
     ),
     Command(("trust", "show"), "What to compare with a person.", "trust", (_PERSON,), function="show"),
     Command(
@@ -398,6 +455,7 @@ COMMANDS: Final = (
 
 GROUPS: Final = {
     "room": "Rooms: who is in, and what each is set to.",
+    "file": "Files and folders: offered, taken, on their way.",
     "trust": "How far people are trusted.",
     "device": "My machines and the recovery key.",
     "config": "Settings.",

@@ -176,12 +176,13 @@ MAX_TEXT: Final = 16 * 1024
 """Bytes of one message. Equal to wire.limits.MAX_TEXT (a test looks), which is too heavy to import here."""
 
 
-def check_text(text: str) -> str:
-    """`text` if it fits one message; CommandError otherwise, before the daemon is asked."""
+def check_text(text: str, *, empty: bool = False) -> str:
+    """`text` if it fits one message; CommandError otherwise, before the daemon is asked. `empty`: it
+    may be, for files go with it."""
     length = len(text.encode())
     if length > MAX_TEXT:
         raise too_long(length)
-    if not text.strip():
+    if not text.strip() and not empty:
         raise CommandError("usage", "there is no text in it", "give it as an argument, or on standard input")
     return text
 

@@ -3,8 +3,8 @@
 Decides: which characters reach a screen as they are, how the others are shown, and how
 wide and tall a text may become. Does not know: what the text is, or colours.
 
-Three forms: `field` for anything inside a line (names, rooms, errors), `body` for
-message text over several lines, `fit` for a column. Nothing else in this package may
+Four forms: `field` for anything inside a line (names, rooms, errors), `ends` for names of
+files, `body` for message text over several lines, `fit` for a column. Nothing else in this package may
 print text that somebody else wrote. Threats met: escape sequences that move the cursor,
 set the clipboard or make the terminal answer; carriage returns and bidi controls that
 show another text than the one sent; invisible characters; towers of combining marks;
@@ -34,8 +34,7 @@ def field(text: str, width: int = MAX_FIELD) -> str:
     """`text` as part of one line: no line break, runs of blanks as one space, at most `width` columns."""
     if text.isascii() and text.isprintable() and len(text) <= width and "  " not in text:
         return text.strip()
-    blanks = "".join(" " if unicodedata.category(c) == "Zs" else c for c in text)
-    return _cut(list(_units(" ".join(part for part in blanks.split(" ") if part))), width)
+    return _cut(_line(text), width)
 
 
 def fit(text: str, width: int) -> str:
@@ -58,6 +57,19 @@ def body(text: str, prefix: str = "", width: int = 0, spare: int = 0) -> list[st
         units = list(_units(line.replace("\t", TAB)))
         lines.extend(_wrap(units, room, 0 if lines else spare) if room else ["".join(units)])
     return [lines[0], *(prefix + line for line in lines[1:])]
+
+
+def ends(text: str, width: int) -> str:
+    """As `field`, but what does not fit is left out of the middle: the ending of a file's name says
+    what opens it."""
+    units = _line(text)
+    if sum(map(_width, units)) <= width:
+        return "".join(units)
+    kept: list[str] = []
+    left = width // 2
+    while units and (left := left - _width(units[-1])) >= 0:
+        kept.insert(0, units.pop())
+    return _cut(units, width - sum(map(_width, kept))) + "".join(kept)
 
 
 def columns(text: str) -> int:
@@ -83,6 +95,12 @@ def visible(character: str) -> str:
     if code < 0x100:
         return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character, f"\\x{code:02x}")
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _line(text: str) -> list[str]:
+    """The units of `text` as part of one line: runs of blanks are one space."""
+    blanks = "".join(" " if unicodedata.category(c) == "Zs" else c for c in text)
+    return list(_units(" ".join(part for part in blanks.split(" ") if part)))
 
 
 def _units(text: str) -> Iterator[str]:

@@ -18,14 +18,19 @@ import trio
 from p2pchat.control.endpoint import ControlListener
 from p2pchat.control.server import Handler, serve_control
 from p2pchat.crypto.primitives import hash_tagged
+from p2pchat.daemon.bulk import Bulk
+from p2pchat.daemon.bulk_link import shake_hands
 from p2pchat.daemon.checking import Checker, start_process
+from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.identity import Identity
 from p2pchat.daemon.links import Gate, Inbox, Pump
+from p2pchat.daemon.reaching import Wires
 from p2pchat.daemon.room import Room
 from p2pchat.daemon.runner import Runner
 from p2pchat.daemon.timers import Timers
-from p2pchat.engine import overview
+from p2pchat.engine import overview, people
 from p2pchat.engine.context import Context
+from p2pchat.engine.file_inputs import FILE_EFFECTS
 from p2pchat.engine.inputs import (
     AddPeer,
     CloseLink,
@@ -41,7 +46,7 @@ from p2pchat.engine.inputs import (
     Started,
     Stopping,
 )
-from p2pchat.engine.links import OPEN_OFFICE_KEY, LinkMachine
+from p2pchat.engine.links import BULK, OPEN_OFFICE_KEY, Established, LinkMachine
 from p2pchat.engine.node import Node
 from p2pchat.engine.ports import Entropy
 from p2pchat.errors import ArchiveError, CommandError, DialError
@@ -93,8 +98,11 @@ class Parts:
     label: str = ""
     keep_name: bool = False
     read_receipts: bool = False
+    file_auto_max: int = 0
     lobby: bool = True
     room: Room | None = None
+    disk: Disk | None = None
+    """Where files are received; None: neither received nor sent."""
 
 
 class Daemon:
@@ -124,7 +132,9 @@ class Daemon:
         self._numbers = 0
         self._checker = Checker(start_process, _verify, self.mono) if parts.threads else None
         check = self._checker.check if self._checker is not None else None
-        self._inbox = Inbox(self.runner.post, self.mono, self.signing_keys, check)
+        self.bulk = self._make_bulk(parts.disk) if parts.disk is not None else None
+        take = self.bulk.take if self.bulk is not None else None
+        self._inbox = Inbox(self.runner.post, self.runner.at_once, self.mono, self.signing_keys, check, take)
 
     # -- made of ----------------------------------------------------------------------------------
 
@@ -141,6 +151,16 @@ class Daemon:
             office_key=OPEN_OFFICE_KEY if parts.lobby else None,
         )
         return node, ledger
+
+    def _make_bulk(self, disk: Disk) -> Bulk:
+        wires = Wires(
+            linked=self._linked,
+            dial=self._dial_bulk,
+            post=self.runner.post,
+            ask=self.runner.ask,
+            name=lambda account: people.name(self.look(), account),
+        )
+        return Bulk(self.parts.identity.me.account, disk, wires, self.parts.entropy, self.mono)
 
     def mono(self) -> float:
         """Monotonic seconds."""
@@ -175,6 +195,9 @@ class Daemon:
                     self._links.start_soon(self._dial, number, host, port)
             case SetTimer(name, at):
                 self.timers.set(name, at)
+            case _ if isinstance(effect, FILE_EFFECTS):
+                if self.bulk is not None:
+                    self.bulk.perform(effect)
 
     def taken(self, link: int) -> None:
         """An input of this link has left the inbox."""
@@ -220,7 +243,10 @@ class Daemon:
     ) -> None:
         async with trio.open_nursery() as outer:
             # Before anybody can connect: what the node reads and writes first is in a transaction.
-            await self.runner.ask(lambda request: Configure(request, self.parts.read_receipts))
+            heeded = (self.parts.read_receipts, self.parts.file_auto_max)
+            await self.runner.ask(lambda request: Configure(request, *heeded))
+            if self.bulk is not None:
+                await outer.start(self.bulk.run)
             self.listening = await outer.start(self.parts.lan.listen, self.parts.port, self._serve)
             self.runner.post(Started(self.listening.port))
             send, receive = trio.open_memory_channel[network.Notice](NOTICES)
@@ -260,15 +286,18 @@ class Daemon:
 
     def _pump(self, stream: Stream, *, initiator: bool, dial: int | None = None) -> Pump:
         self._numbers += 1
-        machine = LinkMachine(
+        return Pump(self._numbers, self._machine(initiator=initiator), stream, self._inbox, dial)
+
+    def _machine(self, *, initiator: bool, purpose: str = "chat") -> LinkMachine:
+        return LinkMachine(
             initiator=initiator,
             noise_secret=self.parts.identity.noise_secret,
             hello=encode(overview.hello(self.look())),
             psks={"office": (OPEN_OFFICE_KEY,)},
             entropy=self.parts.entropy,
             now=self.mono(),
+            purpose=purpose,
         )
-        return Pump(self._numbers, machine, stream, self._inbox, dial)
 
     async def _run_pump(self, pump: Pump) -> None:
         self.pumps[pump.number] = pump
@@ -277,6 +306,9 @@ class Daemon:
             await pump.run()
         finally:
             del self.pumps[pump.number]
+            if self.bulk is not None and pump.device is not None:
+                tell = self.bulk.chat_renewed if self._linked(pump.device) else self.bulk.chat_ended
+                tell(pump.device)
             if not self.pumps:
                 self._no_links.set()
 
@@ -322,6 +354,27 @@ class Daemon:
             self.runner.post(DialFailed(number, "closed"))
             return
         await self._run_pump(pump)
+
+    def _linked(self, device: DeviceId) -> bool:
+        return any(pump.device == device for pump in self.pumps.values())
+
+    async def _dial_bulk(self, device: DeviceId) -> tuple[LinkMachine, Stream, Established]:
+        """Open a bulk link to a machine that has a chat link to us. DialError if that does not work."""
+        live = self.runner.node.live
+        link = live.links.get(live.by_device.get(device, -1))
+        if link is None or not link.port:
+            raise DialError("unreachable", "it does not say where it listens")
+        stream = await self.parts.lan.dial(link.host, link.port)
+        try:
+            machine = self._machine(initiator=True, purpose=BULK)
+            established = await shake_hands(machine, stream)
+            if established.device != device:
+                raise DialError("host_down", "another machine answered")
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await stream.aclose()
+            raise
+        return machine, stream, established
 
     async def _add_peer(self, host: str, port: int | None) -> None:
         try:

@@ -21,6 +21,7 @@ from p2pchat.daemon.core import Daemon
 from p2pchat.daemon.health import Facts
 from p2pchat.daemon.identity import forget_recovery
 from p2pchat.daemon.looks import Looks, NodeLooks
+from p2pchat.daemon.moving import Bulk
 from p2pchat.daemon.queries import Sources
 from p2pchat.engine import quota
 from p2pchat.engine.inputs import Command, Tell
@@ -50,6 +51,17 @@ class DaemonHost:
     def looks(self) -> Looks:
         """The node's memory."""
         return self._looks
+
+    @property
+    def bulk(self) -> Bulk | None:
+        """Who moves the bytes of files; None where nobody does."""
+        return self._daemon.bulk
+
+    @property
+    def inbox(self) -> str:
+        """Where received files land if no other folder was named."""
+        disk = self._daemon.parts.disk
+        return os.path.abspath(disk.inbox()) if disk is not None else ""
 
     @property
     def sources(self) -> Sources:

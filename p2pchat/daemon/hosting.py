@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 from p2pchat.control.operations.settings import Setting
 from p2pchat.daemon.health import Facts
 from p2pchat.daemon.listening import Source
+from p2pchat.daemon.moving import Bulk as Bulk
+from p2pchat.daemon.moving import Moving as Moving
 from p2pchat.engine.inputs import Command
 
 Params = dict[str, Any]

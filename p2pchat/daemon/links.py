@@ -16,7 +16,7 @@ import trio
 from p2pchat.crypto.checker import Signed
 from p2pchat.daemon.checking import signatures
 from p2pchat.engine.inputs import DialFailed, FromPeer, Input, LinkDown, LinkDrained, LinkUp
-from p2pchat.engine.links import Ended, Established, Got, LinkMachine
+from p2pchat.engine.links import BULK, Ended, Established, Got, LinkMachine
 from p2pchat.errors import LocalProtocolError
 from p2pchat.ids import DeviceId
 from p2pchat.net.lan import Address, Stream
@@ -73,14 +73,19 @@ class Inbox:
     def __init__(
         self,
         post: Callable[[Input], None],
+        at_once: Callable[[Input], None],
         mono: Callable[[], float],
         signing_keys: Callable[[], Mapping[DeviceId, bytes]],
         check: Check | None,
+        bulk: Callable[[LinkMachine, Stream, Established], Awaitable[None]] | None = None,
     ) -> None:
+        """`bulk` takes over a link that somebody else opened for bytes of files."""
         self.post = post
+        self.at_once = at_once
         self.mono = mono
         self.signing_keys = signing_keys
         self.check = check
+        self.bulk = bulk
 
 
 class Pump:
@@ -105,6 +110,9 @@ class Pump:
         self._bucket = Bucket(inbox.mono())
         self._heard = 0
         self._reason = ""
+        self._bulk: Established | None = None
+        self.device: DeviceId | None = None
+        """Whose it is, once that is proven and it is a chat link."""
         self.established = trio.Event()
 
     # -- the runner's side: nothing here waits ---------------------------------------------------
@@ -159,14 +167,18 @@ class Pump:
             # damage to node or archive is not done here, and judged where it is (runner).
             log.error("link %d ends: it met an error of our own", self.number, exc_info=errors)
             self._reason = self._reason or "internal"
+        else:
+            if self._bulk is not None and self._inbox.bulk is not None:
+                await self._inbox.bulk(self._machine, self._stream, self._bulk)
         finally:
             self._over.set()
             if self._up:
                 self._inbox.post(LinkDown(self.number, self._reason or "closed"))
             elif self._dial is not None:
                 self._inbox.post(DialFailed(self._dial, self._reason or "closed"))
-            with trio.CancelScope(shield=True), trio.move_on_after(GOODBYE_S):
-                await self._goodbye()
+            if self._bulk is None:
+                with trio.CancelScope(shield=True), trio.move_on_after(GOODBYE_S):
+                    await self._goodbye()
             with trio.CancelScope(shield=True):
                 await self._stream.aclose()
 
@@ -214,18 +226,21 @@ class Pump:
                 await self._checking[-1].wait()
             match event:
                 case Got(message):
-                    await self._post(message, None)
+                    await self._post(message, None, last=not self._machine.has_event)
                 case Established():
                     self._established(event)
+                    if self._bulk is not None:
+                        return  # what follows is for who takes over
                 case Ended():
                     self._ended(event)
 
-    async def _post(self, message: Record, checked: tuple[int, ...] | None) -> None:
+    async def _post(self, message: Record, checked: tuple[int, ...] | None, *, last: bool = False) -> None:
         try:
             self._places.acquire_nowait()  # `acquire` gives way to others, once a record
         except trio.WouldBlock:
             await self._places.acquire()
-        self._inbox.post(FromPeer(self.number, message, checked))
+        post = self._inbox.at_once if last else self._inbox.post
+        post(FromPeer(self.number, message, checked))
 
     def _ended(self, end: Ended) -> None:
         if not self._over.is_set():
@@ -236,7 +251,14 @@ class Pump:
             self._wake.set()
 
     def _established(self, event: Established) -> None:
+        if self._machine.purpose == BULK:
+            self.established.set()
+            self._bulk = event
+            self._over.set()
+            self._wake.set()
+            return
         self._up = True
+        self.device = event.device
         self.established.set()
         address = self._stream.remote_address
         self._inbox.post(

@@ -5,13 +5,15 @@ too old. Does not know: sockets, or how the feed is written.
 
 Nobody is pushed anything: this reads the feed from its own cursor whenever it is asked
 for the next line. What is not kept (peers, warnings) waits in a short queue, and a
-subscriber so slow that it overflows is told so once.
+subscriber so slow that it overflows is told so once. How far files have come is looked
+at when bytes move, and told where it differs: who is slow misses steps, not the end.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 import trio
@@ -19,10 +21,11 @@ import trio
 from p2pchat.control.operations import fields
 from p2pchat.control.operations.fields import Json
 from p2pchat.daemon.looks import Looks
-from p2pchat.daemon.shown import Acked, Shown, acked
+from p2pchat.daemon.moving import Bulk
+from p2pchat.daemon.shown import Acked, Shown, Transfers, acked
 from p2pchat.engine.inputs import Tell
 from p2pchat.ids import AccountId, EventId, RoomId
-from p2pchat.model import FeedRow, MessageView
+from p2pchat.model import ACTIVE, FeedRow, MessageView, TransferView
 from p2pchat.store.reader import Reader
 
 T = TypeVar("T")
@@ -33,6 +36,9 @@ BATCH: Final = 200
 MAX_TOLD: Final = 1000
 """What is not kept waits in a queue of at most this many per subscriber."""
 
+STOPPED_S: Final = 0.5
+"""How long nothing may move before it is told: at its end the archive says so in a moment."""
+
 MESSAGES: Final = frozenset({"message", "edit", "delete", "reaction", "pin"})
 """Types whose object is a message."""
 
@@ -42,6 +48,14 @@ class Source(Protocol):
 
     @property
     def looks(self) -> Looks: ...
+    @property
+    def bulk(self) -> Bulk | None:
+        """Who moves files; None where nobody does."""
+
+    @property
+    def inbox(self) -> str:
+        """Absolute path of the folder where received files land if no other was named."""
+
     @property
     def feed_changed(self) -> trio.Event:
         """Set when rows were added; then another takes its place."""
@@ -76,6 +90,9 @@ class Listening:
         self._overflow = False
         self._wake = trio.Event()
         self._cursor = 0
+        self._on_the_way: dict[bytes, TransferView] = {}
+        self._told_of: dict[bytes, tuple[Any, ...]] = {}  # how these stood when it was last told
+        self._stopped: dict[bytes, float] = {}  # since when nothing moves of what was told to
 
     async def lines(self, since: int | None) -> AsyncIterator[Json]:
         """`ready` first, then everything after the cursor, for ever.
@@ -85,6 +102,10 @@ class Listening:
         self._source.tells[self] = self._hear
         try:
             warning = await self._begin(since)
+            if self._files:
+                self._follow(await self._source.read(lambda reader: reader.transfers()))
+                render = self._render()
+                self._told_of = {ident: _stands(render.one(v)) for ident, v in self._on_the_way.items()}
             yield fields.line_fields(self._cursor, "ready")
             if warning:
                 yield fields.line_fields(self._cursor, "warning", fields.warning_fields("cursor", warning))
@@ -93,10 +114,12 @@ class Listening:
                 rows = await self._source.read(lambda reader: reader.feed(self._cursor, BATCH))
                 for line in await self._durable(rows):
                     yield line
-                for line in self._fleeting():
+                bulk = self._source.bulk
+                moved = [bulk.changed] if bulk is not None and self._files else []
+                for line in (*self._fleeting(), *self._progress()):
                     yield line
                 if len(rows) < BATCH:
-                    await self._rest(changed)
+                    await self._rest(changed, *(moved if self._on_the_way else []))
         finally:
             del self._source.tells[self]
 
@@ -114,13 +137,17 @@ class Listening:
                 return f"cursor {since} is older than what is kept: going on from {oldest}; see history"
         return ""
 
-    async def _rest(self, changed: trio.Event) -> None:
-        """Until the feed grew or something was told."""
+    async def _rest(self, *changed: trio.Event) -> None:
+        """Until the feed grew, something was told, or bytes of a file moved."""
         if self._told or self._overflow:
             return
         self._wake = trio.Event()
+        with trio.move_on_after(STOPPED_S if self._stopped else math.inf):
+            await self._first(*changed)
+
+    async def _first(self, *changed: trio.Event) -> None:
         async with trio.open_nursery() as nursery:
-            for event in (changed, self._wake):
+            for event in (*changed, self._wake):
                 nursery.start_soon(_then, event.wait, nursery.cancel_scope.cancel)
 
     def _hear(self, tell: Tell) -> None:
@@ -136,15 +163,23 @@ class Listening:
         """Rows joined with what messages look like now. The cursor moves past them."""
         if not rows:
             return []
-        wanted = list(dict.fromkeys(EventId(r.ref) for r in rows if r.type != "room" and self._takes(r.type)))
+        of_messages = [r for r in rows if r.type not in ("room", "file") and self._takes(r.type)]
+        wanted = list(dict.fromkeys(EventId(row.ref) for row in of_messages))
         changes = any(row.type == "room" and self._takes("room") for row in rows)
+        offers = list(dict.fromkeys(row.ref for row in rows if row.type == "file" and self._files))
 
-        def ask(reader: Reader) -> tuple[list[MessageView], Acked, dict[RoomId, int]]:
+        def ask(
+            reader: Reader,
+        ) -> tuple[list[MessageView], Acked, dict[RoomId, int], list[TransferView | None]]:
             views = reader.messages(wanted)
-            return views, acked(reader, views), reader.unread_counts() if changes else {}
+            unread = reader.unread_counts() if changes else {}
+            return views, acked(reader, views), unread, [reader.transfer(one) for one in offers]
 
-        views, noted, unread = await self._source.read(ask)
+        views, noted, unread, kept = await self._source.read(ask)
         looks = self._source.looks
+        transfers = {one.row.id: one for one in kept if one is not None}
+        self._follow(transfers.values())
+        render = self._render() if transfers else None
         directory = looks.directory()
         shown = Shown(looks, directory, noted)
         messages = {view.id: view for view in views}
@@ -161,6 +196,14 @@ class Listening:
                     now = fields.room_fields(changed, directory, unread.get(changed.id, 0))
                     found.append(fields.feed_fields(row, fields.room_change_fields(now, detail, directory)))
                 continue
+            if row.type == "file":
+                transfer = transfers.get(row.ref)
+                if transfer is not None and render is not None and self._wants(transfer.row.room):
+                    now = render.one(transfer)
+                    found.append(fields.feed_fields(row, now))
+                    if row.ref in self._on_the_way:
+                        self._told_of[row.ref] = _stands(now)
+                continue
             view = messages.get(EventId(row.ref))
             if view is None or not self._concerns(row.type, view):
                 continue
@@ -176,6 +219,41 @@ class Listening:
                 receipt = fields.receipt_fields(view.room, view.id, detail["state"], directory, person)
                 found.append(fields.feed_fields(row, receipt))
         return found
+
+    # -- files ---------------------------------------------------------------------------
+
+    @property
+    def _files(self) -> bool:
+        """Whether transfers are told at all."""
+        return self._takes("file") and not self._mentions
+
+    def _render(self) -> Transfers:
+        return Transfers(self._source.looks, self._source.bulk, self._source.inbox)
+
+    def _follow(self, views: Iterable[TransferView]) -> None:
+        """Look after those of which something may move, and after no others."""
+        for view in views:
+            if view.state == ACTIVE and self._wants(view.row.room):
+                self._on_the_way[view.row.id] = view
+            else:
+                for kept in (self._on_the_way, self._told_of, self._stopped):
+                    kept.pop(view.row.id, None)
+
+    def _progress(self) -> Iterator[Json]:
+        """What has moved since it was last told; it bears the last durable cursor."""
+        if not self._on_the_way:
+            return
+        at, render, bulk = trio.current_time(), self._render(), self._source.bulk
+        for ident, view in self._on_the_way.items():
+            now = render.one(view)
+            if _stands(now) == self._told_of.get(ident):
+                self._stopped.pop(ident, None)
+            elif (bulk and bulk.moving(ident)) or at - self._stopped.setdefault(ident, at) >= STOPPED_S:
+                self._stopped.pop(ident, None)
+                self._told_of[ident] = _stands(now)
+                yield fields.line_fields(self._cursor, "file", now)
+
+    # -- what is wanted ------------------------------------------------------------------
 
     def _wants(self, room: RoomId) -> bool:
         return not self._rooms or room in self._rooms
@@ -210,6 +288,11 @@ class Listening:
             peers = self._source.looks.peer_views()
             return [fields.peer_fields(peer) for peer in peers if peer.account == tell.subject]
         return []
+
+
+def _stands(transfer: Json) -> tuple[Any, ...]:
+    """What of a transfer is told again when it changes while it moves."""
+    return tuple(transfer[key] for key in ("state", "bytes_done", "rate_bps", "sources"))
 
 
 async def _then(wait: Callable[[], Any], act: Callable[[], None]) -> None:

@@ -26,6 +26,7 @@ from p2pchat.control.endpoint import ControlListener, open_control
 from p2pchat.control.operations import settings, settings_file
 from p2pchat.control.operations.settings_file import Effective
 from p2pchat.daemon.core import Daemon, Parts
+from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.host import DaemonHost
 from p2pchat.daemon.identity import load_or_make
 from p2pchat.daemon.logbook import Discreet, keep_uncaught, plain
@@ -205,7 +206,14 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
         peers=tuple(settings.split_address(one) for one in peers) if isinstance(peers, tuple) else (),
         keep_name=not values["name"],
         read_receipts=bool(values["read_receipts"]),
+        file_auto_max=int(str(values["file_auto_max"])),
         room=Room(where.home),
+        disk=Disk(
+            where.home / "staging",
+            Landing(args, where),
+            threads=True,
+            stopwatch=time.perf_counter,
+        ),
     )
     daemon = Daemon(parts)
     control = open_control(where)
@@ -227,6 +235,24 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
     finally:
         host.close()
     return EXIT_CODES["archive"] if failed else 0
+
+
+class Landing:
+    """Where received files land, as it is set now; as before while nobody can read the settings."""
+
+    def __init__(self, args: argparse.Namespace, where: Profile) -> None:
+        self._args = args
+        self._where = where
+        self._last = where.inbox
+
+    def __call__(self) -> Path:
+        """The folder."""
+        try:
+            chosen = next((one.value for one in settle(self._args, self._where) if one.key == "inbox"), "")
+        except SettingsError:
+            return self._last
+        self._last = Path(str(chosen)).expanduser() if chosen else self._where.inbox
+        return self._last
 
 
 def leaves(group: BaseExceptionGroup[Error]) -> Iterator[Error]:

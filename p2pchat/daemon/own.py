@@ -98,9 +98,10 @@ class Own:
     # -- settings ------------------------------------------------------------------------
 
     async def config_show(self, _: Params) -> Json:
-        return {"settings": settings_file.fields(await self._settings())}
+        return {"settings": settings_file.fields(await self.settings())}
 
-    async def _settings(self) -> list[settings_file.Effective]:
+    async def settings(self) -> list[settings_file.Effective]:
+        """Every setting with the value that counts now."""
         sources = self._host.sources
         user = await trio.to_thread.run_sync(settings_file.load, sources.config)
         flags = {name: value for name, value in sources.flags.items() if name not in self._changed}
@@ -118,9 +119,12 @@ class Own:
         except OSError as error:
             where = os.fspath(self._host.sources.config)
             raise CommandError("archive", f"{where!r} cannot be written: {error.strerror}") from error
-        if name == "read_receipts":
-            await self._host.ask(lambda n: inputs.Configure(n, value is True))
         if not restart:
             self._changed.add(name)
-        chosen = [one for one in settings_file.fields(await self._settings()) if one["key"] == name]
+        now = await self.settings()
+        if name in ("read_receipts", "file_auto_max"):
+            values = {one.key: one.value for one in now}
+            receipts, auto_max = values["read_receipts"] is True, int(str(values["file_auto_max"]))
+            await self._host.ask(lambda n: inputs.Configure(n, receipts, auto_max))
+        chosen = [one for one in settings_file.fields(now) if one["key"] == name]
         return {"settings": chosen, "restart": restart or (name == "name" and not value)}

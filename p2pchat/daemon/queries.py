@@ -24,6 +24,7 @@ from p2pchat.control.operations.fields import Json
 from p2pchat.control.operations.history import LISTEN_TYPES
 from p2pchat.control.operations.table import check
 from p2pchat.daemon import health
+from p2pchat.daemon.file_queries import Files
 from p2pchat.daemon.hosting import Host as Host
 from p2pchat.daemon.hosting import Params
 from p2pchat.daemon.hosting import Sources as Sources
@@ -49,7 +50,9 @@ class Queries:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._operations = all_operations()
-        own, reading, rooms = Own(host), Reading(host), Rooms(host)
+        own, rooms = Own(host), Rooms(host)
+        files = self._files = Files(host, own.settings)
+        reading = Reading(host, files)
         self._methods: dict[str, Callable[[Params], Any]] = {
             "status": self._status,
             "whoami": self._status,
@@ -84,6 +87,18 @@ class Queries:
             "rooms.set": rooms.change,
             "rooms.role": rooms.role,
             "rooms.mute": rooms.mute,
+            "files.send": files.send,
+            "files.spool": files.spool,
+            "files.spool_add": files.spool_add,
+            "files.spool_drop": files.spool_drop,
+            "files.list": files.listed,
+            "files.accept": files.accept,
+            "files.decline": files.decline,
+            "files.pause": files.pause,
+            "files.resume": files.resume,
+            "files.cancel": files.cancel,
+            "files.auto": files.auto,
+            "files.wait": files.wait,
             "trust.show": own.trust_show,
             "trust.verify": own.trust_verify,
             "trust.accept": lambda p: own.trust("accept", p),
@@ -240,8 +255,16 @@ class Queries:
     async def _send(self, params: Params) -> Json:
         if params["ack_by_ms"] is not None and not params["ack"]:
             raise CommandError("usage", "'ack_by_ms' without 'ack'", "ask people to take note as well")
+        paths = params.pop("files")
+        if paths and params["at_ms"] is not None:
+            raise CommandError("usage", "'files' with 'at_ms'", "files are offered at once")
         try:
-            post = await self._host.ask(lambda n: inputs.Post(n, **params))
+            if paths:
+                post = await self._files.post(
+                    paths, params["target"], lambda n, files: inputs.Post(n, **params, files=files)
+                )
+            else:
+                post = await self._host.ask(lambda n: inputs.Post(n, **params))
         except CommandError as error:
             if isinstance(error.result, dict):  # not yet as far as was waited for: say who has it
                 error.result |= await self._reached(str(error.result["id"]))
@@ -249,6 +272,8 @@ class Queries:
         answer = {key: post[key] for key in ("id", "room", "state")}
         if post.get("warning"):
             answer["warning"] = post["warning"]
+        if paths:
+            answer |= await self._files.beside(post)
         return answer
 
     async def _reached(self, message: str) -> Json:

@@ -12,6 +12,7 @@ from typing import Final
 from p2pchat.control.operations import fields
 from p2pchat.control.operations.fields import Json
 from p2pchat.control.operations.history import PAGE_LIMIT
+from p2pchat.daemon.file_queries import Files
 from p2pchat.daemon.hosting import Host, Params
 from p2pchat.daemon.looks import anybody
 from p2pchat.daemon.shown import Acked, Shown, acked
@@ -30,8 +31,9 @@ PREVIEW: Final = 80
 class Reading:
     """Questions about what was said."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, files: Files) -> None:
         self._host = host
+        self._files = files
 
     # -- a conversation ------------------------------------------------------------------
 
@@ -183,6 +185,7 @@ class Reading:
                 for room, one in added
                 if directory.owner(one.device) in strangers
             ],
+            await self._files.offered(),
             [fields.awaited_fields(view, directory, _preview(view.text or "")) for view in awaited],
         )
 

@@ -14,13 +14,14 @@ from p2pchat.control.operations.fields import Json
 from p2pchat.daemon.hosting import Host, Params
 from p2pchat.daemon.looks import anybody
 from p2pchat.engine import inputs
+from p2pchat.engine.graph_rights import MAX_RETENTION_DAYS
 from p2pchat.engine.inputs import Command
 from p2pchat.errors import CommandError
 from p2pchat.ids import AccountId
 from p2pchat.model import RoomMember, RoomView
 from p2pchat.wire.limits import MAX_TEXT
 
-SET: Final = ("name", "topic", "rules", "admission", "announce", "history")
+SET: Final = ("name", "topic", "rules", "admission", "announce", "history", "retention")
 """What `rooms.set` may change, in the order in which it is asked for."""
 
 INVITED_AT_ONCE: Final = 16
@@ -116,6 +117,10 @@ class Rooms:
         if not changes:
             raise CommandError("usage", "nothing to change", "of: " + " ".join(SET))
         _check_rules(params["rules"] or "")
+        if params["retention"] is not None and not 0 <= params["retention"] <= MAX_RETENTION_DAYS:
+            raise CommandError(
+                "usage", f"'retention' cannot be '{params['retention']}'", "days, or 0: for ever"
+            )
         return await self._act("set", params, changes=changes)
 
     async def mute(self, params: Params) -> Json:

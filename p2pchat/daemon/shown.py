@@ -1,7 +1,7 @@
-"""Messages as answers show them: what the archive holds, joined with what the node knows.
+"""Messages and transfers as answers show them: what the archive holds, joined with what the node knows.
 
-Decides: which of the two is asked for which field of a message. Does not know: SQL, JSON
-names (operations.fields), or which messages are wanted.
+Decides: which of the two is asked for which field. Does not know: SQL, JSON
+names (operations.fields), or which of them are wanted.
 
 The archive is asked first, on its own thread and for all messages at once; the node is
 memory and asked while the answer is put together. So how far a message has come is never
@@ -11,12 +11,16 @@ older than the message beside it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Final
 
 from p2pchat.control.operations import fields
 from p2pchat.control.operations.fields import Json
 from p2pchat.daemon.looks import Directory, Looks
+from p2pchat.daemon.moving import Bulk
+from p2pchat.files.names import clean
 from p2pchat.ids import AccountId, EventId
-from p2pchat.model import MessageView
+from p2pchat.model import CANCELLED, DECLINED, DONE, FAILED, MessageView, TransferView
 from p2pchat.store.reader import Reader
 
 Acked = Mapping[EventId, tuple[AccountId, ...]]
@@ -45,3 +49,25 @@ class Shown:
             progress=self._looks.progress(view) if view.mine else None,
             acks=self._looks.acks(view, self._noted.get(view.id, ())) if asks else None,
         )
+
+
+SETTLED: Final = frozenset({DONE, DECLINED, CANCELLED, FAILED})
+"""States in which a transfer stays by itself."""
+
+
+class Transfers:
+    """Renders transfers of one answer, all with the same names, and with what moves of them just now."""
+
+    def __init__(self, looks: Looks, bulk: Bulk | None, inbox: str) -> None:
+        self._bulk = bulk
+        self._inbox = inbox
+        self._names = looks.directory()
+
+    def one(self, view: TransferView, *, have: bool = True) -> Json:
+        """One transfer with every field; `have` empty if it is not wanted."""
+        if view.row.incoming:
+            view = replace(view, flags=tuple(sorted(clean(view.row.name).flags)))
+        motion = None
+        if self._bulk is not None and view.state not in SETTLED:
+            motion = self._bulk.moving(view.row.id)
+        return fields.transfer_fields(view, self._names, motion=motion, inbox=self._inbox, have=have)

@@ -10,9 +10,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from p2pchat.engine.file_inputs import FileAct as FileAct
+from p2pchat.engine.file_inputs import FileAuto as FileAuto
+from p2pchat.engine.file_inputs import FileEffect, FileInput
+from p2pchat.engine.file_inputs import FileLanded as FileLanded
+from p2pchat.engine.file_inputs import FileRead as FileRead
+from p2pchat.engine.file_inputs import FileTrouble as FileTrouble
+from p2pchat.engine.file_inputs import MayServe as MayServe
+from p2pchat.engine.file_inputs import NeedBulk as NeedBulk
 from p2pchat.errors import CommandError
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.wire.codec import Record
+from p2pchat.wire.messages.files import Offer
 from p2pchat.wire.messages.registers import SignedRegister
 from p2pchat.wire.messages.statements import SignedStatement
 
@@ -138,6 +147,7 @@ class Post:
     timeout_s: float = 30.0
     ack: bool = False  # everybody is asked to take note,
     ack_by_ms: int | None = None  # until then
+    files: tuple[tuple[Offer, str], ...] = ()  # what is offered, and the absolute path of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,10 +289,11 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class Configure:
-    """A setting the engine heeds has a new value: read_receipts."""
+    """Settings the engine heeds have these values: read_receipts, file_auto_max."""
 
     request: int
     read_receipts: bool
+    file_auto_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +318,9 @@ Command = (
     | ConfirmSas
     | Rename
     | Configure
+    | FileAct
+    | FileAuto
+    | MayServe
 )
 Input = (
     Started
@@ -322,6 +336,7 @@ Input = (
     | FromPeer
     | Forgotten
     | Command
+    | FileInput
 )
 
 # --- effects: performed after the commit, in order --------------------------------------
@@ -402,4 +417,4 @@ class Tell:
     subject: object
 
 
-Effect = Send | CloseLink | Dial | SetTimer | Reply | Refuse | FeedGrew | Tell
+Effect = Send | CloseLink | Dial | SetTimer | Reply | Refuse | FeedGrew | Tell | FileEffect

@@ -306,13 +306,14 @@ def give(ctx: Context, link: Link, request: KeyRequest) -> None:
     found = []
     for epoch in request.epochs[:MAX_SEALS]:
         row = room.epochs.get(EpochId(epoch))
-        if row is not None and row.key is not None and _may_have(ctx, room, row, link.account):
+        if row is not None and row.key is not None and may_have(ctx, room, row, link.account):
             found.append(row.key)
     if found:
         ctx.out.append(Send(link.link, Keys(request.room, tuple(found))))
 
 
-def _may_have(ctx: Context, room: RoomCache, row: EpochRow, account: AccountId) -> bool:
+def may_have(ctx: Context, room: RoomCache, row: EpochRow, account: AccountId) -> bool:
+    """Whether somebody is given that key when he asks (docs/protocol.md, "Keys are given")."""
     if row.shareable and account in room.graph.members and room.graph.settings.history == ALL:
         return True
     event = ctx.ledger.events.get(row.event)

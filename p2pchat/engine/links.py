@@ -46,6 +46,8 @@ from p2pchat.wire.messages.link import (
 
 OPEN_OFFICE_KEY: Final = hash_tagged("p2pchat/open-office/1")
 """What everybody who has set up nothing shares. It hides nothing; it marks the protocol."""
+BULK: Final = "bulk"
+PURPOSES: Final = ("chat", BULK)
 OWN_PINGS: Final = 1 << 32
 """Pongs below this number answer the link's own pings and are not handed on."""
 ANSWERER_WAITS_S: Final = 2.0
@@ -107,12 +109,17 @@ class LinkMachine:
         psks: Mapping[str, Sequence[bytes]],
         entropy: Entropy,
         now: float,
+        purpose: str = "chat",
     ) -> None:
         if len(hello) > MAX_HELLO:
             raise LocalProtocolError(f"a hello of {len(hello)} bytes, at most {MAX_HELLO}")
         self.initiator = initiator
         self.state = "greeting" if initiator else "preface"
         self.end: Ended | None = None
+        self.purpose = purpose
+        """chat or bulk: what the initiator's preface says."""
+        self.chaining_key = b""
+        """Of a bulk link, once open: what its bulk keys are made of."""
         self._secret = noise_secret
         self._hello = hello
         self._psks = psks
@@ -140,7 +147,7 @@ class LinkMachine:
         """The initiator's first words: preface and first handshake message."""
         if self.state != "greeting":
             raise LocalProtocolError("only an initiator starts, and once")
-        self._preface = encode(Preface(1, "chat", "office"))
+        self._preface = encode(Preface(1, self.purpose, "office"))
         self._noise = self._handshake(self._psks["office"][0])
         first = self._noise.write_message(b"", self._entropy.bytes(32))
         self._out += frame(self._preface) + frame(first)
@@ -175,11 +182,20 @@ class LinkMachine:
         """What happened next, or None until more bytes come."""
         return self._events.popleft() if self._events else None
 
+    @property
+    def has_event(self) -> bool:
+        """Whether `next_event` has another one already."""
+        return bool(self._events)
+
     def data_to_send(self) -> bytes:
         """Bytes to send now; each is returned once."""
         data = bytes(self._out)
         self._out.clear()
         return data
+
+    def leftover(self) -> bytes:
+        """What has come and is no whole frame yet: for who reads the stream himself from here on."""
+        return self._frames.take_rest()
 
     @property
     def is_open(self) -> bool:
@@ -239,6 +255,8 @@ class LinkMachine:
 
     def _take(self, body: bytes, now: float) -> None:
         match self.state:
+            case "open":
+                self._take_record(body, now)
             case "preface":
                 self._take_preface(body)
             case "first":
@@ -252,8 +270,9 @@ class LinkMachine:
 
     def _take_preface(self, body: bytes) -> None:
         preface = decode(Preface, body)
-        if preface.v != 1 or preface.purpose != "chat" or preface.psk not in self._psks:
+        if preface.v != 1 or preface.purpose not in PURPOSES or preface.psk not in self._psks:
             raise RemoteProtocolError("preface not understood")
+        self.purpose = preface.purpose
         self._preface = body
         self._move("first")
 
@@ -296,6 +315,8 @@ class LinkMachine:
     def _open(self, proven: tuple[Hello, AccountId], noise: HandshakeState, now: float) -> None:
         hello, account = proven
         self._session = Session(*noise.split(), now)
+        if self.purpose == BULK:
+            self.chaining_key = noise.chaining_key
         self._frames.set_limit(MAX_FRAME)
         self._move("open")
         self._events.append(Established(hello, account, DeviceId(hello.device), noise.handshake_hash))

@@ -12,6 +12,7 @@ from typing import Final
 
 from p2pchat.engine import (
     crowd,
+    file_words,
     frames,
     gossip,
     keys,
@@ -23,6 +24,7 @@ from p2pchat.engine import (
     revocations,
     rooms,
     sync,
+    transfers,
 )
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.inputs import CloseLink, LinkUp, Send, Tell
@@ -103,6 +105,7 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
         sync.begin_unheard(ctx, link)
     for room in rooms.common(ctx, link):
         keys.ask_again(ctx, link, room)
+    transfers.met(ctx, link)
     ctx.out.append(Tell("peer", link.account))
 
 
@@ -120,6 +123,7 @@ def resume(ctx: Context, number: int) -> None:
     if link is not None and ctx.live.by_device.get(link.device) == number:
         offer(ctx, link)
         sync.begin_anew(ctx, link)
+        transfers.met(ctx, link)
 
 
 def link_down(ctx: Context, number: int) -> None:
@@ -133,6 +137,7 @@ def link_down(ctx: Context, number: int) -> None:
         ready(ctx, successor)
     elif link.device not in ctx.live.by_device:
         gossip.gone(ctx, link.device)
+        file_words.gone(ctx, link.device)
         standing = ctx.cache.trust.get(link.account)
         if standing is not None:
             people.put_trust(ctx, replace(standing, last_seen_ms=ctx.now.wall_ms))

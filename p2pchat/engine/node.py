@@ -16,6 +16,8 @@ from typing import Final
 from p2pchat.engine import (
     bodies,
     clock,
+    file_commands,
+    file_words,
     gossip,
     keys,
     log,
@@ -32,6 +34,7 @@ from p2pchat.engine import (
     sas,
     sync,
     talk,
+    transfers,
     trust,
     views,
 )
@@ -52,8 +55,8 @@ from p2pchat.engine.ports import Entropy, Ledger
 from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat.ids import RoomId
 from p2pchat.model import Now
+from p2pchat.wire.messages import files, registers
 from p2pchat.wire.messages import link as wire
-from p2pchat.wire.messages import registers
 from p2pchat.wire.messages.statements import SignedStatement
 
 PREKEY_CHECK_S: Final = 3600.0
@@ -250,6 +253,26 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
             trust.rename(ctx, event)
         case happened.Configure():
             _configure(ctx, event)
+        case _:
+            _of_files(ctx, event)
+
+
+def _of_files(ctx: Context, event: Input) -> None:
+    match event:
+        case happened.MayServe():
+            transfers.may_serve(ctx, event)
+        case happened.FileLanded():
+            transfers.landed(ctx, event)
+        case happened.FileTrouble():
+            transfers.trouble(ctx, event)
+        case happened.FileRead():
+            file_commands.read(ctx, event)
+        case happened.NeedBulk():
+            file_words.need_bulk(ctx, event)
+        case happened.FileAct():
+            file_commands.act(ctx, event)
+        case happened.FileAuto():
+            file_commands.auto(ctx, event)
 
 
 # -- life -----------------------------------------------------------------------------------
@@ -264,6 +287,7 @@ def _started(node: Node, ctx: Context, port: int) -> None:
         room_commands.enter_lobby(ctx, node.office_key)
     ctx.ledger.outbox.prune_feed(ctx.now.wall_ms - FEED_KEPT_MS)
     talk.plan_drafts(ctx)
+    transfers.start(ctx)
     ctx.timer("repair", ctx.now.mono + sync.REPAIR_S)
     peers.start(ctx)
 
@@ -309,6 +333,10 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             peers.renew(ctx)
         case "drafts":
             talk.drafts_due(ctx)
+        case "files":
+            transfers.due(ctx)
+        case "transfers":
+            transfers.again(ctx)
         case "prekeys":
             _tend_prekeys(ctx)
         case "revoke":
@@ -363,6 +391,12 @@ def _from_peer(ctx: Context, event: FromPeer) -> None:
             sas.committed(ctx, link, event.message)
         case wire.SasReveal():
             sas.revealed(ctx, link, event.message)
+        case files.FileState():
+            file_words.heard(ctx, link, event.message)
+        case files.FileHeard():
+            file_words.heard_back(ctx, link, event.message)
+        case files.Knock():
+            file_words.knocked(ctx, link)
         case wire.Pong():
             meet.ready(ctx, peers.older_answers(ctx, link))
         case _:
@@ -390,12 +424,11 @@ def _confirm_sas(ctx: Context, command: happened.ConfirmSas) -> None:
 
 
 def _configure(ctx: Context, command: happened.Configure) -> None:
-    if ctx.cache.read_receipts == command.read_receipts:
-        ctx.out.append(Reply(command.request, {}))
-        return
-    ctx.cache.read_receipts = command.read_receipts
-    ctx.ledger.people.put_value("read_receipts", b"1" if command.read_receipts else b"0")
-    ctx.batch.wrote = True
+    if (ctx.cache.read_receipts, ctx.cache.file_auto_max) != (command.read_receipts, command.file_auto_max):
+        ctx.cache.read_receipts, ctx.cache.file_auto_max = command.read_receipts, command.file_auto_max
+        ctx.ledger.people.put_value("read_receipts", b"1" if command.read_receipts else b"0")
+        ctx.ledger.people.put_value("file_auto_max", str(command.file_auto_max).encode())
+        ctx.batch.wrote = True
     ctx.out.append(Reply(command.request, {}))
 
 

@@ -85,7 +85,7 @@ def room_view(ctx: Context, target: str) -> RoomView:
     if said.room in ctx.cache.known_rooms:
         return room_view_of(ctx, rooms.room(ctx, said.room))
     return RoomView(
-        said.room, DIRECT, said.name, "", "", said.account, JOINED, 2, OWNER, CLOSED, False, ALL, None
+        said.room, DIRECT, said.name, "", "", said.account, JOINED, 2, OWNER, CLOSED, False, ALL, 0, None
     )
 
 
@@ -122,6 +122,7 @@ def room_view_of(ctx: Context, room: RoomCache) -> RoomView:
         admission=settings.admission,
         announce=settings.announce,
         history=settings.history,
+        retention_days=settings.retention_days,
         epoch=min(fitting, key=lambda e: (-e.gen, e.epoch)).epoch if fitting else None,
         muted_until_ms=until,
         mentions_only=mentions_only,

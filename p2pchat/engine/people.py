@@ -55,6 +55,7 @@ def load(ctx: Context) -> None:
     ctx.cache.texts = {(text.room, text.field): text for text in ctx.ledger.rooms.texts()}
     quota.load(ctx)
     ctx.cache.read_receipts = ctx.ledger.people.value("read_receipts") == b"1"
+    ctx.cache.file_auto_max = int(ctx.ledger.people.value("file_auto_max") or b"0")
 
 
 def _install(ctx: Context, account: accounts.Account) -> None:

@@ -26,6 +26,8 @@ from p2pchat.model import (
     RoomText,
     StoredEvent,
     Touch,
+    TransferPeer,
+    TransferRow,
     TrustRow,
     WeekRow,
 )
@@ -284,6 +286,41 @@ class OutboxStore(Protocol):
     def prune_feed(self, before_ms: int) -> None: ...
 
 
+class TransferStore(Protocol):
+    """Offers, what became of them here, and what other machines say of ours."""
+
+    def put_transfer(self, row: TransferRow, *, untold: bool) -> None:
+        """Insert or replace by id. `untold`: the machine that offers it is to hear how it ended."""
+
+    def transfer(self, offer: bytes) -> TransferRow | None: ...
+    def find(self, prefix: str) -> list[bytes]:
+        """Ids that begin with these hex digits, at most 3."""
+
+    def of_event(self, event: EventId) -> list[TransferRow]:
+        """What one message offers, by id."""
+
+    def fetching(self) -> list[TransferRow]:
+        """Incoming ones that are wanted and not all here, oldest first."""
+
+    def untold(self) -> list[TransferRow]:
+        """Those of whose end the machine that offers them has not said that it heard."""
+
+    def expired(self, now_ms: int) -> list[TransferRow]:
+        """Those offered, active or paused whose time is over."""
+
+    def put_peer(self, offer: bytes, peer: TransferPeer) -> bool:
+        """What a machine says now of an offer; whether it has never said so before."""
+
+    def peers(self, offer: bytes) -> list[TransferPeer]:
+        """What machines said of an offer, by machine."""
+
+    def put_root(self, offer: bytes, account: AccountId, root: bytes, pieces: int) -> None:
+        """Keep a root until its offer comes; the first by an account stays."""
+
+    def take_root(self, offer: bytes, account: AccountId) -> tuple[bytes, int] | None:
+        """The root that came before its offer, and how many pieces; it is kept no longer."""
+
+
 class Ledger(Protocol):
     """The archive as the engine sees it."""
 
@@ -301,3 +338,5 @@ class Ledger(Protocol):
     def views(self) -> ViewStore: ...
     @property
     def outbox(self) -> OutboxStore: ...
+    @property
+    def transfers(self) -> TransferStore: ...

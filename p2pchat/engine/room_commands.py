@@ -10,9 +10,22 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from p2pchat.engine import acts, frames, keys, log, membership, names, overview, people, rooms, targets, views
+from p2pchat.engine import (
+    acts,
+    content,
+    frames,
+    keys,
+    log,
+    membership,
+    names,
+    overview,
+    people,
+    rooms,
+    targets,
+    views,
+)
 from p2pchat.engine.context import Context, RoomCache
-from p2pchat.engine.graph_rights import LEFT, REMOVED
+from p2pchat.engine.graph_rights import LEFT, MAX_RETENTION_DAYS, REMOVED
 from p2pchat.engine.inputs import CreateRoom, Mute, Reply, RoomAct, Send
 from p2pchat.errors import CommandError
 from p2pchat.ids import ZERO_ID, AccountId, DeviceId, EventId
@@ -250,12 +263,18 @@ def _check_setting(room: RoomCache, key: str, value: str) -> None:
         "announce": ("0", "1"),
         "history": wire.HISTORIES,
     }
+    if key == "retention":
+        if not (value.isascii() and value.isdigit() and str(int(value)) == value) or (
+            int(value) > MAX_RETENTION_DAYS
+        ):
+            raise CommandError("usage", f"{value!r} days cannot be kept", "give whole days, 0: for ever")
+        return
     if key not in allowed:
         raise CommandError("usage", f"no setting {key!r}", "see `p2pchat room set --help`")
     if value not in allowed[key]:
         raise CommandError("usage", f"{key} cannot be {value!r}", "one of: " + " ".join(allowed[key]))
     if room.row.kind == DIRECT and key != "history":
-        raise CommandError("usage", f"a direct chat has no {key!r}", "set its --history")
+        raise CommandError("usage", f"a direct chat has no {key!r}", "only history and retention")
 
 
 def mute(ctx: Context, command: Mute) -> None:
@@ -288,7 +307,7 @@ def _name(ctx: Context, room: RoomCache, field: str, value: str) -> None:
     body = wire.Name(1, field, value)
 
     def finish(ctx: Context, event: StoredEvent) -> None:
-        views.apply(ctx, room, views.Said(event, ctx.me.account, body))
+        views.apply(ctx, room, content.Said(event, ctx.me.account, body))
 
     standing = ctx.cache.texts.get((room.row.id, field))
     if standing is not None and standing.hlc > log.stamp(ctx.now.wall_ms + log.FUTURE_MS):

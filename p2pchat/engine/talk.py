@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from p2pchat.engine import (
+    content,
+    file_commands,
     keys,
     log,
     names,
@@ -19,6 +21,7 @@ from p2pchat.engine import (
     room_commands,
     rooms,
     targets,
+    transfers,
     views,
 )
 from p2pchat.engine.context import Context, RoomCache
@@ -53,23 +56,36 @@ def post(ctx: Context, command: Post) -> None:
     place = targets.writable(ctx, command.target)
     room = place.room
     room_commands.need_to_write(ctx, room, wire.MESSAGE)
-    check_text(command.text)
+    check_text(command.text, may_be_empty=bool(command.files))
     reply_to = _referred(ctx, command.reply_to, room) if command.reply_to else b""
     thread = _referred(ctx, command.thread, room) if command.thread else b""
+    if command.files and command.at_ms is not None:
+        raise CommandError("usage", "a message with files leaves at once", "send it without `--at`")
     if command.at_ms is not None and command.at_ms > ctx.now.wall_ms:
         _schedule(ctx, command, room, EventId(reply_to), EventId(thread))
         return
     mentions = mentioned(ctx, room, command.text)
-    body = wire.Message(1, command.text, reply_to, thread, mentions, command.urgent, _ack(command))
+    files = file_commands.to_offer(ctx, room, command.files) if command.files else ()
+    offered, paths = tuple(offer for offer, _ in files), tuple(path for _, path in files)
+    body = wire.Message(1, command.text, reply_to, thread, mentions, command.urgent, _ack(command), offered)
     if command.key:
         ctx.batch.keyed[command.key] = ctx.batch.keyed.get(command.key, ())
-    _say(ctx, room, body, lambda ctx, event: _posted(ctx, event, command, place.warning))
+    _say(ctx, room, body, lambda ctx, event: _posted(ctx, event, command, place.warning), paths=paths)
 
 
-def _say(ctx: Context, room: RoomCache, body: wire.Message, told: log.Finish, draft: str = "") -> None:
+def _say(
+    ctx: Context,
+    room: RoomCache,
+    body: wire.Message,
+    told: log.Finish,
+    draft: str = "",
+    paths: tuple[str, ...] = (),
+) -> None:
     def finish(ctx: Context, event: StoredEvent) -> None:
+        for offer, path in zip(body.files, paths, strict=True):
+            transfers.posted(ctx, event, offer, path)
         detail = (("draft", draft),) if draft else ()
-        views.show_own(ctx, rooms.room(ctx, event.room), views.Said(event, ctx.me.account, body), detail)
+        views.show_own(ctx, rooms.room(ctx, event.room), content.Said(event, ctx.me.account, body), detail)
         told(ctx, event)
 
     log.append(ctx, room, wire.MESSAGE, encode(body), keys.current(ctx, room), finish)
@@ -123,13 +139,13 @@ def _repeated(ctx: Context, command: Post) -> bool:
     return False
 
 
-def check_text(text: str) -> None:
-    """CommandError unless `text` can be a message."""
+def check_text(text: str, *, may_be_empty: bool = False) -> None:
+    """CommandError unless `text` can be a message; `may_be_empty`: one with files."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
         raise CommandError("usage", "the text is not valid UTF-8", "send it as a file") from error
-    if not text.strip():
+    if not text.strip() and not may_be_empty:
         raise CommandError(
             "usage", "there is no text to send", "give it as an argument, or on standard input with `-`"
         )
@@ -222,6 +238,7 @@ def _send_draft(ctx: Context, draft: Draft) -> None:
         mentioned(ctx, room, draft.text),
         draft.urgent,
         draft.ack,
+        (),
     )
     # Marked in the same transaction: a crash between the two would send it twice.
     marked = replace(draft, cancelled=True)
@@ -266,10 +283,11 @@ def change(ctx: Context, command: Change) -> None:
     room_commands.need_to_write(ctx, room, _KINDS[command.verb])
     match command.verb:
         case "edit":
-            check_text(command.value)
+            check_text(command.value, may_be_empty=bool(view.files))
+            files = views.offered_by(ctx, room, view.id) if view.files else ()
             unseen = _forget_unseen(ctx, room, view)
             mentions = mentioned(ctx, room, command.value)
-            body = wire.Edit(1, target, command.value, mentions, *_bearing(view), unseen)
+            body = wire.Edit(1, target, command.value, mentions, *_bearing(view), files, unseen)
         case "delete":
             body = wire.Delete(1, target)
             _forget_unseen(ctx, room, view)
@@ -296,7 +314,7 @@ def _bearing(view: MessageView) -> tuple[bytes, bytes, bool, int]:
 
 def _append_change(ctx: Context, room: RoomCache, view: MessageView, command: Change, body: Record) -> None:
     def finish(ctx: Context, event: StoredEvent) -> None:
-        views.apply(ctx, rooms.room(ctx, event.room), views.Said(event, ctx.me.account, body))
+        views.apply(ctx, rooms.room(ctx, event.room), content.Said(event, ctx.me.account, body))
         now = ctx.ledger.views.message(view.id)
         result = {
             "id": event.id.hex(),
@@ -337,7 +355,7 @@ def _take_back(ctx: Context, room: RoomCache, edit: EventId) -> None:
     body = wire.Delete(1, bytes(edit))
 
     def finish(ctx: Context, event: StoredEvent) -> None:
-        views.apply(ctx, rooms.room(ctx, event.room), views.Said(event, ctx.me.account, body))
+        views.apply(ctx, rooms.room(ctx, event.room), content.Said(event, ctx.me.account, body))
 
     log.append(ctx, room, wire.DELETE, encode(body), keys.current(ctx, room), finish)
 

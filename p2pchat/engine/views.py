@@ -9,13 +9,13 @@ Does not know: who may send an event (it is allowed when it gets here), or deliv
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-from p2pchat.engine import keys, log, ranges
+from p2pchat.engine import log, offers, ranges, transfers
+from p2pchat.engine.content import Said, said
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.ranges import Ranges
-from p2pchat.errors import RemoteProtocolError
-from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EventId
+from p2pchat.ids import AccountId, DeviceId, EventId
 from p2pchat.model import (
     CANCELLED,
     DELIVERED,
@@ -28,10 +28,10 @@ from p2pchat.model import (
     StoredEvent,
     Touch,
 )
-from p2pchat.wire.codec import Record, decode
-from p2pchat.wire.limits import MAX_EMOJI, MAX_MENTIONS, MAX_NAME, MAX_TEXT, MAX_TOPIC
+from p2pchat.wire.codec import Record
 from p2pchat.wire.messages import events as wire
 from p2pchat.wire.messages import registers, rooms
+from p2pchat.wire.messages.files import FileRoot, Offer
 
 BULK: Final = 16
 """So many messages in one frame are backfill."""
@@ -42,77 +42,6 @@ FEED_TYPES = {
     wire.PIN: "pin",
     wire.ACK: "ack",
 }
-
-
-class Said(NamedTuple):
-    """A content event with its body opened, and the person it is from."""
-
-    event: StoredEvent
-    account: AccountId
-    body: Record | None  # None: absent, keyless, or of a kind this version does not know
-
-
-def read_body(kind: int, plain: bytes) -> Record | None:
-    """The record in an opened body, its text within limits; RemoteProtocolError if wrong.
-
-    What was sealed wrongly (`plain` empty) gives None, and so does a record `v` or kind from a later
-    version: kept and relayed, not shown.
-    """
-    known = wire.BODIES.get(kind)
-    if known is None or not plain:
-        return None
-    body = decode(known, plain)
-    if getattr(body, "v", 1) != 1:
-        return None
-    match body:
-        case wire.Message():
-            fine = _text(body.text) and len(body.reply_to) in (0, ID_BYTES)
-            fine = fine and len(body.thread) in (0, ID_BYTES) and _ids(body.mentions)
-            fine = fine and 0 <= body.ack < 2**53
-        case wire.Edit():
-            fine = _text(body.text) and len(body.target) == ID_BYTES and _ids(body.mentions)
-            fine = fine and all(len(i) in (0, ID_BYTES) for i in (body.reply_to, body.thread))
-            fine = fine and 0 <= body.ack < 2**53
-        case wire.Reaction():
-            fine = 0 < len(body.emoji.encode()) <= MAX_EMOJI and len(body.target) == ID_BYTES
-        case wire.Delete() | wire.Pin() | rooms.Ack() | rooms.RulesAccepted():
-            fine = len(body.target) == ID_BYTES
-        case rooms.Name():
-            most = MAX_TEXT if body.field == "rules" else MAX_TOPIC
-            size = len(body.value.encode("utf-8", "surrogatepass"))
-            fine = size <= most if body.field != "name" else len(body.value) <= MAX_NAME
-            fine = fine and body.field in rooms.NAME_FIELDS
-        case _:
-            fine = True
-    if not fine:
-        raise RemoteProtocolError("message body out of form")
-    return body
-
-
-def _text(text: str) -> bool:
-    return 4 * len(text) <= MAX_TEXT or len(text.encode("utf-8", "surrogatepass")) <= MAX_TEXT
-
-
-def _ids(items: tuple[bytes, ...]) -> bool:
-    return not items or (len(items) <= MAX_MENTIONS and all(len(item) == ID_BYTES for item in items))
-
-
-def body_in(room: RoomCache, kind: int, plain: bytes) -> Record | None:
-    """The record in an opened body; None where a member sealed nonsense: whoever passes it on is not
-    to blame. In a direct chat he is its author: RemoteProtocolError."""
-    try:
-        return read_body(kind, plain)
-    except RemoteProtocolError:
-        if room.row.kind == DIRECT:
-            raise
-        return None
-
-
-def said(ctx: Context, room: RoomCache, event: StoredEvent, header: wire.Header | None = None) -> Said:
-    """Open an event of the log."""
-    account = ctx.cache.owner[event.device]
-    plain = keys.open_plain(room, event, header)
-    return Said(event, account, None if plain is None else body_in(room, event.kind, plain))
 
 
 def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, str], ...] = ()) -> None:
@@ -132,6 +61,9 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
         return
     if isinstance(body, rooms.Name):
         _named(ctx, room, what, body)
+        return
+    if isinstance(body, FileRoot):
+        transfers.rooted(ctx, event, what.account, body)
         return
     touch = _touch(what, body)
     if touch is None or event.flags & StoredEvent.VOID:
@@ -154,6 +86,7 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
         if target.flags & StoredEvent.KEYLESS:
             note_have(ctx, room, target)  # its key is not waited for any more
         target = erase(ctx, target, shown=True)
+        transfers.withdrawn(ctx, target.id)
     if target.kind != wire.MESSAGE:
         if by_author:  # an edit is taken back with the message it changed, or before anybody had it
             ctx.ledger.views.drop_touch(target.id)
@@ -224,7 +157,7 @@ def _counts_as_absent(touch: Touch, author: AccountId | None) -> bool:
 
 
 def _taken_back(author: AccountId, touches: list[Touch]) -> bool:
-    return any(touch.kind == wire.DELETE and touch.account == author for touch in touches)
+    return bool(touches) and any(t.kind == wire.DELETE and t.account == author for t in touches)
 
 
 def lawfully_absent(ctx: Context, event: StoredEvent) -> bool:
@@ -264,6 +197,8 @@ def standing_moved(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
     what = said(ctx, room, event)
     if event.kind == wire.MESSAGE:
         refresh(ctx, room, what)
+        if event.flags & StoredEvent.VOID:
+            transfers.voided(ctx, event.id)
         return
     if event.kind == wire.NAME:
         _named_anew(ctx, room)
@@ -312,19 +247,39 @@ def refresh(
     if view is not None:
         ctx.ledger.views.put_message(view, bulk=ctx.batch.bulk)
         ctx.batch.wrote = True
+        if view.files and not view.hidden:
+            transfers.offered(ctx, room, what.event, what.account, _offers(ctx, room, what, touches))
     elif what.event.body is None:  # what stood for its text has become void
         ctx.ledger.views.drop_message(what.event.id)
         ctx.batch.wrote = True
     return view
 
 
+def offered_by(ctx: Context, room: RoomCache, message: EventId) -> tuple[Offer, ...]:
+    """What a message that is here offers, as it was written."""
+    event = ctx.ledger.events.get(message)
+    if event is None:
+        return ()
+    return _offers(ctx, room, said(ctx, room, event), ctx.ledger.views.touches(event.room, event.id))
+
+
+def _offers(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> tuple[Offer, ...]:
+    """What the message itself offers; where its body is absent, what its newest edit repeats."""
+    if isinstance(what.body, wire.Message):
+        return what.body.files
+    edits = [touch.id for touch in touches if touch.kind == wire.EDIT and touch.account == what.account]
+    edit = ctx.ledger.events.get(edits[-1]) if edits else None
+    body = None if edit is None else said(ctx, room, edit).body
+    return body.files if isinstance(body, wire.Edit) else ()
+
+
 def compute(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> MessageView | None:
     """The view that a message and its touches, in (hlc, id) order, come to."""
     event, body, author = what.event, what.body, what.account
-    touches = _newest_edit_whole(ctx, author, touches)
     base = body if isinstance(body, wire.Message) else None
     if base is not None and not touches:
         return _untouched(ctx, room, what, base)
+    touches = _newest_edit_whole(ctx, author, touches)
     edits = [t for t in touches if t.kind == wire.EDIT and t.account == author]
     was_here = base is not None or bool(event.flags & StoredEvent.SHOWN)
     # What was erased does not come back, even if what erased it has become void.
@@ -370,6 +325,7 @@ def compute(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> 
         state=state,
         flags=_flags(event),
         ack_by_ms=asked_until(edits[-1].ack if edits else base.ack if base else 0),
+        files=() if deleted else offers.briefs(author, _offers(ctx, room, what, touches)),
     )
 
 
@@ -410,6 +366,7 @@ def _untouched(ctx: Context, room: RoomCache, what: Said, base: wire.Message) ->
         _people(room, mentions) if mentions else (), bool(mentions) and calls_me(ctx, room, mentions), (),
         own_state(ctx, room, event.seq) if event.device == me.device else RECEIVED,
         _flags(event) if event.flags else (), asked_until(base.ack),
+        offers.briefs(what.account, base.files) if base.files else (),
     )  # fmt: skip
 
 

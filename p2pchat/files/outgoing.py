@@ -10,6 +10,7 @@ that does not have the hash we once gave is not sent, whatever the file is now.
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 from p2pchat.errors import CommandError, LocalProtocolError
 from p2pchat.files import state as states
@@ -19,9 +20,12 @@ from p2pchat.files.staging import SYNC_BYTES, SYNC_S, state_name
 from p2pchat.platform.folders import Folder
 from p2pchat.wire.messages.files import Offer
 
+_HASHES_AT_ONCE: Final = 8192
 
-def offer_for(source: Source, offer_id: bytes, file_key: bytes, mime: str = "") -> Offer:
-    """The offer of a source that has not been read yet. `offer_id` 16 and `file_key` 32 random bytes."""
+
+def offer_for(source: Source, offer_id: bytes, file_key: bytes, mime: str = "", ttl_s: int = 0) -> Offer:
+    """The offer of a source that has not been read yet. `file_key` 32 random bytes, `offer_id` 16 that
+    are bound to it (docs/files.md)."""
     return Offer(
         id=offer_id,
         size=source.size,
@@ -32,16 +36,18 @@ def offer_for(source: Source, offer_id: bytes, file_key: bytes, mime: str = "") 
         mtime=source.mtime,
         file_key=file_key,
         piece_size=piece_size_for(source.size),
+        ttl_s=ttl_s,
     )
 
 
 class Outgoing:
     """One transfer we are the author of. One thread at a time."""
 
-    def __init__(self, folder: Folder, offer: Offer, source: Source, now: float) -> None:
+    def __init__(self, folder: Folder, offer: Offer, source: Source, now: float, hashes: bytes = b"") -> None:
         """Begin, or go on after a restart with the source opened again. CommandError `source_changed`
         if it is not what was offered: another size, or, while a hash is still to be made, another
-        time or inode of any file; other CommandErrors if the disk refuses."""
+        time or inode of any file; other CommandErrors if the disk refuses. `hashes`: all of them, of
+        what somebody else offered and we have received."""
         self.offer = offer
         self._source = source
         self._hashes = bytearray(HASH_BYTES * count(offer.size, offer.piece_size))
@@ -60,6 +66,12 @@ class Outgoing:
             if kind == states.HASHES:
                 self._take(struct.unpack_from(">I", body)[0], body[4:])
         sizes = source.size == offer.size and source.head == offer.head
+        if hashes and not self.known.complete:
+            for first in range(0, self.known.total, _HASHES_AT_ONCE):
+                some = hashes[first * HASH_BYTES : (first + _HASHES_AT_ONCE) * HASH_BYTES]
+                log.append(states.HASHES, struct.pack(">I", first) + some)
+                self._take(first, some)
+            log.sync()
         same = head is not None and head.offer == offer and sizes
         if not same or (head is not None and head.origin != noted and not self.known.complete):
             log.close()
@@ -74,12 +86,12 @@ class Outgoing:
         offer = self.offer
         start, size = number * offer.piece_size, length(number, offer.size, offer.piece_size)
         view = into[:size]
-        self._source.read(start, view)
+        same = self._source.read(start, view)
         found = hash_piece(offer.file_key, view)
         expected = self.hash_of(number)
         if expected is None:
             # Read for the first time: it must be what was offered, not half of a later version.
-            if not self._source.untouched(start, size):
+            if not same:
                 raise _changed(offer, number)
             self._log.append(states.HASHES, struct.pack(">I", number) + found)
             self._take(number, found)

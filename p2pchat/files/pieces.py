@@ -1,7 +1,7 @@
 """Pieces of a transfer: how large, how hashed, which are there.
 
-Decides: the size of a piece, its hash, the root over all hashes, the bits that say which pieces
-somebody has, and which offers make sense. Does not know: files, disks, links or who serves what.
+Decides: the size of a piece, its hash, the root over all hashes, and the bits that say which pieces
+somebody has. Does not know: files, disks, links or who serves what.
 
 Piece i of a transfer is bytes i · piece_size up to (i + 1) · piece_size of its stream; the last
 may be shorter, an empty stream has none. Small files travel packed by this alone: the stream of
@@ -16,23 +16,15 @@ from typing import Final
 from blake3 import blake3
 
 from p2pchat.errors import LocalProtocolError, RemoteProtocolError
-from p2pchat.wire.limits import (
-    FEW_PIECES,
-    MAX_ENTRIES,
-    MAX_MANIFEST,
-    MAX_OFFER_NAME,
-    MAX_PIECE,
-    MAX_PIECES,
-    MIN_PIECE,
-)
-from p2pchat.wire.messages.files import FILE_KEY_BYTES, OFFER_ID_BYTES, Offer
+from p2pchat.wire.limits import FEW_PIECES, MAX_PIECE, MAX_PIECES, MIN_PIECE
+from p2pchat.wire.messages.files import FILE_KEY_BYTES
+from p2pchat.wire.messages.files import MAX_TIME as MAX_TIME
+from p2pchat.wire.messages.files import check_offer as check_offer
 
 HASH_BYTES: Final = 32
 ROOT_CONTEXT: Final = "p2pchat/file-root/1"
 MAX_SIZE: Final = MAX_PIECE * MAX_PIECES
 """2 TiB: the largest stream."""
-MAX_TIME: Final = (1 << 63) - 1
-"""Nanoseconds since 1970 up to the year 2262: what systems count in 64 bits."""
 
 
 def piece_size_for(size: int) -> int:
@@ -83,28 +75,6 @@ def root_of(file_key: bytes, size: int, head: int, piece_size: int, hashes: byte
     return blake3(bound, key=key).update(hashes).digest()
 
 
-def check_offer(offer: Offer) -> Offer:
-    """The offer, if it can be meant; RemoteProtocolError otherwise.
-
-    Nothing is judged that a receiver decides himself: whether it is wanted, fits the disk, or what
-    the name becomes.
-    """
-    powers = {MIN_PIECE << shift for shift in range((MAX_PIECE // MIN_PIECE).bit_length())}
-    if len(offer.id) != OFFER_ID_BYTES or len(offer.file_key) != FILE_KEY_BYTES:
-        raise RemoteProtocolError("offer with an id or key of wrong length")
-    if offer.piece_size not in powers or not 0 <= offer.size <= offer.piece_size * MAX_PIECES:
-        raise RemoteProtocolError("offer with impossible pieces")
-    if not 0 <= offer.head <= min(offer.size, MAX_MANIFEST):
-        raise RemoteProtocolError("offer with an impossible manifest")
-    if not 0 <= offer.files <= MAX_ENTRIES or (not offer.head and offer.files != 1):
-        raise RemoteProtocolError("offer with an impossible number of files")
-    if not 0 <= offer.mtime <= MAX_TIME:
-        raise RemoteProtocolError("offer from beyond the calendar")
-    if max(len(offer.name.encode()), len(offer.mime.encode())) > MAX_OFFER_NAME:
-        raise RemoteProtocolError("offer with too long a name")
-    return offer
-
-
 class Bits:
     """Which of `total` pieces somebody has.
 
@@ -132,6 +102,16 @@ class Bits:
             raise RemoteProtocolError("bitfield with pieces that do not exist")
         bits._bits[:] = raw
         bits.here = int.from_bytes(raw, "big").bit_count()
+        return bits
+
+    @classmethod
+    def whole(cls, total: int) -> Bits:
+        """All of `total` pieces."""
+        bits = cls(total)
+        bits._bits[:] = b"\xff" * len(bits._bits)
+        if total % 8:
+            bits._bits[-1] = 0xFF00 >> total % 8 & 0xFF
+        bits.here = total
         return bits
 
     def encode(self) -> bytes:

@@ -33,6 +33,7 @@ from p2pchat.store.people import People
 from p2pchat.store.rooms import Rooms
 from p2pchat.store.seen import Seen
 from p2pchat.store.spare import Spare
+from p2pchat.store.transfers import Transfers
 from p2pchat.store.views import Views
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Ledger:
         self.seen = Seen(core)
         self.views = Views(core, self._fulltext)
         self.outbox = Outbox(core)
+        self.transfers = Transfers(core)
 
     @property
     def connection(self) -> sqlite3.Connection:

@@ -20,7 +20,8 @@ from typing import Final
 
 from p2pchat.errors import ArchiveError, CommandError
 from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EventId, RoomId
-from p2pchat.model import SCHEDULED, FeedRow, Gap, MessageView, Notice, Page, QueueRow
+from p2pchat.model import SCHEDULED, FeedRow, Gap, MessageView, Notice, Page, QueueRow, TransferView
+from p2pchat.store import transfers
 from p2pchat.store.check import problems
 from p2pchat.store.core import Names
 from p2pchat.store.ledger import BUSY_MS, Ledger
@@ -293,6 +294,23 @@ class Reader:
                     QueueRow(EventId(identity), room, to(room), STATES[state], written, _preview(text or ""))
                 )
             return sorted(rows, key=lambda row: (row.since_ms, row.id))
+
+    # -- files ---------------------------------------------------------------------------
+
+    def transfers(self, limit: int = 10_000) -> list[TransferView]:
+        """The newest `limit` offers, ours and others', the newest last; `flags` are not filled in."""
+        with self._snapshot():
+            return transfers.newest(self._conn, limit)
+
+    def transfer(self, offer: bytes) -> TransferView | None:
+        """How one offer stands; `flags` are not filled in."""
+        with self._snapshot():
+            return transfers.one(self._conn, offer)
+
+    def find_transfers(self, prefix: str) -> list[bytes]:
+        """Ids of offers that begin with these hex digits, at most 3."""
+        with self._snapshot():
+            return transfers.found(self._conn, prefix)
 
     # -- the archive itself --------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EpochId, RoomId
-from p2pchat.model import FeedRow, MessageView, StoredEvent
+from p2pchat.model import FeedRow, FileBrief, MessageView, StoredEvent
 from p2pchat.store.core import Names
 from p2pchat.store.schema import HLC_OFFSET, STATES
 from p2pchat.wire.limits import FUTURE_MS
@@ -27,7 +27,7 @@ EVENT_COLUMNS: Final = (
 VIEW_COLUMNS: Final = (
     "e.id, m.room, m.account, m.device, m.seq, m.hlc, m.written, m.received, m.text, m.reply_to, m.thread, "
     "m.urgent, m.edited, m.deleted, m.pinned, m.hidden, m.mine, m.mentions, m.mentions_me, m.reactions, "
-    "m.state, m.flags, m.ack"
+    "m.state, m.flags, m.ack, m.files"
 )
 FEED_COLUMNS: Final = "cursor, type, ref, at, detail"
 
@@ -112,6 +112,7 @@ def view_of(row: Row, names: Names) -> MessageView:
         state=STATES[row[20]],
         flags=tuple(row[21].split()) if row[21] else (),
         ack_by_ms=asked_until(row[22]),
+        files=_files(row[23]) if row[23] else (),
     )
 
 
@@ -156,6 +157,15 @@ def _reactions(text: str | None) -> tuple[tuple[str, tuple[AccountId, ...]], ...
     return tuple(
         (emoji, tuple(AccountId(bytes.fromhex(who)) for who in people)) for emoji, people in json.loads(text)
     )
+
+
+def pack_files(files: Sequence[FileBrief]) -> str | None:
+    """What a message offers, as JSON; NULL for nothing."""
+    return json.dumps([[one.id.hex(), one.name, one.size] for one in files]) if files else None
+
+
+def _files(text: str) -> tuple[FileBrief, ...]:
+    return tuple(FileBrief(bytes.fromhex(id), name, size) for id, name, size in json.loads(text))
 
 
 V = TypeVar("V")

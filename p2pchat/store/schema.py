@@ -396,7 +396,68 @@ def _touch_rooms(db: Database) -> None:
     db.execute("PRAGMA user_version = 8")
 
 
-VERSION: Final = 8
+@migrations(name="0009_transfers")
+def _transfers(db: Database) -> None:
+    """Files: what is offered, what became of it here, and what other machines say of it."""
+    for statement in (
+        # message.files: id, name and size of what it offers, as JSON
+        "ALTER TABLE message ADD COLUMN files TEXT",
+        # transfer: an offer, ours or somebody else's, and what became of it here. Not made again from
+        # the event log: what was decided is only here. `untold`: it has come to an end of which the
+        # machine that offers it is to hear, and has not said that it did.
+        """CREATE TABLE transfer (
+            id BLOB PRIMARY KEY,
+            room BLOB NOT NULL,
+            event BLOB NOT NULL,
+            author BLOB NOT NULL,
+            device BLOB NOT NULL,
+            incoming INTEGER NOT NULL,
+            offer BLOB NOT NULL,
+            name TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            files INTEGER NOT NULL,
+            state TEXT NOT NULL,
+            path TEXT NOT NULL,
+            folder TEXT NOT NULL,
+            conflict TEXT NOT NULL,
+            root BLOB NOT NULL,
+            error_kind TEXT NOT NULL,
+            error TEXT NOT NULL,
+            expires INTEGER NOT NULL,
+            made INTEGER NOT NULL,
+            told INTEGER NOT NULL,
+            served INTEGER NOT NULL,
+            untold INTEGER NOT NULL
+        ) STRICT""",
+        "CREATE INDEX transfer_event ON transfer (event)",
+        "CREATE INDEX transfer_made ON transfer (made, id)",
+        "CREATE INDEX transfer_fetching ON transfer (made, id) WHERE incoming = 1 AND state = 'active'",
+        "CREATE INDEX transfer_untold ON transfer (device, id) WHERE untold = 1",
+        "CREATE INDEX transfer_expires ON transfer (expires)"
+        " WHERE expires > 0 AND state IN ('offered', 'active', 'paused')",
+        # transfer_peer: what a machine said of an offer of ours last, and (bits) ever.
+        """CREATE TABLE transfer_peer (
+            offer BLOB NOT NULL,
+            device BLOB NOT NULL,
+            account BLOB NOT NULL,
+            state INTEGER NOT NULL,
+            ever INTEGER NOT NULL,
+            PRIMARY KEY (offer, device)
+        ) STRICT, WITHOUT ROWID""",
+        # transfer_root: a root that came before its offer, by whom.
+        """CREATE TABLE transfer_root (
+            offer BLOB NOT NULL,
+            account BLOB NOT NULL,
+            root BLOB NOT NULL,
+            pieces INTEGER NOT NULL,
+            PRIMARY KEY (offer, account)
+        ) STRICT, WITHOUT ROWID""",
+        "PRAGMA user_version = 9",
+    ):
+        db.execute(statement)
+
+
+VERSION: Final = 9
 """The schema this program writes: the number of the last migration."""
 
 

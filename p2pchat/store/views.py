@@ -22,6 +22,7 @@ from p2pchat.store.rows import (
     ack_of,
     in_portions,
     join_ids,
+    pack_files,
     pack_reactions,
     place_of,
     split_ids,
@@ -35,14 +36,14 @@ from p2pchat.wire.messages.events import EDIT, REACTION
 _INSERT: Final = (
     "INSERT INTO message (room, account, device, seq, hlc, place, written, received, urgent, edited, deleted,"
     " pinned, hidden, mine, mentions_me, state, reply_to, thread, mentions, reactions, flags, text, ack,"
-    " pk, unread, doc, folded)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " files, pk, unread, doc, folded)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE: Final = (
     "UPDATE message SET room = ?, account = ?, device = ?, seq = ?, hlc = ?, place = ?, written = ?,"
     " received = ?, urgent = ?, edited = ?, deleted = ?, pinned = ?, hidden = ?, mine = ?, mentions_me = ?,"
     " state = ?, reply_to = ?, thread = ?, mentions = ?, reactions = ?, flags = ?, text = ?, ack = ?,"
-    " unread = ?, doc = ? WHERE pk = ?"
+    " files = ?, unread = ?, doc = ? WHERE pk = ?"
 )
 _GET: Final = f"SELECT {VIEW_COLUMNS} FROM event e JOIN message m ON m.pk = e.pk WHERE e.id = ?"  # noqa: S608
 _OLD: Final = "SELECT unread, doc, text, state FROM message WHERE pk = ?"
@@ -125,11 +126,12 @@ class Views:
             STATE_NUMBER[view.state],
             view.reply_to,
             view.thread,
-            join_ids(view.mentions),
-            pack_reactions(view.reactions),
-            " ".join(view.flags) or None,
+            join_ids(view.mentions) if view.mentions else None,
+            pack_reactions(view.reactions) if view.reactions else None,
+            " ".join(view.flags) if view.flags else None,
             view.text,
             ack_of(view.ack_by_ms),
+            pack_files(view.files),
         )
         gone = view.hidden or view.deleted
         pk = self._core.fresh.pop(view.id, None)

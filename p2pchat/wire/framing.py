@@ -70,6 +70,13 @@ class FrameReader:
         self._at = end
         return body
 
+    def take_rest(self) -> bytes:
+        """All bytes that were not handed out; they are not kept."""
+        rest = bytes(self._buffer[self._at :])
+        self._buffer.clear()
+        self._at = 0
+        return rest
+
     @property
     def truncated(self) -> bool:
         """Whether bytes remain that were not handed out.

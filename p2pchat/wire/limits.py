@@ -125,6 +125,14 @@ FEW_PIECES: Final = 16_384
 """So many pieces before they grow: a list of hashes of 512 KiB, a bitfield of 2 KiB."""
 MAX_PIECES: Final = 262_144
 """A bitfield of 32 KiB fits one frame, a list of hashes is 8 MiB of memory; with MAX_PIECE: 2 TiB."""
+MAX_FILES: Final = 16
+"""Offers in one message: at most half of its event with the longest names a system has."""
+MAX_HASHES: Final = 1875
+"""Hashes of pieces in one frame: 60,000 bytes."""
+MAX_BULK_LINKS: Final = 4
+"""Bulk links of one machine: sockets and buffers it can take."""
+MAX_TTL_S: Final = 36_500 * 24 * 3600
+"""How long an offer may be served, if not for ever: as long as a room's retention can be."""
 MAX_OFFER_NAME: Final = 1024
 """A name in UTF-8 as its sender has it: 255 units of the widest kind; also each part of a path."""
 MAX_PATH: Final = 2048

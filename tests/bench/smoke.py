@@ -25,6 +25,9 @@ TINY = {
     "room_rotation": ["--devices", "8"],
     "handshake": ["--handshakes", "3"],
     "discovery": ["--hosts", "3"],
+    "file_copy": ["--mib", "3"],
+    "file_many": ["--files", "40"],
+    "file_room": ["--mib", "2", "--receivers", "2"],
     "idle": ["--peers", "2", "--seconds", "1"],
     "cli_start": [],
 }
@@ -32,6 +35,8 @@ RIVALS = {
     "message_rtt": 3,
     "message_rate": 4,
     "cli_start": 1,
+    "file_copy": 2,
+    "file_many": 2,
 }
 """How many rivals a script has that the gate lacks."""
 

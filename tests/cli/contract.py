@@ -20,10 +20,12 @@ FIELDS: dict[str, set[str]] = {
     "page": {"room", "messages", "notices", "gaps", "has_more", "cursor"},
     "notice": {"id", "type", "at", "by", "who"},
     "gap": {"device", "from", "to", "holders"},
-    "room": set("id name topic kind peer membership members unread role history epoch".split()),
+    "room": set("id name topic kind peer membership members unread role history retention epoch".split()),
     "member": {"account", "name", "role", "devices"},
     "ack": {"by_time", "acked", "missing"},
     "progress": {"delivered", "read", "of"},
+    "transfer": set("id name size files direction peer room state bytes_done rate_bps path sources".split())
+    | {"have", "error"},
     "queue": set("id room to held_by state at since attempts preview".split()),
     "inbox": {"unread", "requests", "files", "acks"},
     "trust": {"account", "name", "trust", "fingerprint", "safety_number", "devices"},

@@ -17,6 +17,8 @@ from p2pchat.model import (
     RoomMember,
     RoomRow,
     RoomView,
+    TransferRow,
+    TransferView,
 )
 
 ANN = AccountId(bytes([0xA1]) * 32)
@@ -135,6 +137,7 @@ def room_view(**changes: Any) -> RoomView:
         "admission": "invite",
         "announce": False,
         "history": "all",
+        "retention_days": 0,
         "epoch": EpochId(bytes([0xE0]) * 16),
     }
     return RoomView(**{**values, **changes})
@@ -184,6 +187,60 @@ def peer(name: str = "Bob", *, connected: bool = True) -> dict[str, Any]:
 def queue_entry(preview: str = "hello") -> dict[str, Any]:
     row = QueueRow(EventId(bytes([1]) * 32), CHAT, (BOB,), "queued", NOON, preview)
     return fields.queue_fields(row, Names())
+
+
+def transfer_view(
+    number: int = 1,
+    *,
+    incoming: bool = True,
+    state: str = "offered",
+    have: tuple[AccountId, ...] = (),
+    declined: tuple[AccountId, ...] = (),
+    flags: tuple[str, ...] = (),
+    **changes: Any,
+) -> TransferView:
+    """What Bob offers me, or I him: a report of 1.2 MB."""
+    values: dict[str, Any] = {
+        "id": bytes([0xF0 + number]) * 16,
+        "room": CHAT,
+        "event": EventId(bytes([0xE0 + number]) * 32),
+        "author": BOB if incoming else ANN,
+        "device": BOB_BOX if incoming else ANN_BOX,
+        "incoming": incoming,
+        "offer": b"",
+        "name": "report.pdf",
+        "size": 1_200_000,
+        "files": 1,
+        "state": state,
+        "path": "" if incoming else "/home/ann/report.pdf",
+        "to": "",
+        "conflict": "rename",
+        "root": b"",
+        "error_kind": "",
+        "error": "",
+        "expires_ms": 0,
+        "made_ms": NOON + number * 60_000,
+        "told": -1,
+    }
+    return TransferView(TransferRow(**{**values, **changes}), state, have, declined, flags)
+
+
+def transfer(
+    number: int = 1, *, bob: str = "Bob", launch: str = "launch", motion: Any = None, **changes: Any
+) -> dict[str, Any]:
+    """The same as the daemon renders it."""
+    names = Names(bob, launch)
+    return fields.transfer_fields(
+        transfer_view(number, **changes), names, motion=motion, inbox="/home/ann/inbox"
+    )
+
+
+class Motion:
+    """How a transfer stands just now."""
+
+    def __init__(self, done: int, rate: float = 0.0, *, sources: int = 1, state: str = "active") -> None:
+        self.bytes_done, self.rate_bps, self.sources, self.state = done, rate, sources, state
+        self.pieces_here, self.pieces = done // 1_000_000, 2
 
 
 def status(**changes: Any) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def test_send_prints_the_id(tmp_path: Path) -> None:
         assert (ran.code, ran.out, ran.err) == (0, "ab" * 32 + "\n", "")
         assert fake.asked("send") == {
             "target": "bob", "text": "hello", "reply_to": "abcdef", "thread": "", "urgent": True, "key": "k",
-            "at_ms": None, "wait": "", "timeout_s": 30.0, "ack": False, "ack_by_ms": None,
+            "at_ms": None, "wait": "", "timeout_s": 30.0, "ack": False, "ack_by_ms": None, "files": [],
         }  # fmt: skip
         assert set(told(run(tmp_path, "send", "bob", "hello", "--json"))) == {"schema", "id", "room", "state"}
         first = fake.asked("send")["key"]

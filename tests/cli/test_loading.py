@@ -49,7 +49,12 @@ ANSWERS = {
     "history": samples.page(samples.view(1)),
     "read__open": samples.page(samples.view(1)),
     "read__confirm": {"room": "", "read": 1},
-    "inbox": {"unread": [], "requests": [], "files": [], "acks": []},
+    "inbox": {"unread": [], "requests": [], "files": [samples.transfer()], "acks": []},
+    "files__list": {"transfers": [samples.transfer(state="done", path="/in/x")], "has_more": False},
+    "files__wait": {"transfers": [samples.transfer(state="done", path="/in/x")]},
+    "files__accept": {"transfer": samples.transfer(state="active")},
+    "files__spool": {"spool": "1"},
+    "files__send": {**SENT, "transfers": [samples.transfer(state="done", incoming=False)]},
     "rooms__list": {"rooms": [samples.room()]},
     "rooms__set": {"room": samples.room()},
     "ack": {**SENT, "target": "ab"},
@@ -61,7 +66,8 @@ ANSWERS = {
 COMMANDS = (
     "status|whoami|peers|send bob hi|send bob hi --at 10m|edit abcdef x|react abcdef +|queue|history bob|"
     "history bob --after 2h|read bob|inbox|search x|trust show bob|device list|listen --count 1|"
-    "status --json|room list|room set launch --history all|ack abcdef|receipts abcdef"
+    "status --json|room list|room set launch --retention 30d|ack abcdef|receipts abcdef|"
+    "file list --have|file accept abcdef --wait|file send bob / --wait"
 ).split("|")
 
 

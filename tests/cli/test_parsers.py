@@ -32,9 +32,15 @@ room list | room list --all --member bob --json | room join launch | room leave 
 room invite launch bob | room invite launch bob carl dora | room members launch | --json room members launch
 room remove launch bob | room remove --everywhere bob | room remove bob --everywhere
 room role launch bob owner
-room set launch --name n --topic t --history all --announce --open --rules -
+room set launch --name n --topic t --history all --retention 30d --announce --open --rules -
 room set launch --no-announce --private | room set bob --closed | room mute launch --for 2h --mentions-only
 room mute launch --off | room mute bob
+send bob --file a.pdf | send bob look --file a.pdf --file b --wait delivered | send bob --file=a - --ack
+file send bob a.pdf | file send bob a b c --wait --timeout 3 | file send bob - --name build.log
+file list --have | --json file list | file accept abcdef
+file accept abcdef --to /srv --conflict skip --wait --timeout 9
+file accept abcdef --conflict=overwrite | file decline abcdef | file pause abcdef --json | file resume abcdef
+file cancel abcdef | file auto bob on | file auto bob off --json | file send -- bob -5
 --json --no-input queue cancel abcdef | queue --json cancel abcdef | send bob --urgent --urgent x
 """
 BAD = """
@@ -43,6 +49,9 @@ peers add | peers add a b | peers bogus | peers --all add host | queue cancel | 
 config | config set name | history | history bob --tail | up --port many | up extra | logs -x | status extra
 room | room create | room bogus x | room invite launch | room remove | room role launch bob
 room create a b | room create a --history some | room mute | room list x | ack | ack a b | room set --topic
+file | file send | file send bob | file bogus x | file accept | file accept a b | file list x | file auto bob
+file accept a --conflict ask | file pause | file send bob a --timeout soon | file auto bob on off
+send bob x --file | file decline a b
 search | read | react abcdef | listen --count x | --bogus status | send bob x --urgent=yes
 """
 
@@ -180,7 +189,7 @@ def test_commands_of_later_capabilities_are_absent() -> None:
     words = {command.words[0] for command in options.COMMANDS}
     assert words == {
         *"demo up down status whoami peers send edit delete react pin queue history read inbox".split(),
-        *"listen search trust device doctor config paths logs chat room ack receipts".split(),
+        *"listen search trust device doctor config paths logs chat room ack receipts file".split(),
     }
 
 

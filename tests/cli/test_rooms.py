@@ -74,7 +74,9 @@ def test_room_create(tmp_path: Path) -> None:
 
 
 def test_joining_shows_what_the_room_promises_and_asks_for(tmp_path: Path) -> None:
-    joined = one(role="member", admission="office", history="joined", announce=True, rules="be kind")
+    joined = one(
+        role="member", admission="office", history="joined", retention_days=30, announce=True, rules="be kind"
+    )
     with daemon(tmp_path, rooms__join=joined) as fake:
         ran = run(tmp_path, "room", "join", "#launch")
         assert fake.asked("rooms.join") == {"room": "#launch"}
@@ -83,6 +85,7 @@ def test_joining_shows_what_the_room_promises_and_asks_for(tmp_path: Path) -> No
         "#launch  open, 3 members, you are member",
         "topic    the first of May",
         "history  a newcomer reads what is said from then on",
+        "files    kept for 30 days",
         "writing  owners and moderators only",
         "rules  │ be kind",
     ]
@@ -182,6 +185,7 @@ def test_room_members(tmp_path: Path) -> None:
 
 NOTHING = {
     "name": None, "topic": None, "rules": None, "admission": None, "announce": None, "history": None,
+    "retention": None,
 }  # fmt: skip
 
 
@@ -192,7 +196,10 @@ NOTHING = {
         (["--open"], {"admission": "office"}),
         (["--private", "--announce"], {"admission": "invite", "announce": True}),
         (["--closed", "--no-announce"], {"admission": "closed", "announce": False}),
-        (["--history", "joined"], {"history": "joined"}),
+        (["--history", "joined", "--retention", "30d"], {"history": "joined", "retention": 30}),
+        (["--retention", "45"], {"retention": 45}),
+        (["--retention", "2w"], {"retention": 14}),
+        (["--retention", "forever"], {"retention": 0}),
         (["--rules", "-"], {"rules": "from stdin\nand more"}),
     ],
     ids=str,
@@ -220,7 +227,11 @@ def test_mute_until(tmp_path: Path) -> None:
         (["set", "launch"], "nothing to change"),
         (["set", "launch", "--open", "--closed"], "--open and --closed at once"),
         (["set", "launch", "--announce", "--no-announce"], "--announce and --no-announce at once"),
-        (["set", "launch", "--retention", "30d"], "--retention"),
+        (["set", "launch", "--retention", "soon"], "'soon'"),
+        (["set", "launch", "--retention", "-1"], "'-1'"),
+        (["set", "launch", "--retention", "0d"], "'0d'"),
+        (["set", "launch", "--retention", "99999d"], "'99999d'"),
+        (["set", "launch", "--retention", "²"], "²"),
         (["remove", "launch"], "needs PERSON"),
         (["remove", "launch", "bob", "--everywhere"], "'launch' 'bob'"),
         (["role", "launch", "bob", "king"], "'king'"),

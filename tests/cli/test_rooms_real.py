@@ -91,7 +91,7 @@ def test_two_people_share_a_room(two: tuple[Person, Person], tmp_path: Path) -> 
     assert FIELDS["room"] <= set(made)
     assert (made["name"], made["topic"], made["rules"]) == ("launch", "the first of May", "be kind")
     assert (made["kind"], made["membership"], made["role"], made["members"]) == ("room", "joined", "owner", 1)
-    assert (made["history"], made["admission"]) == ("all", "invite")
+    assert (made["history"], made["admission"], made["retention"]) == ("all", "invite", 0)
     ann.run("send", "launch", "before bob")
 
     assert bob.kind("room", "join", "launch", code=4) == "no_such_target"  # private: not even known
@@ -158,9 +158,10 @@ def test_who_may_what(two: tuple[Person, Person]) -> None:
     until(lambda: bob.room("launch")["role"] == "moderator")
     bob.run("room", "set", "launch", "--topic", "by a moderator")
     until(lambda: ann.room("launch")["topic"] == "by a moderator")
-    ann.run("room", "set", "launch", "--announce")
+    ann.run("room", "set", "launch", "--announce", "--retention", "30d")
     ann.run("room", "role", "launch", bob.name, "member")
     until(lambda: bob.room("launch")["role"] == "member")
+    assert bob.room("launch")["retention"] == 30
     assert bob.kind("send", "launch", "may I?", code=7) in NO_RIGHT
     ann.run("room", "set", "launch", "--no-announce")
     until(lambda: bob.room("launch")["announce"] is False)

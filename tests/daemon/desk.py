@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -11,7 +12,7 @@ import trio
 
 from p2pchat.control.endpoint import ClientInfo
 from p2pchat.daemon.looks import Directory, Myself, OwnDevice
-from p2pchat.daemon.queries import Queries
+from p2pchat.daemon.queries import Queries, Sources
 from p2pchat.engine.inputs import Tell
 from p2pchat.engine.overview import Conversation
 from p2pchat.errors import CommandError
@@ -27,9 +28,11 @@ from p2pchat.model import (
     QueueRow,
     RoomMember,
     RoomView,
+    TransferView,
 )
 from tests.cli import samples
 from tests.cli.samples import ANN, ANN_BOX, BOB, BOB_BOX, CARL, CHAT, LAUNCH, NOON
+from tests.daemon.false_bulk import FalseBulk
 
 T = TypeVar("T")
 ME = ClientInfo("unix", 1000)
@@ -55,6 +58,7 @@ class FalseReader:
     noted: tuple[AccountId, ...] = ()
     rows: list[FeedRow] = field(default_factory=list)
     waiting: list[QueueRow] = field(default_factory=list)
+    offers: list[TransferView] = field(default_factory=list)
     unread_of: dict[RoomId, int] = field(default_factory=dict)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -97,6 +101,17 @@ class FalseReader:
 
     def queue(self) -> list[QueueRow]:
         return self.waiting
+
+    def transfers(self, limit: int = 10_000) -> list[TransferView]:
+        return sorted(self.offers, key=lambda view: view.row.made_ms)[-limit:]
+
+    def transfer(self, offer: bytes) -> TransferView | None:
+        self.asked.append(("transfer", offer))
+        return next((view for view in self.offers if view.row.id == offer), None)
+
+    def find_transfers(self, prefix: str) -> list[bytes]:
+        found = [view.row.id for view in self.offers if prefix and view.row.id.hex().startswith(prefix)]
+        return sorted(found)[:3]
 
     def feed(self, since: int, limit: int) -> list[FeedRow]:
         return [row for row in self.rows if row.cursor > since][:limit]
@@ -146,6 +161,7 @@ class FalseLooks:
         return self.rooms_known
 
     def room_view(self, target: str) -> RoomView:
+        self.conversation(target)
         return self.rooms_known[0]
 
     def room_members(self, target: str) -> list[RoomMember]:
@@ -183,10 +199,16 @@ class FalseHost:
         self.answer: dict[str, Any] = {"room": samples.room_view()}
         self.feed_changed = trio.Event()
         self.tells: dict[object, Callable[[Tell], None]] = {}
+        self.bulk: Any = FalseBulk()
+        self.inbox = "/home/ann/inbox"
+        self.refusal: CommandError | None = None
+        self.sources = Sources(Path("/nonexistent/config.toml"), {"file_auto_max": 5_000_000}, {})
 
     async def ask(self, make: Callable[[int], Any]) -> Any:
         await trio.lowlevel.checkpoint()
         self.posted.append(make(1))
+        if self.refusal is not None:
+            raise self.refusal
         return self.answer
 
     async def read(self, question: Callable[[Any], T]) -> T:

@@ -21,6 +21,7 @@ from p2pchat.errors import CommandError
 from p2pchat.model import Gap
 from p2pchat.store.ledger import MEMORY, Ledger, open_ledger
 from p2pchat.store.reader import Reader, open_reader
+from tests.daemon.false_bulk import FalseBulk
 from tests.engine.play import Actor, Stage
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ class StagedHost:
         self.tells: dict[object, Callable[[Tell], None]] = {}
         self.sources = Sources(config, {"port": 26701, "name": "Ann"}, {"P2PCHAT_INTERFACE": "eth0"})
         self.reader: Reader = open_reader(actor.ledger)
+        self.bulk = FalseBulk()
+        self.inbox = "/home/ann/inbox"
         self.key: str | None = "recover-me"
         self.stopped: bool | None = None
         self.facts_now = Facts("0.1.0", 5.0, ("192.0.2.3:26700",), 10**10, ("192.0.2.3",))

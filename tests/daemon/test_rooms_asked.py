@@ -33,7 +33,7 @@ async def test_rooms_are_listed_with_every_field(desk: Desk) -> None:
     (room,) = (await desk.call("rooms.list"))["rooms"]
     assert FIELDS["room"] <= set(room)
     assert (room["name"], room["kind"], room["unread"], room["peer"]) == ("launch", "room", 4, None)
-    assert (room["role"], room["history"]) == ("owner", "all")
+    assert (room["role"], room["history"], room["retention"]) == ("owner", "all", 0)
     assert (room["epoch"], room["mute"]) == ("e0" * 16, None)
     assert desk.host.looks.asked == [("room_views", False, None)]
     await desk.call("rooms.list", all=True, member="bob")
@@ -84,12 +84,12 @@ ACTS: list[tuple[str, dict[str, Any], Any]] = [
     ),
     (
         "rooms.set",
-        {"room": "launch", "topic": "", "announce": False, "admission": "closed"},
+        {"room": "launch", "topic": "", "announce": False, "retention": 30, "admission": "closed"},
         inputs.RoomAct(
             1,
             "set",
             "launch",
-            changes=(("topic", ""), ("admission", "closed"), ("announce", "0")),
+            changes=(("topic", ""), ("admission", "closed"), ("announce", "0"), ("retention", "30")),
         ),
     ),
     ("rooms.mute", {"room": "bob", "until_ms": NOON}, inputs.Mute(1, "bob", NOON)),
@@ -153,7 +153,8 @@ async def test_removing_everywhere_answers_every_room(desk: Desk) -> None:
     [
         ("rooms.invite", {"room": "launch", "people": []}, "usage"),
         ("rooms.set", {"room": "launch"}, "usage"),
-        ("rooms.set", {"room": "launch", "retention": 30}, "usage"),
+        ("rooms.set", {"room": "launch", "retention": -1}, "usage"),
+        ("rooms.set", {"room": "launch", "retention": 40_000}, "usage"),
         ("rooms.set", {"room": "launch", "history": "some"}, "usage"),
         ("rooms.set", {"room": "launch", "rules": "ü" * 8193}, "too_long"),
         ("rooms.create", {"name": "x", "rules": "x" * 16_385}, "too_long"),

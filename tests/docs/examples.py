@@ -41,7 +41,7 @@ def examples() -> list[tuple[str, bytes]]:
     room = rooms.direct_id(ann, bob)
     key = seed("k")
     epoch = epochs.epoch_id(key)
-    plain = encode(events.Message(1, "hello bob", b"", b"", (), False, 0))
+    plain = encode(events.Message(1, "hello bob", b"", b"", (), False, 0, ()))
     header = _header(room, device, epoch, len(plain) + log.SEAL_OVERHEAD, ZERO_ID)
     body = epochs.seal_body(key, room, device, 1, encode(header), plain, b"n" * 24)
     header = _header(room, device, epoch, len(body), log.body_hash(body))

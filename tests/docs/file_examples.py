@@ -28,7 +28,7 @@ def examples() -> dict[str, bytes]:
     stream = listed + b"hello"
     hashes = hash_piece(FILE_KEY, stream)
     root = root_of(FILE_KEY, len(stream), len(listed), PIECE, hashes)
-    offer = Offer(b"i" * 16, len(stream), len(listed), 1, "docs", "", 0, FILE_KEY, PIECE)
+    offer = Offer(b"i" * 16, len(stream), len(listed), 1, "docs", "", 0, FILE_KEY, PIECE, 0)
     bits = Bits(10)
     for number in (0, 3, 9):
         bits.add(number)

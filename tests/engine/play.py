@@ -16,6 +16,7 @@ from p2pchat.engine import inputs as happened
 from p2pchat.engine import overview
 from p2pchat.engine.accounts import device_id, make_genesis, make_statement, read_statement
 from p2pchat.engine.context import Me, ViewSizes
+from p2pchat.engine.file_inputs import FILE_EFFECTS, FileEffect
 from p2pchat.engine.inputs import CloseLink, Dial, Effect, Refuse, Reply, Send, SetTimer, Tell
 from p2pchat.engine.links import OPEN_OFFICE_KEY
 from p2pchat.engine.node import Node
@@ -83,6 +84,7 @@ class Actor:
         self.timers: dict[str, float] = {}
         self.sent: list[Record] = []
         self.closed: list[str] = []
+        self.moves: list[FileEffect] = []  # what is asked of who moves the bytes of files
         self.skew_ms = 0
         self.feed(happened.Started(26700))
 
@@ -148,6 +150,8 @@ class Actor:
                 self.told.append(effect)
             case Dial():
                 self.stage.dials.append((self, effect))
+            case _ if isinstance(effect, FILE_EFFECTS):
+                self.moves.append(effect)
 
     # -- what a person does ----------------------------------------------------------------
 

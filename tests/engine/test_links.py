@@ -78,7 +78,7 @@ def test_every_accepted_key_is_tried(place: int) -> None:
     "preface",
     [
         encode(Preface(2, "chat", "office")),
-        encode(Preface(1, "bulk", "office")),
+        encode(Preface(1, "bulb", "office")),
         encode(Preface(1, "chat", "invite")),
         encode(Preface(1, "chat", "office")) + b"\0",
         b"GET / HTTP/1.1\r\n",

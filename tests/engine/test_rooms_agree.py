@@ -195,9 +195,9 @@ def test_a_message_without_its_key_shows_what_its_change_says_whichever_came_fir
     shared = hand.key
     assert shared is not None
     hand.key = replace(shared, epoch=EpochId(b"no such epoch..."), key=bytes(32))
-    message = hand.write(ev.MESSAGE, ev.Message(1, "unread", b"", b"", (), False, 0))
+    message = hand.write(ev.MESSAGE, ev.Message(1, "unread", b"", b"", (), False, 0, ()))
     target, hand.key = hand.prev, shared
-    change = hand.write(ev.EDIT, ev.Edit(1, bytes(target), "changed", (), b"", b"", False, 0, False))
+    change = hand.write(ev.EDIT, ev.Edit(1, bytes(target), "changed", (), b"", b"", False, 0, (), False))
     for event in (change, message):
         hand.give(ann, event)
     assert "changed" in texts(ann, room)
@@ -214,8 +214,10 @@ def test_on_which_branch_a_message_is_shows_whenever_the_events_come(stage: Stag
     act(ann, "invite", "launch", cem)
     hand = Hand(bob, room)
     other = hand.twin()
-    said = [hand.write(ev.MESSAGE, ev.Message(1, f"{n}", b"", b"", (), False, 0)) for n in range(4)]
-    stray = [other.write(ev.MESSAGE, ev.Message(1, f"stray {n}", b"", b"", (), False, 0)) for n in range(3)]
+    said = [hand.write(ev.MESSAGE, ev.Message(1, f"{n}", b"", b"", (), False, 0, ())) for n in range(4)]
+    stray = [
+        other.write(ev.MESSAGE, ev.Message(1, f"stray {n}", b"", b"", (), False, 0, ())) for n in range(3)
+    ]
     stage.hang_up(link_of(ann, cem))
     hand.give(ann, *said)
     act(ann, "remove", "launch", bob)

@@ -96,7 +96,7 @@ def test_a_body_out_of_form_is_kept_and_blames_nobody_who_passes_it_on(stage: St
     stage.cut()
     stage.join(ann, bob)
     cached = rooms.room(ann.look(), room)
-    wrong = encode(wire.Message(1, "x" * (MAX_TEXT + 1), b"", b"", (), False, 0))
+    wrong = encode(wire.Message(1, "x" * (MAX_TEXT + 1), b"", b"", (), False, 0, ()))
 
     def write(ctx: Context) -> None:
         log.append(ctx, cached, wire.MESSAGE, wrong, keys.current(ctx, cached), lambda ctx, event: None)

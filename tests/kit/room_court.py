@@ -95,6 +95,10 @@ class Court:
         """What is no part of the room. One who does as he pleases may make somebody believe to be in of
         whom no member knows: what he told him, and all that rests on it, nobody can pass on to a member."""
         inside = [home for home in self.homes if home.site.account in home.room.graph.members]
+        if not inside:  # all of them have left: whom he knew who made the room
+            create = EventId(self.room)
+            makers = {self.owner[h.events[create].device] for h in self.homes if create in h.events}
+            inside = [home for home in self.homes if home.site.account in makers]
         known = {home.site.account for home in inside}
         known |= {
             h.site.account for h in self.homes if any(c.room.graph.ever(h.site.account) for c in inside)

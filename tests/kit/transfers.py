@@ -63,6 +63,7 @@ def offer_of(data: bytes, name: str = "report.pdf", **fields: object) -> Offer:
         "mtime": 1_600_000_000_123_456_789,
         "file_key": FILE_KEY,
         "piece_size": piece_size_for(len(data)),
+        "ttl_s": 0,
     }
     return Offer(**{**known, **fields})  # type: ignore[arg-type]
 

@@ -18,10 +18,14 @@ from p2pchat.wire.codec import decode, encode
 from p2pchat.wire.limits import (
     MAX_AUTH,
     MAX_DEPS,
+    MAX_ENTRIES,
     MAX_EVENT,
+    MAX_FILES,
     MAX_FRAME,
     MAX_HELLO,
+    MAX_MANIFEST,
     MAX_MENTIONS,
+    MAX_PIECE,
     MAX_PLAINTEXT,
     MAX_PREAUTH_FRAME,
     MAX_RECONCILE_FRAME,
@@ -30,6 +34,7 @@ from p2pchat.wire.limits import (
     TAG_BYTES,
 )
 from p2pchat.wire.messages.events import SEAL, Event, Header, Message, Seal, SealedKey
+from p2pchat.wire.messages.files import Offer
 from p2pchat.wire.messages.link import Events, Want, encode_frame
 from tests.kit.records import record_types
 
@@ -56,8 +61,15 @@ def test_the_largest_seal_is_an_event() -> None:
 
 
 def test_the_largest_message_is_an_event() -> None:
-    body = encode(Message(1, "x" * MAX_TEXT, ID, ID, (ID,) * MAX_MENTIONS, True, 2**53))
+    body = encode(Message(1, "x" * MAX_TEXT, ID, ID, (ID,) * MAX_MENTIONS, True, 2**53, ()))
     assert size(largest(body)) + 24 + TAG_BYTES <= MAX_EVENT  # sealed: nonce and tag
+
+
+def test_the_most_files_of_one_message_are_an_event() -> None:
+    name = "\N{SNOWMAN}" * 255  # 255 units of the widest kind, which is what a system can name
+    offer = Offer(ID[:16], 2**41, MAX_MANIFEST, MAX_ENTRIES, name, "a" * 127, 2**63 - 1, ID, MAX_PIECE, 2**31)
+    body = encode(Message(1, "x" * 8192, ID, ID, (), True, 2**53, (offer,) * MAX_FILES))
+    assert size(largest(body)) + 24 + TAG_BYTES <= MAX_EVENT
 
 
 def test_the_largest_event_and_reconciliation_fit_one_frame() -> None:

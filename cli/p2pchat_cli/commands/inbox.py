@@ -8,23 +8,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from p2pchat_cli.output import size
 from p2pchat_cli.session import Context
+from p2pchat_cli.text import ends
+from p2pchat_cli.transfers import FILE_WIDTH, ID_DIGITS, other
 from p2pchat_cli.when import local
 
 
 def run(ctx: Context) -> int:
-    """List conversations with unread messages, rooms a stranger added me to, and what to take note of."""
+    """List unread messages, rooms a stranger added me to, files offered, and what to take note of."""
     answer = ctx.call("inbox")
     if ctx.out.json:
         ctx.out.object(answer)
         return 0
-    if not (answer["unread"] or answer["requests"] or answer["acks"]):
+    if not any(answer[kind] for kind in ("unread", "requests", "files", "acks")):
         ctx.out.remark("nothing missed")
         return 0
     if answer["unread"]:
         _unread(ctx, answer["unread"])
     if answer["requests"]:
         _requests(ctx, answer["requests"])
+    if answer["files"]:
+        _files(ctx, answer["files"])
     if answer["acks"]:
         _acks(ctx, answer["acks"])
     return 0
@@ -42,6 +47,15 @@ def _requests(ctx: Context, entries: Sequence[dict[str, Any]]) -> None:
     ctx.out.remark(
         ctx.out.hint("compare the key: `p2pchat trust show PERSON`; or go: `p2pchat room leave ROOM`")
     )
+
+
+def _files(ctx: Context, entries: Sequence[dict[str, Any]]) -> None:
+    rows = [
+        (entry["id"][:ID_DIGITS], other(entry), size(entry["size"]), ends(entry["name"], FILE_WIDTH))
+        for entry in entries
+    ]
+    ctx.out.table(("OFFERED", "WHO", "SIZE", "NAME"), rows)
+    ctx.out.remark(ctx.out.hint("take it: `p2pchat file accept ID`; or not: `p2pchat file decline ID`"))
 
 
 def _acks(ctx: Context, entries: Sequence[dict[str, Any]]) -> None:

@@ -15,6 +15,7 @@ from p2pchat_cli import lines
 from p2pchat_cli.happened import change, room_name
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import field
+from p2pchat_cli.transfers import named, other
 
 PATIENCE_S: Final = 60.0
 """How long a daemon may be away before the stream ends with exit 3."""
@@ -90,6 +91,7 @@ def run(ctx: Context) -> int:
     deadline = None if timeout is None else time.monotonic() + timeout
     stream = Stream(ctx, parameters(ctx), deadline)
     seen = 0
+    states: dict[str, str] = {}  # of files: people are told of changes, programs of every step
     while count is None or seen < count:
         line = stream.next()
         if line is None:
@@ -101,9 +103,11 @@ def run(ctx: Context) -> int:
         seen += line["type"] != "ready"
         if ctx.out.json:
             ctx.out.object(line)
-        else:
+        elif line["type"] != "file" or states.get(line["file"]["id"]) != line["file"]["state"]:
             _show(ctx, line)
             ctx.out.flush()
+        if line["type"] == "file":
+            states[line["file"]["id"]] = line["file"]["state"]
     return 0
 
 
@@ -135,6 +139,13 @@ def _show(ctx: Context, line: dict[str, Any]) -> None:
     ctx.out.line(ctx.out.style(f"· {ctx.out.hint(remark(line))}", "dim"))
 
 
+def _stands(transfer: dict[str, Any]) -> str:
+    """`done, in /home/ann/inbox/plan.pdf`; `failed: no space left`."""
+    where = f", in {field(transfer['path'])}" if transfer["path"] and transfer["direction"] == "in" else ""
+    why = f": {field(transfer['error']['message'])}" if transfer["error"] else ""
+    return f"{transfer['state']}{where}{why}"
+
+
 def remark(line: dict[str, Any]) -> str:
     """One line about anything but a message."""
     subject = line.get(line["type"]) or {}
@@ -152,6 +163,8 @@ def remark(line: dict[str, Any]) -> str:
                 if subject["connected"]
                 else f"{name} is gone"
             )
+        case "file":
+            return f"{named(subject)} {other(subject)}: {_stands(subject)} {subject['id'][:12]}"
         case "room":
             return f"{room_name(subject)}: {change(subject)}"
         case "warning":

@@ -1,6 +1,6 @@
 """`room create|list|join|leave|invite|remove|members|set|role|mute`: rooms and who is in them.
 
-Decides: how a room reads, and how `--rules` is given. Does not know: who
+Decides: how a room reads, and how `--rules` and `--retention` are given. Does not know: who
 may do what, or how a change reaches the others.
 """
 
@@ -20,6 +20,9 @@ from p2pchat_cli.when import local
 Room = Mapping[str, Any]
 
 ROLES: Final = ("owner", "moderator", "member")
+FOREVER: Final = ("forever", "off", "0")
+MAX_DAYS: Final = 36_500
+"""A hundred years: longer is a typing mistake."""
 
 ADMISSION: Final = {"invite": "private", "office": "open", "closed": "closed"}
 HISTORY: Final = {
@@ -145,6 +148,7 @@ def change(ctx: Context) -> int:
         "admission": _one_of(ctx, {"open": "office", "private": "invite", "closed": "closed"}),
         "announce": _one_of(ctx, {"announce": True, "no_announce": False}),
         "history": ctx.text("history"),
+        "retention": _days(ctx.text("retention")),
     }
     given = {key: value for key, value in changes.items() if value is not None}
     if not given:
@@ -178,6 +182,8 @@ def show(ctx: Context, room: Room) -> None:
     if room["topic"]:
         out.line(f"topic    {field(room['topic'])}")
     out.line(f"history  {HISTORY.get(room['history'], room['history'])}")
+    if room["retention"]:
+        out.line(f"files    kept for {room['retention']} days")
     if room["announce"]:
         out.line("writing  owners and moderators only")
     if room["rules"]:
@@ -238,6 +244,22 @@ def _one_of(ctx: Context, flags: Mapping[str, Any]) -> Any:
         several = " and ".join(f"--{flag.replace('_', '-')}" for flag in given)
         raise CommandError("usage", f"{several} at once", "give one of them")
     return flags[given[0]] if given else None
+
+
+def _days(given: str | None) -> int | None:
+    """`--retention`: `30d`, `30`, `4w`, or `forever` as 0."""
+    if given is None:
+        return None
+    if given in FOREVER:
+        return 0
+    count, weeks = given.removesuffix("d"), given.endswith("w")
+    if weeks:
+        count = given.removesuffix("w")
+    if count.isascii() and count.isdigit() and len(count) < 6:
+        days = int(count) * (7 if weeks else 1)
+        if 0 < days <= MAX_DAYS:
+            return days
+    raise CommandError("usage", f"--retention cannot be {given!r}", "days as 30d, or forever")
 
 
 def _ahead(given: str) -> int:

@@ -10,7 +10,9 @@ import os
 import time
 from typing import Any, Final
 
+from p2pchat.control.operations.files import MAX_FILES
 from p2pchat.errors import CommandError
+from p2pchat_cli.given import absolute
 from p2pchat_cli.session import Context, check_text, message_text
 from p2pchat_cli.text import field
 
@@ -21,13 +23,24 @@ AGAIN_S: Final = 5.0
 
 def run(ctx: Context) -> int:
     """Send, print the id; exit 5 with the same answer if it is not there in time."""
-    text = check_text(message_text(ctx.text("text")))
+    paths = absolute(ctx.words("file"))
+    if len(paths) > MAX_FILES:
+        raise CommandError(
+            "usage",
+            f"{len(paths)} files are too many for one message of {MAX_FILES}",
+            "p2pchat file send TARGET PATH... sends any number",
+        )
+    if paths and ctx.text("at") is not None:
+        raise CommandError("usage", "--file with --at", "files are offered at once: leave --at out")
+    given = "" if paths and ctx.text("text") is None else message_text(ctx.text("text"))
+    text = check_text(given, empty=bool(paths))
     timeout = ctx.number("timeout")
     try:
         answer = say(
             ctx,
             ctx.word("target"),
             text,
+            files=paths,
             reply_to=ctx.text("reply_to") or "",
             thread=ctx.text("thread") or "",
             urgent=ctx.flag("urgent"),
@@ -48,23 +61,32 @@ def run(ctx: Context) -> int:
     ctx.out.line(answer["id"])
     if answer.get("warning"):
         ctx.out.remark(f"warning: {field(ctx.out.hint(answer['warning']))}")
+    if paths:
+        from p2pchat_cli.transfers import warn_left
+
+        warn_left(ctx, answer)
     return 0
 
 
 def say(ctx: Context, target: str, text: str, *, key: str = "", **rest: Any) -> dict[str, Any]:
     """Send under a key, so that asking twice cannot send twice; once more if the daemon vanished."""
-    from p2pchat.control.client import DaemonGone
-
     params = {**rest, "target": target, "text": text, "key": key or os.urandom(16).hex()}
     wait_s = float(rest.get("timeout_s", 0.0)) if rest.get("wait") else 0.0
+    return call_again(ctx, "send", wait_s, params)
+
+
+def call_again(ctx: Context, method: str, wait_s: float, params: dict[str, Any]) -> dict[str, Any]:
+    """Ask for what has a key, and once more if the daemon vanished before it answered."""
+    from p2pchat.control.client import DaemonGone
+
     try:
-        return ctx.call("send", wait_s=wait_s, **params)
+        return ctx.call(method, wait_s=wait_s, **params)
     except DaemonGone:
         ctx.close()
     deadline = time.monotonic() + AGAIN_S
     while not ctx.running() and time.monotonic() < deadline:
         time.sleep(0.1)
-    return ctx.call("send", wait_s=wait_s, **params)
+    return ctx.call(method, wait_s=wait_s, **params)
 
 
 def due(ctx: Context) -> int | None:

@@ -28,6 +28,7 @@ from p2pchat.model import (
     RoomMember,
     RoomRow,
     RoomView,
+    TransferView,
 )
 
 Json = dict[str, Any]
@@ -132,7 +133,7 @@ def message_fields(
             {"emoji": emoji, "by": people_fields(names, accounts)} for emoji, accounts in view.reactions
         ],
         "mentions": people_fields(names, view.mentions),
-        "files": [],
+        "files": [{"id": show(one.id), "name": one.name, "size": one.size} for one in view.files],
         "ack": None if acks is None else ack_fields(acks, names),
         "state": view.state,
         "progress": None if progress is None else progress_fields(progress),
@@ -234,6 +235,7 @@ def room_fields(view: RoomView, names: Names, unread: int) -> Json:
         "admission": view.admission,
         "announce": view.announce,
         "history": view.history,
+        "retention": view.retention_days,
         "epoch": None if view.epoch is None else show(view.epoch),
         "mute": {"until": _until(view.muted_until_ms), "mentions_only": view.mentions_only}
         if muted
@@ -304,6 +306,68 @@ def awaited_fields(view: MessageView, names: Names, preview: str) -> Json:
         "author": person_fields(names, view.account),
         "by_time": time(view.ack_by_ms or None),
         "preview": preview,
+    }
+
+
+# -- files -------------------------------------------------------------------------------
+
+
+class Motion(Protocol):
+    """How a transfer stands just now (daemon/moving.Moving)."""
+
+    @property
+    def bytes_done(self) -> int: ...
+    @property
+    def rate_bps(self) -> float: ...
+    @property
+    def sources(self) -> int: ...
+    @property
+    def pieces_here(self) -> int: ...
+    @property
+    def pieces(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+
+
+def transfer_fields(
+    view: TransferView, names: Names, *, motion: Motion | None, inbox: str, have: bool = True
+) -> Json:
+    """An entry of `file list`. `motion` None: nothing of it moves; `inbox` is where files land by default.
+
+    What is wanted counts as `active` only while something of it moves, else as `waiting`.
+    """
+    row = view.row
+    room = names.room(row.room)
+    done = view.state == model.DONE
+    still = view.state == model.ACTIVE and (motion is None or motion.state != model.ACTIVE)
+    other = person_fields(names, row.author, row.device) if row.incoming else None
+    if not row.incoming and room is not None and room.peer is not None:
+        other = person_fields(names, room.peer)
+    return {
+        "id": show(row.id),
+        "name": row.name,
+        "size": row.size,
+        "files": row.files,
+        "direction": "in" if row.incoming else "out",
+        "peer": other,
+        "room": show(row.room),
+        "room_name": _room_name(names, room),
+        "kind": room.kind if room else model.DIRECT,
+        "message": show(row.event),
+        "state": model.WAITING if still else view.state,
+        "bytes_done": row.size if done else motion.bytes_done if motion else 0,
+        "rate_bps": round(motion.rate_bps) if motion and not done else 0,
+        "pieces": motion.pieces if motion else None,
+        "pieces_here": motion.pieces_here if motion else None,
+        "path": (row.path or None) if done else None,
+        "folder": (row.to or inbox) if row.incoming else None,
+        "sources": motion.sources if motion else 0,
+        "have": people_fields(names, view.have) if have else [],
+        "declined": people_fields(names, view.declined),
+        "flags": list(view.flags),
+        "error": {"kind": row.error_kind, "message": row.error} if row.error or row.error_kind else None,
+        "offered_at": time(row.made_ms),
+        "expires": time(row.expires_ms or None),
     }
 
 
@@ -389,9 +453,11 @@ def unread_fields(room: RoomId, count: int, mentions: int, names: Names) -> Json
     }
 
 
-def inbox_fields(unread: Sequence[Json], requests: Sequence[Json], acks: Sequence[Json]) -> Json:
-    """The answer of `inbox`; files come with a later capability."""
-    return {"unread": list(unread), "requests": list(requests), "files": [], "acks": list(acks)}
+def inbox_fields(
+    unread: Sequence[Json], requests: Sequence[Json], files: Sequence[Json], acks: Sequence[Json]
+) -> Json:
+    """The answer of `inbox`."""
+    return {"unread": list(unread), "requests": list(requests), "files": list(files), "acks": list(acks)}
 
 
 def result_fields(message: Json, snippet: str) -> Json:

@@ -12,7 +12,7 @@ from p2pchat.control.operations.table import Operation, Param
 MESSAGE: Final = (
     '`{"id","room","room_name","kind","author","author_name","device","seq","written_at","received_at",'
     '"text","reply_to","thread","edited","deleted","pinned","urgent","mine","mentions_me",'
-    '"reactions":[{"emoji","by"}],"mentions","files","ack":{"by_time","acked","missing"},"state",'
+    '"reactions":[{"emoji","by"}],"mentions","files":[{"id","name","size"}],"ack":{"by_time","acked","missing"},"state",'
     '"progress":{"delivered","read","of"},"delivered_to","read_by","held_by","flags"}`; `progress` counts '
     "people and is null for what others wrote, `ack` is null where nobody is asked to take note"
 )
@@ -80,12 +80,12 @@ OPERATIONS: Final = (
     ),
     Operation(
         "inbox",
-        "What did I miss: conversations with unread messages, rooms a stranger added me to, and "
-        "messages that ask me to take note.",
+        "What did I miss: conversations with unread messages, rooms a stranger added me to, "
+        "files that are offered to me, and messages that ask me to take note.",
         (),
         '`{"unread":[{"room","name","count","mentions"}],"requests":[{"kind":"room","room","name","by","at"}],'
-        '"files":[],"acks":[{"id","room","name","author","by_time","preview"}]}`; a request stands until I '
-        "write there, go, or verify who added me",
+        '"files":[…],"acks":[{"id","room","name","author","by_time","preview"}]}`; a request stands until I '
+        "write there, go, or verify who added me; files as in `files.list`, at most 500",
     ),
     Operation(
         "search",
@@ -116,7 +116,8 @@ OPERATIONS: Final = (
         '`receipt` `{"id","room","state","person"}`; `ack`, somebody has taken note, '
         '`{"id","room","person","by_time","acked","missing"}`; `room` an entry of `rooms.list` with '
         "`change` (a type of notice, or `name`, `topic`, `rules`), `by`, `who` and `detail`; `peer` "
-        "an entry of `peers.list`; "
+        "an entry of `peers.list`; `file` an entry of `files.list`: when its state changes, and at most 4 "
+        "times a second while it moves, which is not told again after a reconnect; "
         '`warning` `{"kind","message"}`',
         stream=True,
     ),

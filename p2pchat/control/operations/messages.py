@@ -20,7 +20,8 @@ OPERATIONS: Final = (
         "Say something. Answered once the message is durable here, or after `wait`.",
         (
             Param("target", "str", "a person or a room"),
-            Param("text", "str", "at most 16 KiB of UTF-8"),
+            Param("text", "str", "at most 16 KiB of UTF-8; may be empty with `files`"),
+            Param("files", "list", "absolute paths of files and folders to offer with it, at most 16", []),
             Param("reply_to", "str", "the message this answers", ""),
             Param("thread", "str", "the message whose thread this belongs to", ""),
             Param("urgent", "bool", "mark it urgent", False),
@@ -31,7 +32,8 @@ OPERATIONS: Final = (
             Param("wait", "str", "answer only in this state", "", ("", "delivered", "read")),
             Param("timeout_s", "number", "how long `wait` lasts, in seconds", 30.0),
         ),
-        '`{"id","room","state"}`; after `timeout_s` the failure `timeout` whose `result` is that object '
+        '`{"id","room","state"}`, with `files` also `transfers` and `left` as in `files.send`; '
+        "after `timeout_s` the failure `timeout` whose `result` is that object "
         "with `progress`, as in a message",
     ),
     Operation(

@@ -13,9 +13,9 @@ from p2pchat.control.operations.table import Operation, Param
 ROOM: Final = (
     '`{"id","name","topic","rules","kind":"room|direct|lobby","peer","membership":"joined|open|left|removed",'
     '"members","unread","role":"owner|moderator|member|null","admission":"invite|office|closed","announce",'
-    '"history":"all|joined","epoch","mute":{"until","mentions_only"}}`; `peer` is the other '
-    "person of a direct chat, else null; `mute` null where notices are raised as usual, its `until` null: "
-    "for good"
+    '"history":"all|joined","retention","epoch","mute":{"until","mentions_only"}}`; `peer` is the other '
+    "person of a direct chat, else null; `retention` days for which files are served, 0: for ever; `mute` "
+    "null where notices are raised as usual, its `until` null: for good"
 )
 ONE: Final = f'`{{"room":{{…}}}}`: {ROOM}'
 
@@ -76,7 +76,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "rooms.set",
-        "Change what a room is; what is null stays. Of a direct chat only `history`.",
+        "Change what a room is; what is null stays. Of a direct chat only `history` and `retention`.",
         (
             Param("room", "str", "a room, or a person: the direct chat"),
             Param("name", "str", "another name", None),
@@ -85,6 +85,12 @@ OPERATIONS: Final = (
             Param("admission", "str", "who gets in", None, ("invite", "office", "closed")),
             Param("announce", "bool", "only owners and moderators write", None),
             Param("history", "str", "what a newcomer reads", None, ("all", "joined")),
+            Param(
+                "retention",
+                "int",
+                "days for which files offered from now on are served and kept staged; 0: for ever",
+                None,
+            ),
         ),
         ONE,
     ),

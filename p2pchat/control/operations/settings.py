@@ -36,7 +36,7 @@ class Key(NamedTuple):
 
 KEYS: Final = (
     Key("name", "text", "", "what others call me; empty: the system user's full name", True, "P2PCHAT_NAME"),
-    Key("inbox", "text", "", "folder for received files; empty: the platform's own place", False),
+    Key("inbox", "text", "", "folder for received files; empty: the platform's own place", True),
     Key("read_receipts", "switch", False, "tell others what I have read", True),
     Key("quiet_hours", "hours", "", "HH:MM-HH:MM without notices, or off", True),
     Key("file_auto_max", "size", 0, "take files up to this many bytes without asking", True),
@@ -46,7 +46,7 @@ KEYS: Final = (
 )
 """Every setting; those in LATER are kept and shown, and heeded by nobody yet."""
 
-LATER: Final[Mapping[str, str]] = {"inbox": "files", "file_auto_max": "files", "quiet_hours": "notices"}
+LATER: Final[Mapping[str, str]] = {"quiet_hours": "notices"}
 """Settings of what is not built yet, and what that is: whoever sets one is told."""
 
 BY_NAME: Final[Mapping[str, Key]] = {key.name: key for key in KEYS}

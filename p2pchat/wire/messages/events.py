@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from p2pchat.wire.codec import Record
-from p2pchat.wire.messages import rooms
+from p2pchat.wire.messages import files, rooms
 
 # Control events: not sealed, never pruned, synced first and whole.
 CREATE: Final = 1
@@ -107,6 +107,7 @@ class Message(Record, frozen=True):
     mentions: tuple[bytes, ...]
     urgent: bool
     ack: int  # asks everybody to take note: 0 no, 1 some time, else until then in ms since 1970
+    files: tuple[files.Offer, ...]  # what is offered with it, at most MAX_FILES
 
 
 class Edit(Record, frozen=True):
@@ -122,6 +123,7 @@ class Edit(Record, frozen=True):
     thread: bytes
     urgent: bool
     ack: int
+    files: tuple[files.Offer, ...]
     unseen: bool
 
 
@@ -200,6 +202,7 @@ BODIES: Final[dict[int, type[Record]]] = {
     REVOKE: rooms.Revoke,
     NAME: rooms.Name,
     ACK: rooms.Ack,
+    FILE_ROOT: files.FileRoot,
     RULES: rooms.RulesAccepted,
 }
 """Kind to the record in its body. A kind that is not here is kept and relayed, not shown."""

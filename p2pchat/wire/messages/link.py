@@ -10,6 +10,7 @@ from typing import Final
 
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.wire.codec import Record, decode, encode
+from p2pchat.wire.messages import bulk, files
 from p2pchat.wire.messages.events import Event
 from p2pchat.wire.messages.registers import RegisterName, SignedRegister
 from p2pchat.wire.messages.statements import SignedStatement
@@ -206,6 +207,19 @@ FRAMES: Final[dict[int, type[Record]]] = {
     0x27: Announce,
     0x30: SasCommit,
     0x31: SasReveal,
+    0x40: files.FileState,
+    0x41: files.FileHeard,
+    0x42: files.Knock,
+    # on bulk links only
+    0x50: bulk.Open,
+    0x51: bulk.Map,
+    0x52: bulk.More,
+    0x53: bulk.Get,
+    0x54: bulk.GetHashes,
+    0x55: bulk.Hashes,
+    0x56: bulk.Piece,
+    0x57: bulk.Cannot,
+    0x58: bulk.Done,
 }
 """Type byte of a frame to its record. An unknown type ends the link."""
 

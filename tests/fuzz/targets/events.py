@@ -52,9 +52,9 @@ def _mallorys() -> tuple[Context, RoomCache]:
 def _bodies() -> list[tuple[int, Record]]:
     """What an honest machine might say, two of a kind in places."""
     return [
-        (wire.MESSAGE, wire.Message(1, "hello", b"", b"", (_ANN.account,), False, 0)),
-        (wire.MESSAGE, wire.Message(1, "a reply", _TARGET, _TARGET, (), True, 1)),
-        (wire.EDIT, wire.Edit(1, _OWN, "other", (), b"", b"", False, 0, False)),
+        (wire.MESSAGE, wire.Message(1, "hello", b"", b"", (_ANN.account,), False, 0, ())),
+        (wire.MESSAGE, wire.Message(1, "a reply", _TARGET, _TARGET, (), True, 1, ())),
+        (wire.EDIT, wire.Edit(1, _OWN, "other", (), b"", b"", False, 0, (), False)),
         (wire.DELETE, wire.Delete(1, _OWN)),
         (wire.DELETE, wire.Delete(1, _TARGET)),
         (wire.REACTION, wire.Reaction(1, _TARGET, "+", False)),

@@ -1,0 +1,438 @@
+"""One transfer that is being received: from the first map to the name in the inbox.
+
+Decides: what is asked of which link, what a wrong piece, a full disk or a changed source means, and when
+it is whole. Does not know: how links come about (bulk), how pieces travel (bulk_link), or who decides
+that it is wanted (engine).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+import trio
+
+from p2pchat.daemon.bulk_link import Asked, BulkLink
+from p2pchat.daemon.disk import Disk
+from p2pchat.daemon.giving import CHANGED, Partial, size_of
+from p2pchat.engine.file_inputs import Fetch
+from p2pchat.errors import CommandError, PieceError, RemoteProtocolError
+from p2pchat.files import already, inbox
+from p2pchat.files.pieces import HASH_BYTES, Bits, root_of
+from p2pchat.files.plan import Plan
+from p2pchat.files.seed import keep_list
+from p2pchat.files.staging import SYNC_S, Staging
+from p2pchat.ids import DeviceId
+from p2pchat.platform.folders import Folder
+from p2pchat.wire.codec import Record
+from p2pchat.wire.messages import bulk as wire
+
+log = logging.getLogger(__name__)
+
+WINDOW_BYTES: Final = 4 << 20
+"""On the way from one source at once: 10 Gbit/s for 3 ms; with many sources more is asked of the quick."""
+AGAIN_S: Final = 5.0
+"""After trouble with the disk, and with a source that had nothing; doubled up to AGAIN_MOST_S."""
+AGAIN_MOST_S: Final = 60.0
+RATE_S: Final = 2.0
+"""The rate shown is that of about this long."""
+BAD_SOURCE: Final = "bad_source"
+
+
+class Reports(Protocol):
+    """Who hears how it goes."""
+
+    def landed(self, fetching: Fetching, landed: inbox.Landed, root: bytes) -> None: ...
+    def trouble(self, fetching: Fetching, kind: str, message: str, *, final: bool) -> None: ...
+    def bad_source(self, fetching: Fetching, link: BulkLink, why: str) -> None:
+        """A source gave a wrong piece: it is asked no more for this."""
+
+    def moved(self) -> None:
+        """Something changed that people look at."""
+
+
+class Fetching:
+    """One incoming transfer. `order`: a number of this machine's own, see plan."""
+
+    def __init__(
+        self, fetch: Fetch, disk: Disk, reports: Reports, mono: Callable[[], float], order: int
+    ) -> None:
+        self.fetch = fetch
+        self.offer = fetch.offer
+        self.partial = Partial(fetch.offer, disk)
+        self.wanted: dict[DeviceId, bool] = {}
+        """Machines that may have some of it, and whether each is the author's."""
+        self.banned: dict[DeviceId, None] = {}
+        self._disk = disk
+        self._reports = reports
+        self._mono = mono
+        self._order = order
+        self._links: dict[BulkLink, bool] = {}  # opened on it; whether a map came
+        self._asked: dict[BulkLink, tuple[float, float]] = {}  # opened when, and how long until again
+        self._author: dict[BulkLink, None] = {}  # whose hashes are the author's own word
+        self._lists: dict[BulkLink, bytearray] = {}  # from holders, believed when whole
+        self._plan: Plan | None = None
+        self._comparing = False  # hashes first: the same bytes may be here
+        self._trouble: Exception | None = None
+        self._wake = trio.Event()
+        self._scope = trio.CancelScope()
+        self.stopping = False
+        """Nothing more is asked for: who wants it again begins anew, once it has ended."""
+        self.ended = trio.Event()
+        """Set by who runs it: nothing of it is in use any more."""
+        self._discard = False
+        self.bytes_done = 0
+        self.rate_bps = 0.0
+        self._rated = (mono(), 0)
+        self._refused = ""
+
+    # -- for others: nothing here waits --------------------------------------------------
+
+    @property
+    def sources(self) -> int:
+        """Links on which pieces are to be had just now."""
+        return sum(self._links.values())
+
+    def stop(self, *, discard: bool) -> None:
+        """Fetch no more; with `discard` remove what is here."""
+        self._discard = self._discard or discard
+        self.stopping = True
+        for link in self._links:
+            link.say(wire.Done(self.offer.id))
+        self._scope.cancel()
+
+    def root_known(self, root: bytes) -> None:
+        """The author signed it."""
+        self.fetch = Fetch(
+            self.offer, self.fetch.room, self.fetch.author, root, self.fetch.to, self.fetch.conflict
+        )
+        self._wake.set()
+
+    def opened(self, link: BulkLink) -> None:
+        """There is a link to one of `wanted`."""
+        if link.device in self.banned or self._links.get(link):
+            return
+        if link in self._links:  # it had nothing when it was asked, and says now that it has
+            if self._plan is not None and not self._refused:
+                self._open(link)
+            return
+        self._links[link] = False
+        if self._refused:
+            link.say(wire.Cannot(self.offer.id, -1, self._refused))
+        elif self._plan is not None:
+            self._open(link)
+
+    def closed(self, link: BulkLink) -> None:
+        """That link is gone."""
+        self._links.pop(link, None)
+        self._asked.pop(link, None)
+        self._author.pop(link, None)
+        self._lists.pop(link, None)
+        if self._plan is not None:
+            self._plan.drop(link)
+            self._fill_all()
+        self._reports.moved()
+
+    def rate(self) -> float:
+        """Bytes a second lately."""
+        at, before = self._rated
+        now = self._mono()
+        if now - at >= RATE_S / 4:
+            fresh = (self.bytes_done - before) / (now - at)
+            weight = min(1.0, (now - at) / RATE_S)
+            self.rate_bps = fresh if not self.rate_bps else self.rate_bps + weight * (fresh - self.rate_bps)
+            self._rated = now, self.bytes_done
+        return self.rate_bps
+
+    # -- the task ------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until it has landed, has failed for good, or is stopped."""
+        pause = AGAIN_S
+        with self._scope:
+            while True:
+                before = self.bytes_done
+                try:
+                    await self._receive()
+                except CommandError as error:
+                    if error.kind == CHANGED:
+                        self._discard = self.stopping = True  # the rest of what is no more never comes
+                        self._reports.trouble(self, error.kind, error.message, final=True)
+                        break
+                    self._refuse("disk")
+                    self._reports.trouble(self, error.kind, error.message, final=False)
+                except (PieceError, RemoteProtocolError) as error:
+                    self._discard = self.stopping = True
+                    self._reports.trouble(self, "internal", f"it cannot be put together: {error}", final=True)
+                    break
+                else:
+                    break
+                finally:
+                    await self._let_go()
+                pause = AGAIN_S if self.bytes_done != before else min(pause * 2, AGAIN_MOST_S)
+                await trio.sleep(pause)
+                self._refused = ""
+        for link in list(self._links):
+            link.say(wire.Done(self.offer.id))
+
+    async def _let_go(self) -> None:
+        with trio.CancelScope(shield=True):
+            async with self.partial.lock:
+                staging, self.partial.staging, self._plan = self.partial.staging, None, None
+                self.partial.leaving = False
+                self._author.clear()
+                self._lists.clear()
+                if staging is not None:
+                    await self._disk.slow(staging.discard if self._discard else staging.close)
+                elif self._discard:
+                    folder = await self._disk.slow(self._disk.staging)
+                    await self._disk.slow(lambda: inbox.forget(folder, self.offer.id))
+        for link in self._links:
+            self._links[link] = False
+
+    async def _receive(self) -> None:
+        disk, offer = self._disk, self.offer
+        folder = await disk.slow(disk.staging)
+        staging = await disk.slow(
+            partial(Staging.begin, folder, offer, keep_free=disk.keep_free(), now=self._mono())
+        )
+        self.partial.staging = staging
+        self._trouble = None
+        self.bytes_done = sum(size_of(offer, n) for n in range(staging.done.total) if n in staging.done)
+        self._rated = self._mono(), self.bytes_done
+        target = await disk.slow(lambda: disk.target(self.fetch.to))
+        with target:
+            if staging.placing is None and not staging.done.complete:
+                self._comparing = await disk.slow(lambda: already.maybe(target, offer))
+                self._plan = Plan(staging.done, staging.head_pieces, self._order)
+                if self.fetch.root:
+                    staging.learn_root(self.fetch.root)
+                for link in list(self._links):
+                    self._open(link)
+                self._reports.trouble(self, "", "", final=False)
+                same = await self._gather(staging, target)
+                if same is not None:
+                    await disk.slow(lambda: self._keep_same(folder, staging))
+                    self.stopping = True
+                    self._reports.landed(self, same, staging.root_of_hashes())
+                    return
+            async with self.partial.lock:
+                self._plan, self.partial.leaving = None, True
+                if not staging.placed:  # else the list was kept before
+                    await disk.slow(lambda: keep_list(folder, staging))
+                root = staging.root_of_hashes()
+                landed = await disk.slow(
+                    partial(inbox.place, staging, target, self._mono(), _conflict(self.fetch.conflict))
+                )
+        self.stopping = True
+        self._reports.landed(self, landed, root)
+
+    async def _gather(self, staging: Staging, target: Folder) -> inbox.Landed | None:
+        """Until all pieces are here; or where the very same bytes lie already."""
+        while not staging.done.complete:
+            if self._trouble is not None:
+                raise self._trouble
+            if self._comparing and staging.all_known and (staging.has_layout or not self.offer.head):
+                async with self.partial.lock:
+                    same = await self._disk.slow(lambda: already.find(staging, target))
+                self._comparing = False
+                if same is not None:
+                    return same
+            if staging.root != self.fetch.root and not staging.root:
+                staging.learn_root(self.fetch.root)
+                self._ask_lists()
+            self._open_again()
+            self._fill_all()
+            if self._wake.is_set():
+                self._wake = trio.Event()
+            with trio.move_on_after(SYNC_S):
+                await self._wake.wait()
+            if staging.due(self._mono()):
+                async with self.partial.lock:
+                    await self._disk.slow(partial(staging.sync, self._mono()))
+                    # What others put on the disk meanwhile: the archive shall not starve for a file.
+                    await self._disk.slow(lambda: staging.check_room(self._disk.keep_free()))
+        if self._trouble is not None:  # the last piece was here and could not be used
+            raise self._trouble
+        return None
+
+    def _keep_same(self, folder: Folder, staging: Staging) -> None:
+        keep_list(folder, staging)
+        staging.log.sync()
+
+    # -- what comes ----------------------------------------------------------------------
+
+    async def heard(self, link: BulkLink, message: Record) -> None:
+        """A source says something."""
+        staging, plan = self.partial.staging, self._plan
+        if staging is None or plan is None or link not in self._links:
+            return
+        match message:
+            case wire.Map(_, raw, author, listed):
+                own = author and link.account == self.fetch.author
+                plan.add(link, Bits.decode(raw, staging.done.total), author=own)
+                self._links[link] = True
+                if own:
+                    self._author[link] = None
+                if listed and not staging.all_known and (own or staging.root):
+                    self._want_list(link)
+                elif own and self._comparing:
+                    self._want_list(link)
+                self._reports.moved()
+            case wire.More(_, pieces):
+                plan.more(link, [n for n in pieces if 0 <= n < staging.done.total])
+            case wire.Hashes(_, first, hashes):
+                async with self.partial.lock:
+                    self._learn(link, staging, first, hashes)
+                if self._comparing and staging.all_known:
+                    self._wake.set()
+            case wire.Cannot(_, number, reason):
+                self._cannot(link, number, reason)
+        self._fill(link)
+
+    async def came(self, link: BulkLink, asked: Asked, piece: memoryview) -> None:
+        """A piece from a source."""
+        async with self.partial.lock:
+            staging, plan = self.partial.staging, self._plan
+            if staging is None or plan is None:
+                return
+            plan.came(link, asked.number)
+            if link.device in self.banned or asked.number in staging.done:
+                return
+            if staging.hash_of(asked.number) is None:
+                raise RemoteProtocolError("piece before its hash")
+            try:
+                await self._disk.quick(self.partial.pace, lambda: staging.put(asked.number, piece))
+            except PieceError as error:
+                self._ban(link, str(error))
+                return
+            except (CommandError, RemoteProtocolError) as error:
+                self._stumble(error)
+                return
+        self.bytes_done += len(piece)
+        self.partial.came(asked.number)
+        self._fill(link)
+        if staging.done.complete or staging.due(self._mono()) or self._comparing:
+            self._wake.set()
+        self._reports.moved()
+
+    def _learn(self, link: BulkLink, staging: Staging, first: int, hashes: bytes) -> None:
+        try:
+            if link in self._author:
+                staging.learn(first, hashes)
+                return
+            got = self._lists.get(link)
+            if got is None or first * HASH_BYTES != len(got):
+                raise RemoteProtocolError("hashes out of place")
+            got += hashes
+            total = staging.done.total * HASH_BYTES
+            if len(got) > total:
+                raise RemoteProtocolError("hashes of pieces that do not exist")
+            if len(got) == total:
+                del self._lists[link]
+                offer = self.offer
+                if root_of(offer.file_key, offer.size, offer.head, offer.piece_size, got) != staging.root:
+                    raise PieceError(0, "comes with a list that does not fit the signed root")
+                staging.learn(0, bytes(got))
+                self._wake.set()
+        except PieceError as error:
+            self._ban(link, str(error))
+        except CommandError as error:
+            self._stumble(error)
+
+    def _cannot(self, link: BulkLink, number: int, reason: str) -> None:
+        assert self._plan is not None
+        if reason == CHANGED and (link in self._author or (number < 0 and link.account == self.fetch.author)):
+            name = self.offer.name
+            self._stumble(
+                CommandError(
+                    CHANGED, f"{name!r} was changed or deleted while it was sent", "ask for it again"
+                )
+            )
+        else:  # what else was asked of it is refused too; it is asked again for a map, after a pause
+            self._plan.drop(link)
+            self._links[link] = False
+            self._reports.moved()
+
+    # -- what is asked -------------------------------------------------------------------
+
+    def _fill_all(self) -> None:
+        for link in self._links:
+            self._fill(link)
+
+    def _fill(self, link: BulkLink) -> None:
+        staging, plan = self.partial.staging, self._plan
+        if staging is None or plan is None or not self._links.get(link) or self._trouble is not None:
+            return
+        anywhere = staging.has_layout
+        if self._comparing and (anywhere or not self.offer.head):
+            return
+        count = max(2, WINDOW_BYTES // self.offer.piece_size) - plan.flying(link)
+        count = min(count, link.may_ask)
+        if count <= 0:
+            return
+        numbers = plan.take(
+            link, count, self._mono(), lambda n: staging.hash_of(n) is not None, anywhere=anywhere
+        )
+        if numbers:
+            link.ask(self.offer.id, [(number, size_of(self.offer, number)) for number in numbers])
+
+    def _open(self, link: BulkLink) -> None:
+        """Ask for a map; who has nothing yet, or does not answer, is asked again later."""
+        _, pause = self._asked.get(link, (0.0, AGAIN_S / 2))
+        self._asked[link] = self._mono(), min(2 * pause, AGAIN_MOST_S)
+        link.say(wire.Open(self.offer.id))
+
+    def _open_again(self) -> None:
+        now = self._mono()
+        for link, mapped in self._links.items():
+            at, pause = self._asked.get(link, (0.0, 0.0))
+            if not mapped and now - at >= pause:
+                self._open(link)
+
+    def _want_list(self, link: BulkLink) -> None:
+        staging = self.partial.staging
+        assert staging is not None
+        if link not in self._author:
+            if self._lists:
+                return  # one is on its way
+            self._lists[link] = bytearray()
+        link.say(wire.GetHashes(self.offer.id, 0, staging.done.total))
+
+    def _ask_lists(self) -> None:
+        """The root is known now: whoever has the list may give it. Maps say who that is."""
+        for link in self._links:
+            if link not in self._author:
+                self._open(link)
+
+    def _ban(self, link: BulkLink, why: str) -> None:
+        self.banned[link.device] = None
+        self._links.pop(link, None)
+        self._asked.pop(link, None)
+        self._author.pop(link, None)
+        self._lists.pop(link, None)
+        if self._plan is not None:
+            self._plan.drop(link)
+        link.say(wire.Done(self.offer.id))
+        self._reports.bad_source(self, link, why)
+        self._fill_all()
+
+    def _stumble(self, error: Exception) -> None:
+        self._trouble = self._trouble or error
+        self._wake.set()
+
+    def _refuse(self, why: str) -> None:
+        """Tell all sources that it does not go on here just now."""
+        self._refused = why
+        for link in self._links:
+            link.say(wire.Cannot(self.offer.id, -1, why))
+
+
+def _conflict(text: str) -> inbox.Conflict:
+    match text:
+        case "skip" | "overwrite":
+            return text
+        case _:
+            return "rename"

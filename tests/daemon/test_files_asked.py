@@ -1,0 +1,525 @@
+"""Operations about files against a false mover and a false archive: what is asked, and how it is told."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+from p2pchat.daemon.file_queries import LOOK_AGAIN_S
+from p2pchat.daemon.listening import STOPPED_S
+from p2pchat.engine.file_inputs import FileAct, FileAuto
+from p2pchat.engine.inputs import Post
+from p2pchat.errors import CommandError
+from p2pchat.files.source import Left
+from p2pchat.ids import EventId
+from p2pchat.model import FeedRow, FileBrief
+from p2pchat.wire.limits import MAX_FILES
+from tests.cli import samples
+from tests.cli.contract import FIELDS
+from tests.cli.samples import ANN, BOB, CARL, LAUNCH, NOON
+from tests.daemon.desk import ME, Desk, desk
+from tests.daemon.false_bulk import offer
+
+__all__ = ["desk"]
+
+REPORT = samples.transfer_view(1).row.id
+
+
+def posted(desk: Desk, *numbers: int) -> str:
+    """The engine takes the next message, and these transfers are in it; its id."""
+    message = samples.view(
+        9, "", mine=True, files=tuple(FileBrief(bytes([0xF0 + n]) * 16, "report.pdf", 1) for n in numbers)
+    )
+    desk.host.reader.views.append(message)
+    desk.host.reader.offers += [samples.transfer_view(n, incoming=False) for n in numbers]
+    desk.host.answer = {"id": message.id.hex(), "room": message.room.hex(), "state": "queued"}
+    return message.id.hex()
+
+
+# -- offering -------------------------------------------------------------------------------
+
+
+async def test_files_are_prepared_and_offered_in_one_message(desk: Desk) -> None:
+    message = posted(desk, 1, 2)
+    answer = await desk.call("files.send", target="bob", paths=["/a/report.pdf", "/b"], text="look", key="k")
+    assert desk.host.bulk.prepared == [("/a/report.pdf", 0), ("/b", 0)]
+    offers = ((offer("report.pdf", 1), "/a/report.pdf"), (offer("b", 2), "/b"))
+    assert desk.host.posted == [Post(1, "bob", "look", key="k", files=offers)]
+    assert (answer["id"], answer["state"]) == (message, "queued")
+    assert [one["id"] for one in answer["transfers"]] == ["f1" * 16, "f2" * 16]
+    assert FIELDS["transfer"] <= set(answer["transfers"][0])
+    assert desk.host.bulk.dropped == []
+
+
+async def test_files_are_offered_for_as_long_as_the_room_keeps_them(desk: Desk) -> None:
+    posted(desk, 1)
+    desk.host.looks.rooms_known = [samples.room_view(retention_days=30)]
+    await desk.call("files.send", target="launch", paths=["/a"])
+    assert desk.host.bulk.prepared == [("/a", 30 * 86_400)]
+    spool = (await desk.call("files.spool"))["spool"]
+    await desk.call("files.send", target="launch", spool=spool, name="x")
+    assert desk.host.posted[-1].files[0][0].ttl_s == 30 * 86_400
+
+
+async def test_what_of_a_folder_does_not_go_along_is_told_once(desk: Desk) -> None:
+    posted(desk, 1, 2)
+    for method, params in (("files.send", {"paths": ["/a"]}), ("send", {"text": "", "files": ["/a"]})):
+        desk.host.bulk.left_out = {offer("a", n).id: Left(links=2, special=1) for n in (1, 2)}
+        answer = await desk.call(method, target="bob", **params)
+        assert answer["left"] == [{"path": "/a", "links": 2, "special": 1, "closed": 0}]
+        assert len(desk.host.bulk.left_out) == 1
+    desk.host.bulk.left_out = {offer("a", 3).id: Left(links=2)}
+    assert "left" not in await desk.call("files.send", target="bob", paths=["/a"], key="used before")
+    assert desk.host.bulk.left_out == {}
+
+
+async def test_what_no_message_offers_is_let_go(desk: Desk) -> None:
+    desk.host.refusal = CommandError("no_right", "only owners and moderators write here")
+    assert (await desk.refused("files.send", target="launch", paths=["/a", "/b"])).kind == "no_right"
+    assert desk.host.bulk.dropped == [offer("a", 1).id, offer("b", 2).id]
+
+
+async def test_a_key_used_before_gives_the_first_message_and_lets_the_second_look_go(desk: Desk) -> None:
+    posted(desk, 7)
+    answer = await desk.call("files.send", target="bob", paths=["/a"], key="k")
+    assert [one["id"] for one in answer["transfers"]] == ["f7" * 16]
+    assert desk.host.bulk.dropped == [offer("a", 1).id]
+
+
+async def test_one_file_that_is_not_there_offers_nothing(desk: Desk) -> None:
+    desk.host.bulk.missing = {"/c"}
+    error = await desk.refused("files.send", target="bob", paths=["/a", "/b", "/c"])
+    assert (error.kind, error.message) == ("no_such_target", "no file '/c'")
+    assert desk.host.posted == []
+    assert desk.host.bulk.dropped == [offer("a", 1).id, offer("b", 2).id]
+
+
+async def test_nobody_of_that_name_is_told_before_a_folder_is_looked_through(desk: Desk) -> None:
+    assert (await desk.refused("files.send", target="nobody", paths=["/a"])).code == 4
+    assert desk.host.bulk.prepared == []
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"paths": ["/a"], "spool": "spool-1", "name": "x"},
+        {"paths": ["/a"], "name": "x"},
+        {"spool": "spool-1"},
+        {"paths": ["a"]},
+        {"paths": ["/a\0b"]},
+        {"paths": ["/a"] * (MAX_FILES + 1)},
+    ],
+    ids=str,
+)
+async def test_what_cannot_be_offered_is_usage(params: dict[str, Any], desk: Desk) -> None:
+    desk.host.bulk.spools["spool-1"] = b""
+    error = await desk.refused("files.send", target="bob", **params)
+    assert (error.kind, bool(error.hint)) == ("usage", True)
+    assert (desk.host.posted, desk.host.bulk.prepared) == ([], [])
+
+
+async def test_what_is_piped_in_is_kept_and_offered_by_its_name(desk: Desk) -> None:
+    spool = (await desk.call("files.spool"))["spool"]
+    for part in (b"one ", b"two"):
+        data = base64.b64encode(part).decode()
+        assert await desk.call("files.spool_add", spool=spool, data=data) == {"bytes": len(part)}
+    assert desk.host.bulk.spools == {spool: b"one two"}
+    posted(desk, 1)
+    await desk.call("files.send", target="bob", spool=spool, name="build.log")
+    assert desk.host.posted[0].files == ((offer("build.log", 1), f"/staging/{spool}"),)
+    assert await desk.call("files.spool_drop", spool=spool) == {"spool": spool}
+    assert desk.host.bulk.spools == {}
+
+
+async def test_a_piece_of_what_is_piped_in_is_base64_of_at_most_48_KiB(desk: Desk) -> None:
+    spool = (await desk.call("files.spool"))["spool"]
+    most = base64.b64encode(b"x" * 49152).decode()
+    assert await desk.call("files.spool_add", spool=spool, data=most) == {"bytes": 49152}
+    for bad in (most + "AAAA", "a", "äöü=", "AA AA"):
+        assert (await desk.refused("files.spool_add", spool=spool, data=bad)).kind == "usage"
+
+
+async def test_send_offers_files_beside_a_text(desk: Desk) -> None:
+    posted(desk, 1)
+    answer = await desk.call("send", target="bob", text="look", files=["/a/report.pdf"], urgent=True)
+    (post,) = desk.host.posted
+    assert (post.text, post.urgent) == ("look", True)
+    assert post.files == ((offer("report.pdf", 1), "/a/report.pdf"),)
+    assert [one["direction"] for one in answer["transfers"]] == ["out"]
+    posted(desk)
+    assert "transfers" not in await desk.call("send", target="bob", text="hi")
+    assert (await desk.refused("send", target="bob", text="x", files=["/a"], at_ms=NOON)).kind == "usage"
+
+
+async def test_waiting_in_vain_for_delivery_keeps_what_was_offered(desk: Desk) -> None:
+    message = posted(desk, 1)
+    desk.host.refusal = CommandError("timeout", "not yet", "", {"id": message, "state": "queued"})
+    error = await desk.refused("send", target="bob", text="x", files=["/a"], wait="delivered")
+    assert error.kind == "timeout"
+    assert desk.host.bulk.dropped == []
+
+
+# -- looking ---------------------------------------------------------------------------------
+
+
+async def test_transfers_are_listed_newest_first_a_page_at_a_time(desk: Desk) -> None:
+    desk.host.reader.offers = [samples.transfer_view(n, have=(BOB, CARL)) for n in (2, 1, 3)]
+    found = await desk.call("files.list")
+    assert [one["id"][:2] for one in found["transfers"]] == ["f3", "f2", "f1"]
+    assert (found["has_more"], found["transfers"][0]["have"]) == (False, [])
+    first = await desk.call("files.list", limit=2, have=True)
+    assert [one["id"][:2] for one in first["transfers"]] == ["f3", "f2"]
+    assert first["has_more"] is True
+    assert [one["name"] for one in first["transfers"][0]["have"]] == ["Bob", "Carl"]
+    rest = await desk.call("files.list", limit=2, before="f2f2f2")
+    assert [one["id"][:2] for one in rest["transfers"]] == ["f1"]
+    assert rest["has_more"] is False
+    assert (await desk.refused("files.list", limit=0)).kind == "usage"
+    assert (await desk.refused("files.list", before="abcdef")).code == 4
+
+
+async def test_a_page_ends_where_it_would_name_too_many_people(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2pchat.daemon.file_queries.MAX_PEOPLE", 3)
+    desk.host.reader.offers = [samples.transfer_view(n, have=(BOB, CARL)) for n in (1, 2, 3)]
+    found = await desk.call("files.list", have=True)
+    assert ([one["id"][:2] for one in found["transfers"]], found["has_more"]) == (["f3"], True)
+    assert len((await desk.call("files.list"))["transfers"]) == 3
+
+
+async def test_every_field_of_what_comes_in(desk: Desk) -> None:
+    view = samples.transfer_view(1, state="active", name="invoice.pdf.exe", expires_ms=NOON, to="/srv")
+    desk.host.reader.offers = [view]
+    (waiting,) = (await desk.call("files.list"))["transfers"]
+    assert waiting == {
+        "id": "f1" * 16,
+        "name": "invoice.pdf.exe",
+        "size": 1_200_000,
+        "files": 1,
+        "direction": "in",
+        "peer": {"account": "b0" * 32, "device": "b2" * 32, "name": "Bob"},
+        "room": "c0" * 32,
+        "room_name": "Bob",
+        "kind": "direct",
+        "message": "e1" * 32,
+        "state": "waiting",
+        "bytes_done": 0,
+        "rate_bps": 0,
+        "pieces": None,
+        "pieces_here": None,
+        "path": None,
+        "folder": "/srv",
+        "sources": 0,
+        "have": [],
+        "declined": [],
+        "flags": ["double_extension", "executable"],
+        "error": None,
+        "offered_at": "2026-11-23T12:01:00.000Z",
+        "expires": "2026-11-23T12:00:00.000Z",
+    }
+    desk.host.bulk.move(REPORT, 600_000, 1234.6)
+    (moving,) = (await desk.call("files.list"))["transfers"]
+    assert (moving["state"], moving["bytes_done"], moving["rate_bps"]) == ("active", 600_000, 1235)
+    assert (moving["sources"], moving["pieces"], moving["pieces_here"]) == (1, 2, 0)
+
+
+async def test_a_path_is_told_when_it_is_done_and_not_before(desk: Desk) -> None:
+    told = []
+    for state in ("offered", "active", "paused", "failed", "done"):
+        desk.host.reader.offers = [samples.transfer_view(1, state=state, path="/in/report.pdf")]
+        (one,) = (await desk.call("files.list"))["transfers"]
+        told.append((one["path"], one["folder"], one["bytes_done"]))
+    assert told == [(None, "/home/ann/inbox", 0)] * 4 + [("/in/report.pdf", "/home/ann/inbox", 1_200_000)]
+
+
+async def test_what_goes_out_names_whom_it_is_for(desk: Desk) -> None:
+    desk.host.reader.offers = [
+        samples.transfer_view(1, incoming=False, state="declined", declined=(BOB,), name="run.exe"),
+        samples.transfer_view(
+            2,
+            incoming=False,
+            state="failed",
+            room=LAUNCH,
+            error_kind="source_changed",
+            error="it was changed",
+        ),
+    ]
+    room, direct = (await desk.call("files.list"))["transfers"]
+    assert (direct["direction"], direct["peer"]["name"]) == ("out", "Bob")
+    assert [one["name"] for one in direct["declined"]] == ["Bob"]
+    assert (direct["flags"], direct["folder"]) == ([], None), "what is mine warns nobody"
+    assert (room["peer"], room["room_name"], room["kind"]) == (None, "launch", "room")
+    assert room["error"] == {"kind": "source_changed", "message": "it was changed"}
+
+
+async def test_the_inbox_tells_what_is_offered_to_me(desk: Desk) -> None:
+    desk.host.reader.offers = [
+        samples.transfer_view(1),
+        samples.transfer_view(2, state="declined"),
+        samples.transfer_view(3, incoming=False),
+        samples.transfer_view(4, state="active"),
+    ]
+    found = await desk.call("inbox")
+    assert [(one["id"][:2], one["state"]) for one in found["files"]] == [("f1", "offered")]
+
+
+async def test_a_message_names_its_files(desk: Desk) -> None:
+    posted(desk, 1)
+    (message,) = (await desk.call("history", target="bob"))["messages"]
+    assert message["files"] == [{"id": "f1" * 16, "name": "report.pdf", "size": 1}]
+
+
+# -- deciding --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "act"),
+    [
+        ("files.accept", {}, FileAct(1, "accept", "f1f1f1")),
+        (
+            "files.accept",
+            {"to": "/srv/in", "conflict": "skip"},
+            FileAct(1, "accept", "f1f1f1", "/srv/in", "skip"),
+        ),
+        ("files.decline", {}, FileAct(1, "decline", "f1f1f1")),
+        ("files.pause", {}, FileAct(1, "pause", "f1f1f1")),
+        ("files.resume", {}, FileAct(1, "resume", "f1f1f1")),
+        ("files.cancel", {}, FileAct(1, "cancel", "f1f1f1")),
+    ],
+    ids=str,
+)
+async def test_acts_become_one_command_and_answer_the_transfer(
+    method: str, params: dict[str, Any], act: FileAct, desk: Desk
+) -> None:
+    desk.host.answer = {"transfer": samples.transfer_view(1, state="paused")}
+    answer = await desk.call(method, id="f1f1f1", **params)
+    assert desk.host.posted == [act]
+    assert (set(answer), answer["transfer"]["state"]) == ({"transfer"}, "paused")
+    assert FIELDS["transfer"] <= set(answer["transfer"])
+
+
+async def test_accepting_needs_an_absolute_folder(desk: Desk) -> None:
+    assert (await desk.refused("files.accept", id="f1f1f1", to="in")).kind == "usage"
+    assert (await desk.refused("files.accept", id="f1f1f1", conflict="ask")).kind == "usage"
+    assert desk.host.posted == []
+
+
+async def test_taking_without_being_asked_says_up_to_what_size(desk: Desk) -> None:
+    desk.host.answer = {"account": BOB.hex(), "auto": True}
+    answer = await desk.call("files.auto", person="bob", on=True)
+    assert answer == {"account": BOB.hex(), "name": "Bob", "auto": True, "max_bytes": 5_000_000}
+    assert desk.host.posted == [FileAuto(1, "bob", True)]
+    assert (await desk.refused("files.auto", person="nobody", on=True)).code == 4
+
+
+async def test_where_nobody_moves_files_all_else_is_answered(
+    desk: Desk, autojump_clock: trio.abc.Clock
+) -> None:
+    desk.host.reader.offers = [samples.transfer_view(1, state="active")]
+    desk.host.bulk = None
+    assert (await desk.refused("files.send", target="bob", paths=["/a"])).kind == "policy"
+    assert (await desk.refused("files.spool")).kind == "policy"
+    assert (await desk.call("files.list"))["transfers"][0]["state"] == "waiting"
+    assert (await desk.call("inbox"))["files"] == []
+    async with listening(desk) as stream:
+        happened(desk, samples.transfer_view(1, state="active"))
+        assert (await stream.next())["file"]["state"] == "waiting"
+
+
+# -- waiting ---------------------------------------------------------------------------------
+
+
+async def test_waiting_ends_when_all_are_settled(desk: Desk, autojump_clock: trio.abc.Clock) -> None:
+    desk.host.reader.offers = [
+        samples.transfer_view(1, state="active"),
+        samples.transfer_view(2, state="done"),
+    ]
+
+    async def end() -> None:
+        await trio.sleep(5)
+        desk.host.reader.offers[0] = samples.transfer_view(1, state="failed", error="no space left")
+        desk.host.feed_changed.set()
+        desk.host.feed_changed = trio.Event()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(end)
+        found = (await desk.call("files.wait", ids=["f1f1f1", "f2" * 16], timeout_s=60))["transfers"]
+    assert [one["state"] for one in found] == ["failed", "done"]
+    assert trio.current_time() % 1000 == pytest.approx(5, abs=0.01)
+
+
+async def test_waiting_ends_with_its_time_and_tells_how_it_stands(
+    desk: Desk, autojump_clock: trio.abc.Clock
+) -> None:
+    desk.host.reader.offers = [samples.transfer_view(1, state="active")]
+    began = trio.current_time()
+    (one,) = (await desk.call("files.wait", ids=["f1f1f1"], timeout_s=3))["transfers"]
+    assert (one["state"], trio.current_time() - began) == ("waiting", 3)
+    (one,) = (await desk.call("files.wait", ids=["f1f1f1"], timeout_s=0))["transfers"]
+    assert trio.current_time() - began == 3
+
+
+async def test_what_is_told_by_no_line_is_noticed_all_the_same(
+    desk: Desk, autojump_clock: trio.abc.Clock
+) -> None:
+    desk.host.reader.offers = [samples.transfer_view(1, incoming=False)]
+    began = trio.current_time()
+
+    async def end() -> None:
+        await trio.sleep(10)
+        desk.host.reader.offers[0] = samples.transfer_view(1, incoming=False, state="done", have=(BOB,))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(end)
+        (one,) = (await desk.call("files.wait", ids=["f1f1f1"], timeout_s=60))["transfers"]
+    assert one["state"] == "done"
+    assert 10 <= trio.current_time() - began <= 10 + LOOK_AGAIN_S
+
+
+@pytest.mark.parametrize(("ident", "kind"), [("abcdef", "no_such_target"), ("x", "no_such_target")])
+async def test_waiting_for_what_is_not_there(ident: str, kind: str, desk: Desk) -> None:
+    assert (await desk.refused("files.wait", ids=[ident])).kind == kind
+
+
+async def test_two_that_begin_alike_are_told_apart_by_more_digits(desk: Desk) -> None:
+    desk.host.reader.offers = [
+        samples.transfer_view(1, id=bytes.fromhex("abcdef" + 13 * end)) for end in ("01", "02")
+    ]
+    error = await desk.refused("files.wait", ids=["abcdef"])
+    assert error.kind == "ambiguous_target"
+    assert error.message == "'abcdef' could be any of: abcdef0101010101, abcdef0202020202"
+
+
+# -- the stream ------------------------------------------------------------------------------
+
+
+class Stream:
+    """Lines of one `listen`, each within a second of the mock clock."""
+
+    def __init__(self, lines: AsyncIterator[Any]) -> None:
+        self._lines = lines
+
+    async def next(self) -> Any:
+        with trio.fail_after(1):
+            return await anext(self._lines)
+
+    async def silent(self) -> bool:
+        with trio.move_on_after(1):
+            await anext(self._lines)
+            return False
+        return True
+
+
+@asynccontextmanager
+async def listening(desk: Desk, **params: Any) -> AsyncIterator[Stream]:
+    lines = desk.queries.subscribe(params, ME)
+    stream = Stream(lines)
+    assert (await stream.next())["type"] == "ready"
+    try:
+        yield stream
+    finally:
+        await lines.aclose()  # type: ignore[attr-defined]
+
+
+def happened(desk: Desk, *views: Any) -> None:
+    """The feed says that these changed."""
+    for view in views:
+        desk.host.reader.offers = [one for one in desk.host.reader.offers if one.row.id != view.row.id] + [
+            view
+        ]
+        cursor = 8 + len(desk.host.reader.rows)
+        desk.host.reader.rows.append(FeedRow(cursor, "file", view.row.id, NOON))
+    desk.host.feed_changed.set()
+    desk.host.feed_changed = trio.Event()
+
+
+async def test_a_change_of_a_transfer_is_a_durable_line(desk: Desk, autojump_clock: trio.abc.Clock) -> None:
+    async with listening(desk) as stream:
+        happened(desk, samples.transfer_view(1))
+        line = await stream.next()
+    assert (line["cursor"], line["type"], line["file"]["state"]) == ("8", "file", "offered")
+    assert FIELDS["transfer"] <= set(line["file"])
+
+
+async def test_what_moves_is_told_as_it_moves_and_not_kept(
+    desk: Desk, autojump_clock: trio.abc.Clock
+) -> None:
+    async with listening(desk, types=["file"]) as stream:
+        happened(desk, samples.transfer_view(1, state="active"))
+        assert (await stream.next())["file"]["state"] == "waiting"
+        assert await stream.silent() is True
+    desk.host.reader.rows.clear()
+    async with listening(desk, types=["file"]) as stream:  # it was on its way before
+        for done in (400_000, 800_000):
+            desk.host.bulk.move(REPORT, done)
+            line = await stream.next()
+            assert (line["cursor"], line["file"]["state"], line["file"]["bytes_done"]) == (
+                "7",
+                "active",
+                done,
+            )
+        desk.host.bulk.move(REPORT, 800_000)  # the same again
+        happened(desk, samples.transfer_view(1, state="done", path="/in/report.pdf"))
+        line = await stream.next()
+        assert (line["file"]["state"], line["file"]["path"]) == ("done", "/in/report.pdf")
+        desk.host.bulk.move(REPORT, 900_000)
+        happened(desk, samples.transfer_view(2))
+        assert (await stream.next())["file"]["id"] == "f2" * 16, "what is settled moves no more"
+
+
+async def test_what_stops_for_a_moment_is_told_by_its_end(desk: Desk, autojump_clock: trio.abc.Clock) -> None:
+    desk.host.reader.offers = [samples.transfer_view(1, state="active")]
+    desk.host.bulk.move(REPORT, 400_000)
+    async with listening(desk) as stream:
+        desk.host.bulk.stop(REPORT)
+        with trio.move_on_after(STOPPED_S / 2):
+            await stream.next()
+            raise AssertionError("told too early")
+    desk.host.reader.offers = [samples.transfer_view(1, state="active")]
+    desk.host.bulk.move(REPORT, 400_000)
+    async with listening(desk) as stream:
+        desk.host.bulk.stop(REPORT)
+        assert (await stream.next())["file"]["state"] == "waiting"
+        assert await stream.silent() is True
+    desk.host.bulk.move(REPORT, 400_000)
+    async with listening(desk) as stream:
+        desk.host.bulk.stop(REPORT)
+        happened(desk, samples.transfer_view(1, state="done"))
+        assert (await stream.next())["file"]["state"] == "done"
+        assert await stream.silent() is True
+
+
+@pytest.mark.parametrize(
+    "params", [{"types": ["message"]}, {"mentions": True}, {"targets": ["launch"]}], ids=str
+)
+async def test_who_did_not_ask_for_files_hears_none(
+    params: dict[str, Any], desk: Desk, autojump_clock: trio.abc.Clock
+) -> None:
+    desk.host.reader.offers = [samples.transfer_view(1, state="active")]
+    async with listening(desk, **params) as stream:
+        happened(desk, samples.transfer_view(1, state="active"))
+        desk.host.bulk.move(REPORT, 400_000)
+        assert await stream.silent() is True
+
+
+async def test_a_room_hears_of_its_own_files(desk: Desk, autojump_clock: trio.abc.Clock) -> None:
+    async with listening(desk, targets=["launch"]) as stream:
+        happened(desk, samples.transfer_view(1), samples.transfer_view(2, room=LAUNCH, author=ANN))
+        assert (await stream.next())["file"]["id"] == "f2" * 16
+
+
+async def test_a_transfer_that_is_gone_is_passed_over(desk: Desk, autojump_clock: trio.abc.Clock) -> None:
+    desk.host.reader.rows = [
+        FeedRow(8, "file", b"\0" * 16, NOON),
+        FeedRow(9, "message", EventId(b"\1" * 32), NOON),
+    ]
+    async with listening(desk) as stream:
+        happened(desk, samples.transfer_view(1))
+        assert (await stream.next())["file"]["id"] == "f1" * 16
