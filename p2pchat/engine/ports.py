@@ -299,6 +299,9 @@ class TransferStore(Protocol):
     def of_event(self, event: EventId) -> list[TransferRow]:
         """What one message offers, by id."""
 
+    def of_room(self, room: RoomId) -> list[TransferRow]:
+        """What is offered in a room and not at its end, by id."""
+
     def fetching(self) -> list[TransferRow]:
         """Incoming ones that are wanted and not all here, oldest first."""
 
