@@ -263,7 +263,9 @@ def give_up(ctx: Context, row: TransferRow, why: str, *, discard: bool) -> None:
         return
     if row.state != OFFERED:
         ctx.out.append(StopFetch(row.id, discard))
-    put(ctx, replace(row, state=CANCELLED, error=why, error_kind="", told=wire.STOPPED))  # its author knows
+    # Its author knows; of who is out only if he sees him out too, so that he hears it once both are in.
+    told = {ACTIVE: -1, PAUSED: row.told}.get(row.state, wire.STOPPED) if why == OUT else wire.STOPPED
+    put(ctx, replace(row, state=CANCELLED, error=why, error_kind="", told=told))
 
 
 # -- wanting -----------------------------------------------------------------------------------
