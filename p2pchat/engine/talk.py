@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from p2pchat.engine import (
     content,
+    custody,
     file_commands,
     keys,
     log,
@@ -102,6 +103,8 @@ def _posted(ctx: Context, event: StoredEvent, command: Post, warning: str) -> No
         ctx.ledger.outbox.put_key(command.key, event.id)
         commands += ctx.batch.keyed.pop(command.key, ())
     for one in commands:
+        if one.wait == HELD:
+            custody.hurry(ctx, event.room)
         if one.wait:
             outbox.await_state(ctx, one.request, event.id, event.room, one.wait, one.timeout_s)
         else:
