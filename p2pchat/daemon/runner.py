@@ -48,6 +48,7 @@ from p2pchat.engine.node import Node
 from p2pchat.errors import ArchiveError, CommandError, P2pchatError, RemoteProtocolError
 from p2pchat.model import Now
 from p2pchat.store.ledger import Ledger
+from p2pchat.wire.messages.holders import Deposit, Handed
 from p2pchat.wire.messages.link import Events, Given
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ ROOM_AGAIN_S: Final = 1.0
 """How often a full disk is looked at, while somebody waits for room on it."""
 _GROWS: Final = (FromPeer, Post, Change)
 """Inputs that may make the archive larger by more than a row of bookkeeping."""
+_OF_OTHERS: Final = (Events, Deposit, Handed)
+"""And what of peers does."""
 
 
 class Stop(P2pchatError):
@@ -256,7 +259,7 @@ class Runner:
         own = self._room.for_own()
         kept: list[Input] = []
         for event in batch:
-            if isinstance(event, FromPeer) and isinstance(event.message, Events):
+            if isinstance(event, FromPeer) and isinstance(event.message, _OF_OTHERS):
                 self._turned_away[event.link] = None
                 self._taken([event], bulk=bulk)
             elif isinstance(event, Post | Change) and not own:

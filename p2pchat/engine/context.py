@@ -187,6 +187,15 @@ class Entrusted:
     took: bool  # whether any of it was kept
 
 
+@dataclass(frozen=True, slots=True)
+class Claiming:
+    """What a holder keeps for us is on its way, from some place on."""
+
+    place: tuple[bool, int]
+    at: float
+    again: bool = False  # something was added meanwhile: begin anew when this is done
+
+
 @dataclass(slots=True)
 class Live:
     """Volatile state. Values are frozen."""
@@ -243,7 +252,7 @@ class Live:
     entrusted: dict[tuple[int, RoomId], Entrusted] = field(default_factory=dict)
     took_nothing: dict[DeviceId, float] = field(default_factory=dict)  # asked to hold in vain: when
     held_of: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) taken to hold
-    claims: dict[int, tuple[bool, int]] = field(default_factory=dict)  # from which place on, by link
+    claims: dict[int, Claiming] = field(default_factory=dict)  # by link
     timers: dict[str, float] = field(default_factory=dict)
     shift_ms: int = 0  # correction of our wall clock, see clock.shift
 

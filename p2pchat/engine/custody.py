@@ -16,8 +16,10 @@ from typing import Final
 
 from p2pchat.engine import frames, kept, log, outbox, ranges, rooms, views
 from p2pchat.engine.context import Context, Entrusted, Link, RoomCache, Waiter
+from p2pchat.engine.holders import MAX_WITHDRAWN
 from p2pchat.engine.inputs import HandOver, Reply, Send
 from p2pchat.engine.ranges import Ranges
+from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import DIRECT, HELD, LOBBY, QUEUED, StoredEvent
 from p2pchat.wire.codec import decode, portions
@@ -81,6 +83,13 @@ def met(ctx: Context, link: Link) -> None:
     for room_id, due in list(ctx.live.waits.items()):
         if due > ctx.now.mono + wait:
             ctx.live.waits[room_id] = ctx.now.mono + wait
+    _plan(ctx)
+
+
+def look_at_all(ctx: Context) -> None:
+    """Time has passed: what is held may be so no longer, or by somebody who is gone."""
+    for room_id in ctx.live.waits:
+        ctx.live.waits[room_id] = ctx.now.mono
     _plan(ctx)
 
 
@@ -206,7 +215,9 @@ def tend(ctx: Context, room_id: RoomId) -> None:
 def _give_up(ctx: Context, room: RoomCache, lacks: dict[AccountId, Ranges]) -> None:
     """What is held by whom cannot hand it over, for too long, or for nobody, counts no more."""
     head, me = room.heads.get(ctx.me.device), ctx.me.device
-    young = ranges.minus(((1, head.seq),), _expired(ctx, room)) if head is not None else ()
+    if not room.custody or head is None:
+        return
+    young = ranges.minus(((1, head.seq),), _expired(ctx, room))
     needed = _lacking_machines(ctx, room, lacks)
     for holder, author in list(room.custody):
         held = kept.of(room, holder, author)
@@ -215,15 +226,22 @@ def _give_up(ctx: Context, room: RoomCache, lacks: dict[AccountId, Ranges]) -> N
         if owner is None or machine is None or machine.revoked or not _reachable(ctx, owner):
             kept.put(ctx, room, holder, author, ())
         elif author != me:
-            if not needed:
+            if not needed and (owner in room.accounts or _withdraw(ctx, room, holder, author, held)):
                 kept.put(ctx, room, holder, author, ())
         elif owner not in room.accounts:
-            link = ctx.live.by_device.get(holder)
-            spare = ranges.minus(held, needed)
-            if spare and link is not None:
-                ctx.out.append(Send(link, Withdraw(room.row.id, (Kept(author, spare),))))
+            spare = ranges.newest(ranges.minus(held, needed), MAX_WITHDRAWN)
+            if spare and _withdraw(ctx, room, holder, author, spare):
                 held = ranges.minus(held, spare)
             kept.put(ctx, room, holder, author, ranges.both(held, young))
+
+
+def _withdraw(ctx: Context, room: RoomCache, holder: DeviceId, author: DeviceId, spare: Ranges) -> bool:
+    """Say that these need not be held any more, if the holder is there to hear."""
+    link = ctx.live.by_device.get(holder)
+    if link is not None:
+        said = Kept(author, ranges.newest(spare, MAX_WITHDRAWN))
+        ctx.out.append(Send(link, Withdraw(room.row.id, (said,))))
+    return link is not None
 
 
 def _lacking_machines(ctx: Context, room: RoomCache, lacks: dict[AccountId, Ranges]) -> Ranges:
@@ -460,6 +478,8 @@ def answered(ctx: Context, link: Link, message: Holding) -> None:
     """A holder says what it keeps of what we gave it; more than that it cannot keep."""
     if len(message.room) != 32 or RoomId(message.room) not in ctx.cache.known_rooms:
         return
+    if len(message.kept) > AT_ONCE:
+        raise RemoteProtocolError("too much held")
     place = (link.link, RoomId(message.room))
     pending = ctx.live.entrusted.get(place)
     if pending is None:

@@ -9,10 +9,11 @@ not hold is passed over, for a holder cannot look at all of it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from p2pchat.engine import log, membership, outbox, people, quota, receive, revocations, rooms
-from p2pchat.engine.context import Context, Link
+from p2pchat.engine.context import Claiming, Context, Link
 from p2pchat.engine.inputs import CloseLink, Send, Tell
 from p2pchat.engine.log import Read
 from p2pchat.errors import RemoteProtocolError
@@ -24,6 +25,8 @@ from p2pchat.wire.messages.link import Registers
 
 REGISTER_BYTES: Final = MAX_PLAINTEXT - 4096
 FIRST: Final = (True, 0)
+LOST_S: Final = 10.0
+"""A claim without an answer for so long was lost."""
 
 
 def waiting(ctx: Context, link: Link, message: Waiting) -> None:
@@ -35,19 +38,28 @@ def waiting(ctx: Context, link: Link, message: Waiting) -> None:
         # Only who names an event of the chain hears of it: others could ask whom we hear from.
         if known is not None and (known.room, known.device) == (top.room, top.author):
             ctx.batch.handed[link.link, known.room, known.device] = None
-    if link.link not in ctx.live.claims:
+    under_way = ctx.live.claims.get(link.link)
+    if under_way is None or ctx.now.mono - under_way.at > LOST_S:
         _claim(ctx, link, FIRST)
+    else:
+        ctx.live.claims[link.link] = replace(under_way, again=True)
 
 
-def _claim(ctx: Context, link: Link, place: tuple[bool, int]) -> None:
-    ctx.live.claims[link.link] = place
+def _claim(ctx: Context, link: Link, place: tuple[bool, int], *, again: bool = False) -> None:
+    ctx.live.claims[link.link] = Claiming(place, ctx.now.mono, again)
     ctx.out.append(Send(link.link, Claim(*place)))
+
+
+def resume(ctx: Context, link: Link) -> None:
+    """Frames for this link were dropped: a claim may have been among them."""
+    if link.link in ctx.live.claims:
+        _claim(ctx, link, FIRST)
 
 
 def handed(ctx: Context, link: Link, message: Handed) -> None:
     """A holder hands over what we claimed."""
-    place = ctx.live.claims.get(link.link)
-    if place is None:
+    under_way = ctx.live.claims.get(link.link)
+    if under_way is None:
         raise RemoteProtocolError("handed over what nobody claimed")
     for account in people.learn_statements(ctx, message.statements, None):
         membership.proofs_came(ctx, account)
@@ -63,10 +75,11 @@ def handed(ctx: Context, link: Link, message: Handed) -> None:
         ctx.batch.handed[link.link, room_id, author] = None
     if message.part:
         return
-    following = (message.control, message.after)
-    moved = (not following[0], following[1]) > (not place[0], place[1])
-    if message.more and moved:
-        _claim(ctx, link, following)
+    following, before = (message.control, message.after), under_way.place
+    if message.more and (not following[0], following[1]) > (not before[0], before[1]):
+        _claim(ctx, link, following, again=under_way.again)
+    elif under_way.again:
+        _claim(ctx, link, FIRST)
     else:
         del ctx.live.claims[link.link]
 

@@ -21,6 +21,7 @@ from p2pchat.model import HeldEvent, RegisterRow
 from p2pchat.wire.codec import portions
 from p2pchat.wire.limits import (
     HOLD_MS,
+    MAX_HAVE_RANGES,
     MAX_HELD,
     MAX_HELD_FOR,
     MAX_HELD_MACHINES,
@@ -52,6 +53,8 @@ UNKNOWN: Final = "unknown"
 author is not known here · neither it is for whom."""
 CLAIMED: Final = 64
 """Events looked up for one claim; what does not fit one frame comes with the next."""
+MAX_WITHDRAWN: Final = 64
+"""Ranges in one frame: each is looked up in the archive."""
 DAY_MS: Final = 24 * 3600 * 1000
 EXPIRY_S: Final = 3600.0
 
@@ -72,7 +75,7 @@ def deposit(ctx: Context, link: Link, message: Deposit) -> None:
     for account in {account: None for account, _ in to} if taken else ():
         for number in ctx.live.by_device.values():
             other = ctx.live.links[number]
-            if other.account == account and number not in ctx.live.claims:
+            if other.account == account:
                 tell_waiting(ctx, other)
 
 
@@ -191,8 +194,10 @@ def _count(ctx: Context, link: Link, size: int) -> None:
 
 def withdraw(ctx: Context, link: Link, message: Withdraw) -> None:
     """Who deposited something needs it held no longer."""
+    if sum(len(one.ranges) for one in message.kept) > MAX_WITHDRAWN:
+        raise RemoteProtocolError("too much withdrawn")
     for one in message.kept:
-        said = ranges.checked(one.ranges, len(one.ranges))
+        said = ranges.checked(one.ranges, MAX_WITHDRAWN)
         ctx.ledger.holdings.withdraw(link.account, message.room, one.author, said)
         ctx.batch.wrote = True
 
@@ -271,24 +276,25 @@ def had(ctx: Context, row: RegisterRow, told: Ranges) -> bool:
     owner, holdings = ctx.cache.owner[row.device], ctx.ledger.holdings
     if not holdings.concerns(owner, row.room, row.author):
         return False
+    said = ranges.checked(told, MAX_HAVE_RANGES)
     known = ctx.ledger.people.register(row.device, HAVE, row.room, row.author)
     if known is not None and known.n >= row.n:
         return True
     ctx.ledger.people.put_register(row)
     holdings.owe_word(row.author, row.room, row.device, ctx.now.wall_ms)
     ctx.batch.wrote = True
-    for depositor, event in holdings.had(owner, row.device, row.room, row.author, told):
-        if not any(_still_counts(ctx, device) for device in holdings.lacking(depositor, event)):
-            holdings.drop(depositor, [event])
+    holdings.had(owner, row.device, row.room, row.author, said)
+    awaited = holdings.lacking(owner, row.room, row.author)
+    holdings.drop_had(owner, row.room, row.author, said, [one for one in awaited if _is_gone(ctx, one)])
     author = ctx.live.by_device.get(DeviceId(row.author))
     if author is not None:
         ctx.out.append(Send(author, Registers((people.signed_register(row),))))
     return True
 
 
-def _still_counts(ctx: Context, device: DeviceId) -> bool:
+def _is_gone(ctx: Context, device: DeviceId) -> bool:
     machine = rooms.machine(ctx, device)
-    return machine is None or not machine.revoked
+    return machine is not None and machine.revoked
 
 
 def start(ctx: Context) -> None:

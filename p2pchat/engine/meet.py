@@ -129,7 +129,7 @@ def resume(ctx: Context, number: int) -> None:
         offer(ctx, link)
         sync.begin_anew(ctx, link)
         transfers.met(ctx, link)
-        handed.link_gone(ctx, number)
+        handed.resume(ctx, link)
         holders.met(ctx, link)
 
 

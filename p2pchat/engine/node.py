@@ -352,6 +352,7 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             custody.due(ctx)
         case "holdings":
             holders.expire(ctx)
+            custody.look_at_all(ctx)
         case "prekeys":
             _tend_prekeys(ctx)
         case "revoke":

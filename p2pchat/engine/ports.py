@@ -353,15 +353,17 @@ class HoldingStore(Protocol):
     def concerns(self, account: AccountId, room: bytes, author: bytes) -> bool:
         """Whether anything of that chain is held for this person."""
 
-    def had(
-        self, account: AccountId, device: DeviceId, room: bytes, author: bytes, ranges: Ranges
-    ) -> list[tuple[AccountId, EventId]]:
-        """A machine has these numbers of a chain: remember it; (depositor, event) of what is held of them."""
+    def had(self, account: AccountId, device: DeviceId, room: bytes, author: bytes, ranges: Ranges) -> None:
+        """A machine has these numbers of a chain: remember it of what is held for its person."""
 
-    def lacking(self, depositor: AccountId, event: EventId) -> list[DeviceId]:
-        """Machines named for it that have not said to have it."""
+    def lacking(self, account: AccountId, room: bytes, author: bytes) -> list[DeviceId]:
+        """Machines named for something of a chain held for this person that have not said to have it."""
 
-    def drop(self, depositor: AccountId, events: Sequence[EventId]) -> None: ...
+    def drop_had(
+        self, account: AccountId, room: bytes, author: bytes, ranges: Ranges, gone: Sequence[DeviceId]
+    ) -> None:
+        """Drop of these what every machine named for it has, those that are `gone` left out."""
+
     def withdraw(self, depositor: AccountId, room: bytes, author: bytes, ranges: Ranges) -> None:
         """Drop what this person deposited of a chain."""
 

@@ -86,8 +86,11 @@ def _room_of(ctx: Context, link: Link, room_id: RoomId, group: Sequence[Read]) -
     whoever handed it over may tell us of."""
     owners = {ctx.cache.owner.get(DeviceId(read.header.device)): None for read in group}
     for owner in owners:
-        if owner not in (None, ctx.me.account) and room_id == rooms.direct_id(ctx.me.account, owner):
-            return rooms.direct(ctx, owner)
+        if owner is None or owner == ctx.me.account:
+            continue
+        trust = ctx.cache.trust.get(owner)
+        if room_id == rooms.direct_id(ctx.me.account, owner):
+            return None if trust is not None and trust.blocked else rooms.direct(ctx, owner)
     if room_id in ctx.cache.known_rooms:
         room = rooms.room(ctx, room_id)
         return room if room.row.kind != LOBBY else None

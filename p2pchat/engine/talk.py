@@ -127,6 +127,8 @@ def _repeated(ctx: Context, command: Post) -> bool:
         view = ctx.ledger.views.message(known)
         event = ctx.ledger.events.get(known)
         state = view.state if view else QUEUED
+        if event is not None and command.wait == HELD:
+            custody.hurry(ctx, event.room)
         if event is not None and command.wait and outbox.REACHED.get(state, 9) < outbox.REACHED[command.wait]:
             outbox.await_state(ctx, command.request, known, event.room, command.wait, command.timeout_s)
         else:

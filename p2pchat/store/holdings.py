@@ -27,9 +27,14 @@ _COLUMNS: Final = (
 )
 _MAY_HAVE: Final = (
     " FROM holding_for f JOIN holding h ON h.pk = f.holding"
-    " WHERE f.account = :account AND h.machine != :device"
-    " AND NOT EXISTS (SELECT 1 FROM holding_for g WHERE g.holding = h.pk AND g.account = :account"
+    " WHERE f.account = :account AND f.device = x'' AND f.holding > :after AND h.machine != :device"
+    " AND NOT EXISTS (SELECT 1 FROM holding_for g WHERE g.holding = f.holding AND g.account = :account"
     " AND g.device = :device AND g.had = 1)"
+)
+"""Held for a person, who has one row without a machine, and not yet at this machine of his."""
+_OF_CHAIN: Final = (
+    " FROM holding h JOIN holding_for f ON f.holding = h.pk AND f.account = :account AND f.device = x''"
+    " WHERE h.room = :room AND h.author = :author AND h.seq BETWEEN :low AND :high"
 )
 
 
@@ -113,7 +118,7 @@ class Holdings:
         rows = self._conn.execute(
             "SELECT h.room, h.author, h.id, max(h.seq)" + _MAY_HAVE + " GROUP BY h.room, h.author"
             " ORDER BY h.room, h.author LIMIT :limit",
-            {"account": account, "device": device, "limit": limit},
+            {"account": account, "device": device, "limit": limit, "after": 0},
         )
         return [(RoomId(row[0]), DeviceId(row[1]), EventId(row[2])) for row in rows]
 
@@ -122,8 +127,7 @@ class Holdings:
     ) -> list[HeldEvent]:
         """The same, event by event, those behind place `after`."""
         rows = self._conn.execute(
-            f"SELECT DISTINCT {_COLUMNS}" + _MAY_HAVE + " AND h.control = :control AND h.pk > :after"
-            " ORDER BY h.pk LIMIT :limit",
+            f"SELECT {_COLUMNS}" + _MAY_HAVE + " AND h.control = :control ORDER BY f.holding LIMIT :limit",
             {
                 "account": account,
                 "device": device,
@@ -145,39 +149,38 @@ class Holdings:
         ).fetchone()
         return row is not None
 
-    def had(
-        self, account: AccountId, device: DeviceId, room: bytes, author: bytes, ranges: Ranges
-    ) -> list[tuple[AccountId, EventId]]:
+    def had(self, account: AccountId, device: DeviceId, room: bytes, author: bytes, ranges: Ranges) -> None:
         """A machine has these numbers of a chain: remember it of what is held for its person."""
-        touched: list[tuple[AccountId, EventId]] = []
         for low, high in ranges:
-            rows = self._conn.execute(
-                "SELECT DISTINCT h.pk, h.depositor, h.id FROM holding h"
-                " JOIN holding_for f ON f.holding = h.pk WHERE h.room = ? AND h.author = ?"
-                " AND h.seq BETWEEN ? AND ? AND f.account = ?",
-                (room, author, low, high, account),
-            ).fetchall()
-            for place, depositor, identity in rows:
-                self._conn.execute(
-                    "INSERT OR REPLACE INTO holding_for (holding, account, device, had) VALUES (?, ?, ?, 1)",
-                    (place, account, device),
-                )
-                touched.append((AccountId(depositor), EventId(identity)))
-        return touched
+            self._conn.execute(
+                "INSERT OR REPLACE INTO holding_for (holding, account, device, had)"
+                " SELECT h.pk, :account, :device, 1" + _OF_CHAIN,
+                _chain(account, room, author, low, high) | {"device": device},
+            )
 
-    def lacking(self, depositor: AccountId, event: EventId) -> list[DeviceId]:
-        """Machines named for it that have not said to have it."""
+    def lacking(self, account: AccountId, room: bytes, author: bytes) -> list[DeviceId]:
+        """Machines that are named for something of a chain held for this person, and have not said to
+        have it."""
         rows = self._conn.execute(
-            "SELECT f.device FROM holding h JOIN holding_for f ON f.holding = h.pk"
-            " WHERE h.depositor = ? AND h.id = ? AND f.had = 0 ORDER BY f.device",
-            (depositor, event),
+            "SELECT DISTINCT g.device FROM holding h JOIN holding_for f ON f.holding = h.pk"
+            " AND f.account = :account AND f.device = x'' JOIN holding_for g ON g.holding = h.pk"
+            " AND g.had = 0 WHERE h.room = :room AND h.author = :author ORDER BY g.device",
+            {"account": account, "room": room, "author": author},
         )
         return [DeviceId(row[0]) for row in rows]
 
-    def drop(self, depositor: AccountId, events: Sequence[EventId]) -> None:
-        """Hold these no longer."""
-        for event in events:
-            self._drop("depositor = ? AND id = ?", (depositor, event))
+    def drop_had(
+        self, account: AccountId, room: bytes, author: bytes, ranges: Ranges, gone: Sequence[DeviceId]
+    ) -> None:
+        """Drop of these what every machine named for it has, those that are `gone` left out."""
+        marks = ", ".join(f"x'{one.hex()}'" for one in gone)
+        for low, high in ranges:
+            rows = self._conn.execute(
+                "SELECT h.pk, h.size" + _OF_CHAIN + " AND NOT EXISTS (SELECT 1 FROM holding_for g"  # noqa: S608 - hex
+                f" WHERE g.holding = h.pk AND g.had = 0 AND g.device NOT IN ({marks}))",
+                _chain(account, room, author, low, high),
+            ).fetchall()
+            self._remove(rows)
 
     def withdraw(self, depositor: AccountId, room: bytes, author: bytes, ranges: Ranges) -> None:
         """Drop what this person deposited of a chain."""
@@ -201,12 +204,15 @@ class Holdings:
 
     def _drop(self, where: str, values: tuple[Any, ...]) -> int:
         rows = self._conn.execute(f"SELECT pk, size FROM holding WHERE {where}", values).fetchall()  # noqa: S608
-        for place, _ in rows:
-            self._conn.execute("DELETE FROM holding_for WHERE holding = ?", (place,))
-            self._conn.execute("DELETE FROM holding WHERE pk = ?", (place,))
+        self._remove(rows)
+        return len(rows)
+
+    def _remove(self, rows: Sequence[tuple[int, int]]) -> None:
+        places = [(place,) for place, _ in rows]
+        self._conn.executemany("DELETE FROM holding_for WHERE holding = ?", places)
+        self._conn.executemany("DELETE FROM holding WHERE pk = ?", places)
         if rows:
             self._count(-sum(size for _, size in rows))
-        return len(rows)
 
     # -- word for authors ------------------------------------------------------------------
 
@@ -223,6 +229,10 @@ class Holdings:
             "SELECT room, device FROM holding_told WHERE author = ? ORDER BY room, device", (author,)
         )
         return [(bytes(row[0]), DeviceId(row[1])) for row in rows]
+
+
+def _chain(account: bytes, room: bytes, author: bytes, low: int, high: int) -> dict[str, Any]:
+    return {"account": account, "room": room, "author": author, "low": low, "high": high}
 
 
 def _held(row: Any) -> HeldEvent:
