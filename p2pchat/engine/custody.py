@@ -253,11 +253,10 @@ def _lacking_machines(ctx: Context, room: RoomCache, lacks: dict[AccountId, Rang
     for account in room.accounts:
         if account == ctx.me.account:
             continue
-        first = 1 if room.row.kind == DIRECT else room.awaited.get(account, head.seq + 1)
         machines = ctx.cache.accounts[account].active() if account in ctx.cache.accounts else []
-        for machine in machines if first <= head.seq else ():
+        for machine in machines:
             has = room.their_have.get((machine.id, ctx.me.device), ())
-            found = ranges.union(found, ranges.minus(((first, head.seq),), has))
+            found = ranges.union(found, ranges.minus(((1, head.seq),), has))
     for one in lacks.values():
         found = ranges.union(found, one)
     return found
@@ -322,9 +321,11 @@ def _by_whom(ctx: Context, room: RoomCache, event: EventId, state: str) -> tuple
 
 
 def _may_hold(ctx: Context, link: Link) -> bool:
-    """Only people whose key the user has convinced himself of."""
-    trust = ctx.cache.trust.get(link.account)
-    return link.account != ctx.me.account and trust is not None and trust.verified and not trust.blocked
+    """Only people whose key the user has convinced himself of, and at machines that will come back."""
+    trust, machine = ctx.cache.trust.get(link.account), rooms.machine(ctx, link.device)
+    if link.account == ctx.me.account or trust is None or not trust.verified:
+        return False
+    return _reachable(ctx, link.account) and machine is not None and not machine.revoked
 
 
 def _candidates(ctx: Context, room: RoomCache) -> list[Link]:
@@ -412,7 +413,7 @@ def _deposit(ctx: Context, room: RoomCache, link: Link, todo: Ranges, people: li
             chosen[event.id] = event
             size += len(event.header) + len(event.body or b"") + 80
     own = frames.with_covers(ctx, list(chosen.values()))
-    others = _acts_of_others(ctx, room, link, own)
+    others = _acts_behind(ctx, room, link, own, people)
     events = sorted((*others, *own), key=lambda e: (e.kind > wire.LAST_CONTROL, e.device, e.seq, e.id))
     to = _named(ctx, room, people)
     pair = tuple(sorted(room.accounts)) if room.row.kind == DIRECT else ()
@@ -448,12 +449,19 @@ def _named(ctx: Context, room: RoomCache, people: list[AccountId]) -> tuple[For,
     return tuple(found)
 
 
-def _acts_of_others(
-    ctx: Context, room: RoomCache, link: Link, own: Sequence[StoredEvent]
+def _acts_behind(
+    ctx: Context, room: RoomCache, link: Link, own: Sequence[StoredEvent], people: Sequence[AccountId]
 ) -> list[StoredEvent]:
-    """Acts behind these events that others wrote and this holder has not; those of a direct chat's
-    other person he has himself."""
-    skip = {account for account in room.accounts if account != ctx.me.account}
+    """Acts behind these events that this holder has not, but for those that all of these people have:
+    their own in a direct chat, and of ours what they said so of."""
+    have = views.by_person(ctx, room, HAVE)
+    direct = room.row.kind == DIRECT
+
+    def is_there(act: StoredEvent) -> bool:
+        if act.device == ctx.me.device:
+            return all(ranges.contains(have.get(account, ()), act.seq) for account in people)
+        return direct and ctx.cache.owner[act.device] != ctx.me.account
+
     found: dict[EventId, StoredEvent] = {}
     seen: set[EventId] = set()
     ahead = [EventId(one) for event in own for one in decode(wire.Header, event.header).auth]
@@ -465,9 +473,7 @@ def _acts_of_others(
         act = ctx.ledger.events.get(identity)
         if act is None or ranges.contains(kept.of(room, link.device, act.device), act.seq):
             continue
-        if act.device != ctx.me.device and not (
-            room.row.kind == DIRECT and ctx.cache.owner[act.device] in skip
-        ):
+        if not is_there(act):
             found[identity] = act
         ahead += [EventId(one) for one in decode(wire.Header, act.header).auth]
     chosen = {event.id for event in own}
