@@ -177,6 +177,25 @@ class Sought:
     near: tuple[DeviceId, float] | None = None  # the first neighbour who told of it, and when
 
 
+@dataclass(frozen=True, slots=True)
+class Entrusted:
+    """Events given to a holder who has not yet said what he keeps of them."""
+
+    at: float
+    asked: tuple[tuple[DeviceId, Ranges], ...]
+    left: int  # answers still to come
+    took: bool  # whether any of it was kept
+
+
+@dataclass(frozen=True, slots=True)
+class Claiming:
+    """What a holder keeps for us is on its way, from some place on."""
+
+    place: tuple[bool, int]
+    at: float
+    again: bool = False  # something was added meanwhile: begin anew when this is done
+
+
 @dataclass(slots=True)
 class Live:
     """Volatile state. Values are frozen."""
@@ -229,6 +248,11 @@ class Live:
         default_factory=dict
     )  # of a machine's states of files: (how many more it may say, since)
     sought_of: dict[DeviceId, int] = field(default_factory=dict)  # how many of these it announced first
+    waits: dict[RoomId, float] = field(default_factory=dict)  # something waits there: when to see to it
+    entrusted: dict[tuple[int, RoomId], Entrusted] = field(default_factory=dict)
+    took_nothing: dict[DeviceId, float] = field(default_factory=dict)  # asked to hold in vain: when
+    held_of: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) taken to hold
+    claims: dict[int, Claiming] = field(default_factory=dict)  # by link
     timers: dict[str, float] = field(default_factory=dict)
     shift_ms: int = 0  # correction of our wall clock, see clock.shift
 
@@ -295,6 +319,9 @@ class RoomCache:
     read: dict[DeviceId, Ranges]
     their_have: dict[tuple[DeviceId, DeviceId], Ranges]  # (who, author)
     their_read: dict[tuple[DeviceId, DeviceId], Ranges]
+    custody: dict[tuple[DeviceId, DeviceId], Ranges] = field(
+        default_factory=dict
+    )  # who keeps what of whose chain for those who lack it: (holder, author), see kept
     awaited: dict[AccountId, int] = field(
         default_factory=dict
     )  # own messages from that number on are for him
@@ -407,6 +434,9 @@ class Batch:
     onward: dict[RoomId, dict[EventId, frozenset[DeviceId]]] = field(
         default_factory=dict
     )  # to be passed on, and who has it
+    handed: dict[tuple[int, RoomId, DeviceId], None] = field(
+        default_factory=dict
+    )  # chains of which a holder gave us something: (link, room, author)
     unjudged: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # acts are lacking: (link, room)
     counted: bool = False  # the quota has moved
     wrote: bool = False

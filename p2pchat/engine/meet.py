@@ -12,9 +12,12 @@ from typing import Final
 
 from p2pchat.engine import (
     crowd,
+    custody,
     file_words,
     frames,
     gossip,
+    handed,
+    holders,
     keys,
     membership,
     outbox,
@@ -106,6 +109,8 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
     for room in rooms.common(ctx, link):
         keys.ask_again(ctx, link, room)
     transfers.met(ctx, link)
+    holders.met(ctx, link)
+    custody.met(ctx, link)
     ctx.out.append(Tell("peer", link.account))
 
 
@@ -124,12 +129,16 @@ def resume(ctx: Context, number: int) -> None:
         offer(ctx, link)
         sync.begin_anew(ctx, link)
         transfers.met(ctx, link)
+        handed.resume(ctx, link)
+        holders.met(ctx, link)
 
 
 def link_down(ctx: Context, number: int) -> None:
     """A link is gone: another one takes over, or the machine is gone."""
     link, successor = peers.link_down(ctx, number)
     sync.link_gone(ctx, number)
+    handed.link_gone(ctx, number)
+    custody.link_gone(ctx, number)
     if link is None:
         return
     ctx.live.last_seen[link.device] = ctx.now.wall_ms
@@ -175,7 +184,11 @@ def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.Sig
         if row.kind in (registers.PREKEY, registers.PROFILE):
             if people.learn_register(ctx, row, value) and row.kind == registers.PROFILE:
                 ctx.out.append(Tell("peer", ctx.cache.owner[row.device]))
-        elif link is not None and outbox.concerns_us(ctx, link, row.room, row.author):
+        elif link is None or (row.kind == registers.HAVE and holders.had(ctx, row, outbox.seen_value(value))):
+            continue
+        elif row.kind == registers.HAVE and row.device != link.device:
+            outbox.by_others(ctx, row, outbox.seen_value(value))
+        elif outbox.concerns_us(ctx, link, row.room, row.author):
             known = ctx.ledger.people.register(row.device, row.kind, row.room, row.author)
             if known is None or known.n < row.n:
                 ctx.ledger.people.put_register(row)
@@ -194,4 +207,8 @@ def give_registers(ctx: Context, link: Link, names: tuple[registers.RegisterName
         about_them = DeviceId(name.author) in theirs or name.kind in (registers.PREKEY, registers.PROFILE)
         if row is not None and name.device == ctx.me.device and about_them:
             found.append(people.signed_register(row))
+        elif name.kind == registers.HAVE and DeviceId(name.author) in theirs:
+            said = ctx.ledger.people.register(DeviceId(name.device), name.kind, name.room, name.author)
+            if said is not None:
+                found.append(people.signed_register(said))
     ctx.out.extend(Send(link.link, wire.Registers(run)) for run in portions(found, frames.FRAME_BYTES))
