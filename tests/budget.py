@@ -20,9 +20,9 @@ import pytest
 # Minutes of the gate on 2 cores (25 in all with install, lint and types); a new layer trims another.
 SHARES_MIN: dict[str, float] = {
     "floors": 3,
-    "simulators": 4,
+    "simulators": 3.5,
     "lan": 5,
-    "crash": 2.5,
+    "crash": 3,
     "fuzz": 2.5,
     "hostile and cli": 3,
     "bench smoke": 2,

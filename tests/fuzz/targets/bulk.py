@@ -128,7 +128,7 @@ class _Tape:
         self._data = data
         self._at = 0
 
-    async def receive_into(self, into: memoryview) -> int:
+    async def receive_into(self, into: memoryview, least: int = 1) -> int:
         await trio.lowlevel.checkpoint()
         part = self._data[self._at : self._at + len(into)]
         into[: len(part)] = part
