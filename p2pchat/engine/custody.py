@@ -41,7 +41,7 @@ AT_ONCE: Final = 512
 ANSWER_S: Final = 15.0
 """No answer to a deposit within this time: it is made again."""
 REFUSED_S: Final = 600.0
-"""Whoever took nothing is not asked again before."""
+"""Whoever took nothing of a room is not asked again before."""
 ROOMS_AT_ONCE: Final = 8
 """Rooms looked at in one step: the first time each is read from the archive."""
 LOOK_AGAIN_S: Final = 0.1
@@ -333,7 +333,7 @@ def _candidates(ctx: Context, room: RoomCache) -> list[Link]:
     found: dict[AccountId, Link] = {}
     links = (ctx.live.links[number] for number in ctx.live.by_device.values())
     for link in sorted(links, key=lambda one: (one.since, one.device)):
-        refused = ctx.live.took_nothing.get(link.device, -math.inf)
+        refused = ctx.live.took_nothing.get((link.device, room.row.id), -math.inf)
         if _may_hold(ctx, link) and link.account not in room.accounts and ctx.now.mono - refused > REFUSED_S:
             found.setdefault(link.account, link)
     return list(found.values())
@@ -504,7 +504,7 @@ def answered(ctx: Context, link: Link, message: Holding) -> None:
     else:
         del ctx.live.entrusted[place]
         if not took:
-            ctx.live.took_nothing[link.device] = ctx.now.mono
+            ctx.live.took_nothing[link.device, room.row.id] = ctx.now.mono
         ctx.live.waits[place[1]] = ctx.now.mono  # the rest, and another copy
     _tell(ctx, room, before)
     _handed_over(ctx)

@@ -149,9 +149,9 @@ def _take(
             refused = FULL
             break
         _count(ctx, link, size + 100 * len(to))
-        ctx.ledger.holdings.hold(_held(ctx, link, read), to)
-        ctx.batch.wrote = True
         author = DeviceId(read.header.device)
+        ctx.ledger.holdings.hold(_held(ctx, link, read), [one for one in to if one[1] != author])
+        ctx.batch.wrote = True
         taken[author] = ranges.add(taken.get(author, ()), read.header.seq)
     return taken, refused
 
