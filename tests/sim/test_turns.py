@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from p2pchat.engine import custody, handed, holders
+from p2pchat.engine import deposits, handed, holders
 from p2pchat.errors import P2pchatError
 from p2pchat.store.holdings import Holdings
 from tests.kit.laws import Broken
@@ -47,12 +47,12 @@ def test_whoever_meets_both_carries_what_one_says_to_the_other(
 
 def entrusts_to_anybody(patch: Patch) -> None:
     """Strangers are asked to hold."""
-    patch.setattr(custody, "_may_hold", lambda ctx, link: link.account != ctx.me.account)
+    patch.setattr(deposits, "may_hold", lambda ctx, link: link.account != ctx.me.account)
 
 
 def entrusts_to_nobody(patch: Patch) -> None:
     """Nobody is asked."""
-    patch.setattr(custody, "_may_hold", lambda ctx, link: False)
+    patch.setattr(deposits, "may_hold", lambda ctx, link: False)
 
 
 def hands_to_anybody(patch: Patch) -> None:
