@@ -83,6 +83,7 @@ def link_gone(ctx: Context, number: int) -> None:
     for place in [place for place in ctx.live.entrusted if place[0] == number]:
         del ctx.live.entrusted[place]
         ctx.live.waits[place[1]] = ctx.now.mono
+    _plan(ctx)
 
 
 def _plan(ctx: Context) -> None:
@@ -188,6 +189,7 @@ def tend(ctx: Context, room_id: RoomId) -> None:
     if waiting:
         _count_members(ctx, room, waiting)
         deposits.entrust(ctx, room, lacks)
+        ctx.live.waits[room_id] = deposits.again(ctx, room)
     _tell(ctx, room, before)
 
 

@@ -104,6 +104,18 @@ def entrust(ctx: Context, room: RoomCache, lacks: dict[AccountId, Ranges]) -> No
             copies.append(ranges.minus(todo, mine))
 
 
+def again(ctx: Context, room: RoomCache) -> float:
+    """When to see to it again if nothing happens: an answer does not come, or who took nothing may
+    have room."""
+    asked = [one.at + ANSWER_S for (_, where), one in ctx.live.entrusted.items() if where == room.row.id]
+    refused = [
+        at + REFUSED_S
+        for (device, where), at in ctx.live.took_nothing.items()
+        if where == room.row.id and device in ctx.live.by_device
+    ]
+    return min((at for at in (*asked, *refused) if at > ctx.now.mono), default=math.inf)
+
+
 def _at_least(copies: Sequence[Ranges], count: int) -> Ranges:
     """Numbers that are in so many of `copies`."""
     reached: list[Ranges] = [()] * count
