@@ -17,6 +17,7 @@ from p2pchat.engine import deposits, kept, outbox, ranges, rooms, views
 from p2pchat.engine.context import Context, Entrusted, Link, RoomCache, Waiter
 from p2pchat.engine.holders import MAX_WITHDRAWN
 from p2pchat.engine.inputs import HandOver, Reply, Send
+from p2pchat.engine.kept import PATIENCE_S
 from p2pchat.engine.ranges import Ranges
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
@@ -24,8 +25,6 @@ from p2pchat.model import DIRECT, HELD, LOBBY, QUEUED
 from p2pchat.wire.messages.holders import Holding, Kept, Withdraw
 from p2pchat.wire.messages.registers import HAVE
 
-PATIENCE_S: Final = 10.0
-"""Whoever is here has an event by then; for the others it is entrusted to somebody."""
 TOLD: Final = 3
 """Members counted as holders of one event: more make nothing safer, and each is a row."""
 ROOMS_AT_ONCE: Final = 8
@@ -50,10 +49,7 @@ def watch(ctx: Context) -> None:
     for room_id in ctx.batch.fresh:
         row = ctx.cache.known_rooms.get(room_id)
         if row is not None and row.kind != LOBBY:
-            due = ctx.live.waits.get(room_id, math.inf)
-            ctx.live.waits[room_id] = min(due, ctx.now.mono + PATIENCE_S)
-    if ctx.batch.fresh:
-        _plan(ctx)
+            kept.look_soon(ctx, room_id)
 
 
 def hurry(ctx: Context, room_id: RoomId) -> None:

@@ -278,16 +278,18 @@ def had(ctx: Context, row: RegisterRow, told: Ranges) -> bool:
         return False
     said = ranges.checked(told, MAX_HAVE_RANGES)
     known = ctx.ledger.people.register(row.device, HAVE, row.room, row.author)
-    if known is not None and known.n >= row.n:
+    if known is not None and known.n > row.n:
         return True
-    ctx.ledger.people.put_register(row)
+    fresh = known is None or known.n < row.n  # else said again, of what was given to us since
+    if fresh:
+        ctx.ledger.people.put_register(row)
     holdings.owe_word(row.author, row.room, row.device, ctx.now.wall_ms)
     ctx.batch.wrote = True
     holdings.had(owner, row.device, row.room, row.author, said)
     awaited = holdings.lacking(owner, row.room, row.author)
     holdings.drop_had(owner, row.room, row.author, said, [one for one in awaited if _is_gone(ctx, one)])
     author = ctx.live.by_device.get(DeviceId(row.author))
-    if author is not None:
+    if author is not None and fresh:
         ctx.out.append(Send(author, Registers((people.signed_register(row),))))
     return True
 

@@ -208,7 +208,8 @@ class Turns(RoomHistory):
             if stored is None or room.row.kind != DIRECT or holder.account in room.accounts:
                 continue
             peer = room.row.peer
-            recent = stored.received_ms > wall - MEETING_S * 1000
+            # What was said differently a moment ago is given anew without its first body.
+            recent = stored.received_ms > wall - MEETING_S * 1000 or stored.body is None
             old = (stored.hlc >> 16) < wall - HOLD_MS + 7_200_000
             if recent or old or peer in here or began > self.swarm.now - MEETING_S:
                 continue
