@@ -206,14 +206,14 @@ def _acts_behind(
     ctx: Context, room: RoomCache, link: Link, own: Sequence[StoredEvent], people: Sequence[AccountId]
 ) -> list[StoredEvent]:
     """Acts behind these events that this holder has not, but for those that all of these people have:
-    their own in a direct chat, and of ours what they said so of."""
+    of ours what they said so of, and in a direct chat what somebody wrote at his only machine."""
     have = views.by_person(ctx, room, HAVE)
-    direct = room.row.kind == DIRECT
+    alone = room.row.kind == DIRECT and all(len(ctx.cache.accounts[one].active()) == 1 for one in people)
 
     def is_there(act: StoredEvent) -> bool:
         if act.device == ctx.me.device:
             return all(ranges.contains(have.get(account, ()), act.seq) for account in people)
-        return direct and ctx.cache.owner[act.device] != ctx.me.account
+        return alone and ctx.cache.owner[act.device] != ctx.me.account
 
     found: dict[EventId, StoredEvent] = {}
     seen: set[EventId] = set()

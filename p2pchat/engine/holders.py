@@ -55,6 +55,9 @@ CLAIMED: Final = 64
 """Events looked up for one claim; what does not fit one frame comes with the next."""
 MAX_WITHDRAWN: Final = 64
 """Ranges in one frame: each is looked up in the archive."""
+ROW_BYTES: Final = 200
+NAME_BYTES: Final = 100
+"""What an event held, and each name by it, counts beside its own bytes."""
 DAY_MS: Final = 24 * 3600 * 1000
 EXPIRY_S: Final = 3600.0
 
@@ -143,12 +146,20 @@ def _take(
     already = ctx.ledger.holdings.held_already(link.account, [read.id for read in good]) if good else set()
     taken: dict[DeviceId, Ranges] = {}
     refused = STRANGER if len(good) < len(reads) else ""
-    for read in good:
-        size = 0 if read.id in already else log.size(read.event)
-        if not _fits(ctx, link, size + 100 * len(to)):
-            refused = FULL
-            break
-        _count(ctx, link, size + 100 * len(to))
+    sizes = {
+        read.id: NAME_BYTES * len(to) + (0 if read.id in already else ROW_BYTES + log.size(read.event))
+        for read in good
+    }
+    fitting, total = 0, 0
+    while fitting < len(good) and _fits(ctx, link, total + sizes[good[fitting].id]):
+        total += sizes[good[fitting].id]
+        fitting += 1
+    if fitting < len(good):
+        refused = FULL
+        while fitting and not good[fitting - 1].event.signature:
+            fitting -= 1  # without its cover nobody could judge it
+    for read in good[:fitting]:
+        _count(ctx, link, sizes[read.id])
         author = DeviceId(read.header.device)
         ctx.ledger.holdings.hold(_held(ctx, link, read), [one for one in to if one[1] != author])
         ctx.batch.wrote = True
