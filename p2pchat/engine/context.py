@@ -250,7 +250,7 @@ class Live:
     sought_of: dict[DeviceId, int] = field(default_factory=dict)  # how many of these it announced first
     waits: dict[RoomId, float] = field(default_factory=dict)  # something waits there: when to see to it
     entrusted: dict[tuple[int, RoomId], Entrusted] = field(default_factory=dict)
-    took_nothing: dict[DeviceId, float] = field(default_factory=dict)  # asked to hold in vain: when
+    took_nothing: dict[tuple[DeviceId, RoomId], float] = field(default_factory=dict)  # asked in vain: when
     held_of: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) taken to hold
     claims: dict[int, Claiming] = field(default_factory=dict)  # by link
     timers: dict[str, float] = field(default_factory=dict)

@@ -55,6 +55,9 @@ CLAIMED: Final = 64
 """Events looked up for one claim; what does not fit one frame comes with the next."""
 MAX_WITHDRAWN: Final = 64
 """Ranges in one frame: each is looked up in the archive."""
+ROW_BYTES: Final = 200
+NAME_BYTES: Final = 100
+"""What an event held, and each name by it, counts beside its own bytes."""
 DAY_MS: Final = 24 * 3600 * 1000
 EXPIRY_S: Final = 3600.0
 
@@ -143,15 +146,23 @@ def _take(
     already = ctx.ledger.holdings.held_already(link.account, [read.id for read in good]) if good else set()
     taken: dict[DeviceId, Ranges] = {}
     refused = STRANGER if len(good) < len(reads) else ""
-    for read in good:
-        size = 0 if read.id in already else log.size(read.event)
-        if not _fits(ctx, link, size + 100 * len(to)):
-            refused = FULL
-            break
-        _count(ctx, link, size + 100 * len(to))
-        ctx.ledger.holdings.hold(_held(ctx, link, read), to)
-        ctx.batch.wrote = True
+    sizes = {
+        read.id: NAME_BYTES * len(to) + (0 if read.id in already else ROW_BYTES + log.size(read.event))
+        for read in good
+    }
+    fitting, total = 0, 0
+    while fitting < len(good) and _fits(ctx, link, total + sizes[good[fitting].id]):
+        total += sizes[good[fitting].id]
+        fitting += 1
+    if fitting < len(good):
+        refused = FULL
+        while fitting and not good[fitting - 1].event.signature:
+            fitting -= 1  # without its cover nobody could judge it
+    for read in good[:fitting]:
+        _count(ctx, link, sizes[read.id])
         author = DeviceId(read.header.device)
+        ctx.ledger.holdings.hold(_held(ctx, link, read), [one for one in to if one[1] != author])
+        ctx.batch.wrote = True
         taken[author] = ranges.add(taken.get(author, ()), read.header.seq)
     return taken, refused
 
@@ -278,16 +289,18 @@ def had(ctx: Context, row: RegisterRow, told: Ranges) -> bool:
         return False
     said = ranges.checked(told, MAX_HAVE_RANGES)
     known = ctx.ledger.people.register(row.device, HAVE, row.room, row.author)
-    if known is not None and known.n >= row.n:
+    if known is not None and known.n > row.n:
         return True
-    ctx.ledger.people.put_register(row)
+    fresh = known is None or known.n < row.n  # else said again, of what was given to us since
+    if fresh:
+        ctx.ledger.people.put_register(row)
     holdings.owe_word(row.author, row.room, row.device, ctx.now.wall_ms)
     ctx.batch.wrote = True
     holdings.had(owner, row.device, row.room, row.author, said)
     awaited = holdings.lacking(owner, row.room, row.author)
     holdings.drop_had(owner, row.room, row.author, said, [one for one in awaited if _is_gone(ctx, one)])
     author = ctx.live.by_device.get(DeviceId(row.author))
-    if author is not None:
+    if author is not None and fresh:
         ctx.out.append(Send(author, Registers((people.signed_register(row),))))
     return True
 

@@ -6,14 +6,17 @@ Does not know: who is asked to hold (custody), or how a view follows.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from p2pchat.engine import ranges
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.ranges import Ranges
-from p2pchat.ids import DeviceId
+from p2pchat.ids import DeviceId, RoomId
 from p2pchat.model import StoredEvent
 
+PATIENCE_S: Final = 10.0
+"""Whoever is here has an event by then; for the others it is entrusted to somebody."""
 HOLDS: Final = 64
 """Kind of a row in `seen`: this machine told us that it keeps these. Never on the wire."""
 
@@ -47,6 +50,14 @@ def holders(room: RoomCache, author: DeviceId, seq: int) -> list[DeviceId]:
 def is_held(room: RoomCache, author: DeviceId, seq: int) -> bool:
     """Whether any machine keeps it."""
     return any(whose == author and ranges.contains(held, seq) for (_, whose), held in room.custody.items())
+
+
+def look_soon(ctx: Context, room_id: RoomId) -> None:
+    """What is kept of a room may be needed no longer."""
+    due = ctx.now.mono + PATIENCE_S
+    if due < ctx.live.waits.get(room_id, math.inf):
+        ctx.live.waits[room_id] = due
+        ctx.timer("hold", due)
 
 
 def erased(ctx: Context, event: StoredEvent) -> None:

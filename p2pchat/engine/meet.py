@@ -115,8 +115,10 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
 
 
 def offer(ctx: Context, link: Link) -> None:
-    """Offer what we have and have read of this peer's events."""
-    concerning = outbox.concerning(ctx, link)
+    """Offer what we have and have read of this peer's events, and our prekey: the hello may have left
+    before it was made, and nobody could then seal anything to us."""
+    prekey = ctx.cache.prekeys.get(ctx.me.device)
+    concerning = [*([prekey] if prekey is not None else []), *outbox.concerning(ctx, link)]
     names = [people.name_of(row) for row in concerning]
     for at in range(0, len(names), GIVEN):
         ctx.out.append(Send(link.link, wire.RegisterOffer(tuple(names[at : at + GIVEN]))))

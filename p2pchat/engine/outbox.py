@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from p2pchat.engine import people, ranges, rooms, views
+from p2pchat.engine import kept, people, ranges, rooms, views
 from p2pchat.engine.context import Context, Link, RoomCache, Waiter
 from p2pchat.engine.inputs import Refuse, Reply, Send, Tell
 from p2pchat.engine.ranges import Ranges
@@ -198,6 +198,8 @@ def noted(ctx: Context, room: RoomCache, who: DeviceId, kind: int, author: bytes
     store[who, ctx.me.device] = after
     ctx.ledger.seen.put_seen(room.row.id, who, ctx.me.device, kind, after)
     ctx.batch.wrote = True
+    if room.custody:
+        kept.look_soon(ctx, room.row.id)
     if ctx.cache.owner[who] == ctx.me.account:
         return
     if room.row.kind == DIRECT:

@@ -343,7 +343,7 @@ class HoldingStore(Protocol):
         self, account: AccountId, device: DeviceId, limit: int
     ) -> list[tuple[RoomId, DeviceId, EventId]]:
         """Chains of which something is held that this machine of this person may have and has not
-        said to have: room, author, newest event held. None that it deposited itself."""
+        said to have: room, author, newest event held. None that it wrote or deposited itself."""
 
     def claimed(
         self, account: AccountId, device: DeviceId, control: bool, after: int, limit: int

@@ -27,7 +27,8 @@ _COLUMNS: Final = (
 )
 _MAY_HAVE: Final = (
     " FROM holding_for f JOIN holding h ON h.pk = f.holding"
-    " WHERE f.account = :account AND f.device = x'' AND f.holding > :after AND h.machine != :device"
+    " WHERE f.account = :account AND f.device = x'' AND f.holding > :after"
+    " AND :device NOT IN (h.machine, h.author)"
     " AND NOT EXISTS (SELECT 1 FROM holding_for g WHERE g.holding = f.holding AND g.account = :account"
     " AND g.device = :device AND g.had = 1)"
 )

@@ -190,6 +190,8 @@ class Turns(RoomHistory):
         waiting += ledger.holdings.claimed(to.account, to.device, False, 0, 9999)
         old = [h for h in waiting if h.at_ms < holder.clock().wall_ms - FRESH_S * 1000]
         old = [h for h in old if h.depositor != to.account and self._wants(to, h.room)]
+        # What was taken back counts as had once its delete is here, which may not have been taken.
+        old = [h for h in old if h.body is not None or to.ledger.events.get(h.id) is None]
         law(not old, f"{holder.name} met {to.name} and still holds {len(old)} events for it")
 
     def _wants(self, to: Machine, room: bytes) -> bool:
@@ -208,7 +210,8 @@ class Turns(RoomHistory):
             if stored is None or room.row.kind != DIRECT or holder.account in room.accounts:
                 continue
             peer = room.row.peer
-            recent = stored.received_ms > wall - MEETING_S * 1000
+            # What was said differently a moment ago is given anew without its first body.
+            recent = stored.received_ms > wall - MEETING_S * 1000 or stored.body is None
             old = (stored.hlc >> 16) < wall - HOLD_MS + 7_200_000
             if recent or old or peer in here or began > self.swarm.now - MEETING_S:
                 continue
