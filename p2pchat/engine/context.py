@@ -302,6 +302,11 @@ class Live:
         twin.file_words = self.file_words.copy()
         twin.sought_of = self.sought_of.copy()
         twin.timers = self.timers.copy()
+        twin.waits = self.waits.copy()
+        twin.entrusted = self.entrusted.copy()
+        twin.took_nothing = self.took_nothing.copy()
+        twin.held_of = self.held_of.copy()
+        twin.claims = self.claims.copy()
         twin.shift_ms = self.shift_ms
         return twin
 
