@@ -11,8 +11,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from p2pchat.engine import frames, kept, log, ranges, rooms, views
+from p2pchat.engine import frames, kept, log, names, ranges, rooms, views
 from p2pchat.engine.context import Context, Entrusted, Link, RoomCache
+from p2pchat.engine.holders import FULL
 from p2pchat.engine.inputs import Send
 from p2pchat.engine.ranges import Ranges
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId
@@ -33,6 +34,7 @@ ANSWER_S: Final = 15.0
 """No answer to a deposit within this time: it is made again."""
 REFUSED_S: Final = 600.0
 """Whoever took nothing of a room is not asked again before."""
+ANOTHER: Final = "verify somebody who stays on: `p2pchat trust verify NAME`"
 MARGIN_MS: Final = 3600 * 1000
 """What would be held for less than this is not entrusted any more."""
 
@@ -74,10 +76,33 @@ def _candidates(ctx: Context, room: RoomCache) -> list[Link]:
     found: dict[AccountId, Link] = {}
     links = (ctx.live.links[number] for number in ctx.live.by_device.values())
     for link in sorted(links, key=lambda one: (one.since, one.device)):
-        refused = ctx.live.took_nothing.get((link.device, room.row.id), -math.inf)
-        if may_hold(ctx, link) and link.account not in room.accounts and ctx.now.mono - refused > REFUSED_S:
+        if may_hold(ctx, link) and link.account not in room.accounts and not _refuses(ctx, link, room):
             found.setdefault(link.account, link)
     return list(found.values())
+
+
+def _refuses(ctx: Context, link: Link, room: RoomCache) -> str:
+    """Why he took nothing of that room a moment ago; empty if he did not refuse."""
+    at, why = ctx.live.took_nothing.get((link.device, room.row.id), (-math.inf, ""))
+    return why if ctx.now.mono - at < REFUSED_S else ""
+
+
+def why_not(ctx: Context, room: RoomCache) -> tuple[str, str]:
+    """Why nobody holds what waits in a room, and what to do about it, for people; empty if nothing is
+    known."""
+    here = [ctx.live.links[number] for number in ctx.live.by_device.values()]
+    able = [link for link in here if may_hold(ctx, link) and link.account not in room.accounts]
+    if able:
+        reasons = {_refuses(ctx, link, room): names.shown(ctx, link.account) for link in able}
+        if FULL in reasons:
+            return f"{reasons[FULL]} has no room for more of yours", ANOTHER
+        for why, who in reasons.items():
+            if why:
+                return f"{who} does not hold it", ANOTHER
+        return "", ""
+    if any(link.account in room.accounts for link in here):
+        return "", ""
+    return "nobody is here whose key you have verified", ANOTHER
 
 
 def entrust(ctx: Context, room: RoomCache, lacks: dict[AccountId, Ranges]) -> None:
@@ -110,7 +135,7 @@ def again(ctx: Context, room: RoomCache) -> float:
     asked = [one.at + ANSWER_S for (_, where), one in ctx.live.entrusted.items() if where == room.row.id]
     refused = [
         at + REFUSED_S
-        for (device, where), at in ctx.live.took_nothing.items()
+        for (device, where), (at, _) in ctx.live.took_nothing.items()
         if where == room.row.id and device in ctx.live.by_device
     ]
     return min((at for at in (*asked, *refused) if at > ctx.now.mono), default=math.inf)
