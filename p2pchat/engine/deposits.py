@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from p2pchat.engine import frames, kept, log, names, ranges, rooms, views
+from p2pchat.engine import frames, kept, log, names, ranges, rooms
 from p2pchat.engine.context import Context, Entrusted, Link, RoomCache
 from p2pchat.engine.holders import FULL
 from p2pchat.engine.inputs import Send
@@ -22,7 +22,6 @@ from p2pchat.wire.codec import decode, portions
 from p2pchat.wire.limits import HOLD_MS, MAX_HELD_FOR, MAX_HELD_MACHINES
 from p2pchat.wire.messages import events as wire
 from p2pchat.wire.messages.holders import Deposit, For
-from p2pchat.wire.messages.registers import HAVE
 
 COPIES: Final = 2
 """Holders wanted of one event: one of them may lie, or not come back."""
@@ -230,14 +229,15 @@ def _named(ctx: Context, room: RoomCache, people: list[AccountId]) -> tuple[For,
 def _acts_behind(
     ctx: Context, room: RoomCache, link: Link, own: Sequence[StoredEvent], people: Sequence[AccountId]
 ) -> list[StoredEvent]:
-    """Acts behind these events that this holder has not, but for those that all of these people have:
-    of ours what they said so of, and in a direct chat what somebody wrote at his only machine."""
-    have = views.by_person(ctx, room, HAVE)
-    alone = room.row.kind == DIRECT and all(len(ctx.cache.accounts[one].active()) == 1 for one in people)
+    """Acts behind these events that this holder has not, but for those that every machine of these people
+    has: of ours what it said so of, and in a direct chat what somebody wrote at his only machine."""
+    machines = [machine.id for one in people for machine in ctx.cache.accounts[one].active()]
+    alone = room.row.kind == DIRECT and len(machines) == len(people)
 
     def is_there(act: StoredEvent) -> bool:
         if act.device == ctx.me.device:
-            return all(ranges.contains(have.get(account, ()), act.seq) for account in people)
+            told = [room.their_have.get((one, ctx.me.device), ()) for one in machines]
+            return all(ranges.contains(said, act.seq) for said in told)
         return alone and ctx.cache.owner[act.device] != ctx.me.account
 
     found: dict[EventId, StoredEvent] = {}

@@ -261,6 +261,23 @@ def test_both_machines_of_bob_have_it_before_it_is_dropped(stage: Stage, three: 
     assert count(cem) == 0
 
 
+def test_acts_that_only_one_machine_of_bob_has_go_along(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    second = stage.actor("bob.2", of=bob)
+    stage.join(second, ann)
+    stage.join(second, cem)
+    stage.cut()
+    stage.join(ann, bob)
+    assert state(ann, ann.say(bob, "the key is made for this")) == DELIVERED
+    stage.cut()
+    stage.join(ann, cem)
+    hello = ann.say(bob, "hello bob")
+    stage.wait(11)
+    stage.cut()
+    stage.join(cem, second)
+    assert shown(second, hello).text == "hello bob"
+
+
 def test_a_machine_that_ann_knows_nothing_of_gets_what_is_for_its_person(stage: Stage, three: Three) -> None:
     ann, bob, cem = three
     stage.join(ann, cem)
