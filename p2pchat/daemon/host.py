@@ -126,7 +126,7 @@ class DaemonHost:
 
     def stop(self, now: bool) -> None:
         """Begin to stop."""
-        self._daemon.stop()
+        self._daemon.stop(now=now)
 
     def recovery_key(self) -> str | None:
         """The recovery key as people write it down; None once it has been erased."""

@@ -16,9 +16,12 @@ from typing import Final
 from p2pchat.engine import (
     bodies,
     clock,
+    custody,
     file_commands,
     file_words,
     gossip,
+    handed,
+    holders,
     keys,
     log,
     meet,
@@ -39,7 +42,7 @@ from p2pchat.engine import (
     views,
 )
 from p2pchat.engine import inputs as happened
-from p2pchat.engine.context import Batch, Cache, Context, Live, Me, ViewSizes, Waiter
+from p2pchat.engine.context import Batch, Cache, Context, Link, Live, Me, ViewSizes, Waiter
 from p2pchat.engine.inputs import (
     Effect,
     FeedGrew,
@@ -55,7 +58,9 @@ from p2pchat.engine.ports import Entropy, Ledger
 from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat.ids import RoomId
 from p2pchat.model import Now
+from p2pchat.wire.codec import Record
 from p2pchat.wire.messages import files, registers
+from p2pchat.wire.messages import holders as kept_wire
 from p2pchat.wire.messages import link as wire
 from p2pchat.wire.messages.statements import SignedStatement
 
@@ -186,6 +191,8 @@ class Node:
             ctx.ledger.seen.put_seen(room, self.me.device, author, registers.HAVE, have)
         quota.close(ctx)
         outbox.close_receipts(ctx)
+        handed.close(ctx)
+        custody.watch(ctx)
         if batch.fed:
             ctx.out.append(FeedGrew())
         self.batch = Batch()
@@ -225,6 +232,8 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
         case happened.Stopping():
             ctx.live.stopping = True
             outbox.receipts_due(ctx)
+        case happened.HandOver():
+            custody.hand_over(ctx, event)
         case happened.Forgotten():
             ctx.live.waiters.pop(event.request, None)
         case happened.Change():
@@ -288,6 +297,8 @@ def _started(node: Node, ctx: Context, port: int) -> None:
     ctx.ledger.outbox.prune_feed(ctx.now.wall_ms - FEED_KEPT_MS)
     talk.plan_drafts(ctx)
     transfers.start(ctx)
+    custody.start(ctx)
+    holders.start(ctx)
     ctx.timer("repair", ctx.now.mono + sync.REPAIR_S)
     peers.start(ctx)
 
@@ -337,6 +348,11 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             transfers.due(ctx)
         case "transfers":
             transfers.again(ctx)
+        case "hold":
+            custody.due(ctx)
+        case "holdings":
+            holders.expire(ctx)
+            custody.look_at_all(ctx)
         case "prekeys":
             _tend_prekeys(ctx)
         case "revoke":
@@ -399,6 +415,24 @@ def _from_peer(ctx: Context, event: FromPeer) -> None:
             file_words.knocked(ctx, link)
         case wire.Pong():
             meet.ready(ctx, peers.older_answers(ctx, link))
+        case _:
+            _of_holders(ctx, link, event.message)
+
+
+def _of_holders(ctx: Context, link: Link, message: Record) -> None:
+    match message:
+        case kept_wire.Deposit():
+            holders.deposit(ctx, link, message)
+        case kept_wire.Holding():
+            custody.answered(ctx, link, message)
+        case kept_wire.Withdraw():
+            holders.withdraw(ctx, link, message)
+        case kept_wire.Waiting():
+            handed.waiting(ctx, link, message)
+        case kept_wire.Claim():
+            holders.claim(ctx, link, message)
+        case kept_wire.Handed():
+            handed.handed(ctx, link, message)
         case _:
             raise RemoteProtocolError("frame out of place")
 

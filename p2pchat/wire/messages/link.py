@@ -10,7 +10,7 @@ from typing import Final
 
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.wire.codec import Record, decode, encode
-from p2pchat.wire.messages import bulk, files
+from p2pchat.wire.messages import bulk, files, holders
 from p2pchat.wire.messages.events import Event
 from p2pchat.wire.messages.registers import RegisterName, SignedRegister
 from p2pchat.wire.messages.statements import SignedStatement
@@ -220,6 +220,12 @@ FRAMES: Final[dict[int, type[Record]]] = {
     0x56: bulk.Piece,
     0x57: bulk.Cannot,
     0x58: bulk.Done,
+    0x60: holders.Deposit,
+    0x61: holders.Holding,
+    0x62: holders.Withdraw,
+    0x63: holders.Waiting,
+    0x64: holders.Claim,
+    0x65: holders.Handed,
 }
 """Type byte of a frame to its record. An unknown type ends the link."""
 
