@@ -151,6 +151,22 @@ COMMANDS: Final = (
         function="forget",
     ),
     Command(
+        ("presence",),
+        "How you are available, and to whom.",
+        "presence",
+        (Arg("state", "STATE", "available, away, busy or invisible.", required=False),),
+        (
+            Opt(("--message",), "Say so beside it; '' for nothing.", metavar="TEXT"),
+            Opt(("--for",), f"Only until then: {_TIME} (ahead).", metavar="D"),
+            Opt(("--hide-from",), "This person sees you as not here.", metavar="TARGET", many=True),
+            Opt(("--hide-direct",), "So do those you only have a direct chat with.", "flag"),
+            Opt(("--hide-rooms",), "So do those you only share rooms with.", "flag"),
+            Opt(("--show-all",), "Hide from nobody any more.", "flag"),
+            Opt(("--quiet-hours",), "Shown as busy in these hours: 18:00-08:00, or off.", metavar="H-H"),
+        ),
+        notes="A state brings its own message and time; what you do not give stays as it is.",
+    ),
+    Command(
         ("send",),
         "Say something.",
         "send",

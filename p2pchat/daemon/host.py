@@ -124,6 +124,10 @@ class DaemonHost:
             strangers_full=quota.used_up(daemon.look()),
         )
 
+    def quiet_hours(self, hours: str) -> None:
+        """These are the hours in which I am not to be disturbed."""
+        self._daemon.quiet.set(hours)
+
     def stop(self, now: bool) -> None:
         """Begin to stop."""
         self._daemon.stop()
