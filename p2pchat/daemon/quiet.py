@@ -6,6 +6,8 @@ set (settings).
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -15,6 +17,9 @@ import trio
 
 from p2pchat.engine.inputs import Command
 from p2pchat.engine.presence_inputs import DoNotDisturb
+from p2pchat.errors import CommandError
+
+log = logging.getLogger(__name__)
 
 LOOK_S: Final = 30.0
 """The clock may be set and the machine may sleep, so it is looked at, not waited for."""
@@ -58,10 +63,17 @@ class QuietHours:
         self._changed.set()
 
     async def run(self) -> None:
-        """For ever. Where none are set it sleeps until some are."""
+        """For ever. Told again at every look, for a node that was built anew has forgotten it."""
+        told = False
         while True:
             self._changed = trio.Event()
             on = within(self._hours, self._minute(self._wall_ms()))
-            await self._ask(partial(DoNotDisturb, on=on))
-            with trio.move_on_after(LOOK_S if self._hours else float("inf")):
+            if on or told:
+                try:
+                    await self._ask(partial(DoNotDisturb, on=on))
+                except CommandError as error:  # it starts over from the archive
+                    log.info("the hours of rest are told again in a moment: %s", error.kind)
+                else:
+                    told = on
+            with trio.move_on_after(LOOK_S if self._hours or told else math.inf):
                 await self._changed.wait()

@@ -117,6 +117,7 @@ def resume(ctx: Context, number: int) -> None:
     """A link had lost frames for lack of room: start again from the ledger."""
     link = ctx.live.links.get(number)
     if link is not None and ctx.live.by_device.get(link.device) == number:
+        presence_words.met(ctx, link)
         offer(ctx, link)
         sync.begin_anew(ctx, link)
         transfers.met(ctx, link)

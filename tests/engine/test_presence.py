@@ -161,6 +161,24 @@ def test_hours_of_rest_make_busy_of_available_only(stage: Stage, pair: tuple[Act
     assert word(bob, ann) == "available"
 
 
+def test_a_word_that_was_lost_is_said_again(stage: Stage, pair: tuple[Actor, Actor]) -> None:
+    ann, bob = pair
+    (link,) = ann.node.live.links
+    _lose(stage, lambda: choose(ann, "busy"))
+    assert word(bob, ann) == "available"
+    ann.feed(happened.LinkDrained(link))
+    stage.settle()
+    assert word(bob, ann) == "busy"
+
+
+def _lose(stage: Stage, act: Callable[[], object]) -> None:
+    """Everything that is sent meanwhile finds the queue full."""
+    carry = stage.carry
+    stage.carry = lambda *_: None  # type: ignore[method-assign]
+    act()
+    stage.carry = carry  # type: ignore[method-assign]
+
+
 # -- hiding ----------------------------------------------------------------------------------------
 
 
