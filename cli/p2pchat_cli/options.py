@@ -445,6 +445,15 @@ COMMANDS: Final = (
         opts=(Opt(("--yes",), "It is written down: erase it without asking.", "flag"),),
         function="recovery_key",
     ),
+    Command(
+        ("service", "install"),
+        "Start the daemon at boot or login from now on.",
+        "service",
+        function="install",
+        notes="Settings come from the profile's configuration: p2pchat config set.",
+    ),
+    Command(("service", "uninstall"), "Start it by itself no more.", "service", function="uninstall"),
+    Command(("service", "status"), "Whether it is started by itself.", "service", function="status"),
     Command(("doctor",), "What is wrong on this machine, and what to do.", "doctor"),
     Command(
         ("config", "show"),
@@ -474,6 +483,7 @@ GROUPS: Final = {
     "file": "Files and folders: offered, taken, on their way.",
     "trust": "How far people are trusted.",
     "device": "My machines and the recovery key.",
+    "service": "Start the daemon at boot or login.",
     "config": "Settings.",
     "peers": "Who is there, how reached, how trusted.",
     "queue": "What waits, for whom.",
