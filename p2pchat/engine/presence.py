@@ -44,8 +44,8 @@ def hidden_from_all(ctx: Context) -> bool:
 def visible_to(ctx: Context, account: AccountId) -> bool:
     """Whether this person sees that I am here.
 
-    Who is in none of my chats sees me only if I hide from neither kind; else one kind of chat
-    that we share and that I do not hide in is enough.
+    To whom I never wrote, and with whom I share no room, sees me only if I hide from neither kind;
+    else one kind of chat that I do not hide in is enough.
     """
     said = chosen(ctx)
     if account == ctx.me.account:
@@ -61,9 +61,12 @@ def visible_to(ctx: Context, account: AccountId) -> bool:
 
 
 def _talked(ctx: Context, account: AccountId) -> bool:
-    """Whether anything was ever said in the direct chat; it is there from the first meeting on."""
+    """Whether I have written to him: who only writes to me must not come to see me by that."""
     room_id = rooms.direct_id(ctx.me.account, account)
-    return room_id in ctx.cache.known_rooms and bool(rooms.room(ctx, room_id).heads)
+    if room_id not in ctx.cache.known_rooms:
+        return False
+    heads = rooms.room(ctx, room_id).heads
+    return any(device in heads for device in ctx.cache.accounts[ctx.me.account].devices)
 
 
 def _shared(ctx: Context, account: AccountId) -> bool:

@@ -108,11 +108,16 @@ def close(ctx: Context) -> None:
     said = ctx.cache.chosen
     if said is None:
         return
-    if ctx.batch.wrote and (said.hide_direct or said.hide_rooms):
+    hides = said.hide_direct or said.hide_rooms
+    if hides and (ctx.batch.moved or ctx.batch.entered):
         changed(ctx)
-    for room_id in ctx.batch.fresh if ctx.live.presence.withheld else ():
+    for room_id in ctx.batch.fresh:
         row = ctx.cache.known_rooms.get(room_id)
-        if row is not None and row.kind == DIRECT and row.peer in ctx.live.presence.withheld:
+        if row is None or row.kind != DIRECT or row.peer is None:
+            continue
+        for link in _links_to(ctx, row.peer) if hides else ():
+            tell(ctx, link)
+        if row.peer in ctx.live.presence.withheld:
             _give_receipts(ctx, row.peer)
 
 
@@ -128,10 +133,13 @@ def release(ctx: Context) -> None:
 
 def _give_receipts(ctx: Context, account: AccountId) -> None:
     ctx.live.presence.withheld.pop(account, None)
-    for number in list(ctx.live.by_device.values()):
-        link = ctx.live.links[number]
-        if link.account == account:
-            outbox.offer(ctx, link)
+    for link in _links_to(ctx, account):
+        outbox.offer(ctx, link)
+
+
+def _links_to(ctx: Context, account: AccountId) -> list[Link]:
+    links = [ctx.live.links[number] for number in ctx.live.by_device.values()]
+    return [link for link in links if link.account == account]
 
 
 # -- what we hear --------------------------------------------------------------------------

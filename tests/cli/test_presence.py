@@ -14,6 +14,7 @@ from tests.cli.contract import FIELDS, told
 from tests.cli.hostile import STRINGS
 from tests.cli.samples import BOB
 from tests.cli.stage import daemon, run
+from tests.cli.terminal import terminal
 
 
 def test_without_words_it_shows_what_is_set(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_no_state_of_that_name(tmp_path: Path) -> None:
             [
                 "available",
                 "shown as     busy: quiet hours",
-                "hidden from  Bob; whom you only have a direct chat with",
+                "hidden from  Bob; those you share no room with",
                 "quiet hours  18:00-08:00",
             ],
         ),
@@ -84,7 +85,7 @@ def test_no_state_of_that_name(tmp_path: Path) -> None:
             [
                 "available",
                 "shown as     away: nothing done here for a while",
-                "hidden from  whom you only share rooms with",
+                "hidden from  those you never wrote to directly",
             ],
         ),
     ],
@@ -147,3 +148,20 @@ def test_no_message_of_others_reaches_the_terminal_as_it_is(tmp_path: Path) -> N
 def _sendable() -> list[str]:
     """Those that can be written in UTF-8: others no daemon has ever heard."""
     return [text for text in STRINGS if not any("\ud800" <= letter <= "\udfff" for letter in text)]
+
+
+def test_chat_shows_who_types_and_who_is_there(tmp_path: Path) -> None:
+    busy = {**samples.peer(), "presence": "busy", "status_message": "in a meeting"}
+    typing = {"room": samples.CHAT.hex(), "person": {"account": "b0", "device": None, "name": "Bob"}}
+    feed = [
+        {"cursor": "8", "type": "typing", "typing": {**typing, "typing": True}},
+        {"cursor": "9", "type": "typing", "typing": {**typing, "typing": False}},
+        {"cursor": "10", "type": "presence", "presence": busy},
+    ]
+    answers = {"history": samples.page(), "read__open": samples.page(), "presence__active": {}}
+    with daemon(tmp_path, feed, **answers), terminal(tmp_path, "chat", "bob") as screen:
+        screen.expect("Bob is busy: in a meeting")
+        screen.type("\x04")
+        assert screen.finish() == 0
+    shown = [line.strip() for line in screen.lines()]
+    assert [line for line in shown if "typing" in line] == ["· Bob is typing"]

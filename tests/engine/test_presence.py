@@ -286,7 +286,7 @@ def test_chosen_people_are_hidden_from_and_no_others(stage: Stage) -> None:
 
 
 def _office(stage: Stage) -> dict[str, Actor]:
-    """Ann knows Dan by a direct chat, Rob by a room, Eve by both, and Sam by nothing."""
+    """Ann has written to Dan and Eve, and is in a room with Rob and Eve; Sam is just there."""
     people = {name: stage.actor(name, lobby=True) for name in ("Ann", "Dan", "Rob", "Eve", "Sam")}
     ann = people["Ann"]
     for name, other in people.items():
@@ -295,7 +295,9 @@ def _office(stage: Stage) -> dict[str, Actor]:
     ann.do(lambda r: happened.CreateRoom(r, "launch"))
     ann.do(lambda r: happened.RoomAct(r, "invite", "launch", ("Rob", "Eve")))
     ann.say(people["Dan"], "hi")
-    people["Eve"].say(ann, "hello")
+    ann.say(people["Eve"], "hello")
+    for name in ("Rob", "Sam"):
+        people[name].say(ann, "who only writes to her does not come to see her")
     stage.wait(5)
     return people
 
@@ -328,6 +330,10 @@ def test_who_gets_to_know_me_better_sees_me(stage: Stage) -> None:
     ann.do(lambda r: happened.RoomAct(r, "remove", "launch", ("Sam",)))
     stage.wait(5)
     assert word(sam, ann) == "offline"
+    choose(ann, show_all=True, hide_rooms=True)
+    assert word(sam, ann) == "offline"
+    ann.say(sam, "now we talk")
+    assert word(sam, ann) == "available"
 
 
 def test_nobody_sees_me_so_nothing_is_announced(stage: Stage) -> None:

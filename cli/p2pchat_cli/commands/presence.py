@@ -65,8 +65,8 @@ def _hidden(mine: Mapping[str, Any]) -> str:
     kinds = [
         words
         for on, words in (
-            (mine["hide_direct"], "whom you only have a direct chat with"),
-            (mine["hide_rooms"], "whom you only share rooms with"),
+            (mine["hide_direct"], "those you share no room with"),
+            (mine["hide_rooms"], "those you never wrote to directly"),
         )
         if on
     ]
