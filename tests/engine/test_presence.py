@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import overview
+from p2pchat.engine import overview, people
 from p2pchat.engine.presence import IDLE_S, WITHHELD_S
 from p2pchat.engine.presence_inputs import Active, Announcing, DoNotDisturb, SetPresence, TypeIn
 from p2pchat.errors import CommandError, RemoteProtocolError
@@ -15,8 +15,9 @@ from p2pchat.ids import EventId
 from p2pchat.model import Availability, PeerView
 from p2pchat.wire.codec import decode
 from p2pchat.wire.messages.link import Receipt, RegisterOffer, Registers, RegisterWant
-from p2pchat.wire.messages.presence import Presence, Typing
+from p2pchat.wire.messages.presence import Chosen, Presence, Typing
 from p2pchat.wire.messages.registers import PRESENCE, Register, RegisterName
+from tests.engine.files_play import offer_of, send, state
 from tests.engine.play import Actor, Stage
 
 HOUR_MS = 3_600_000
@@ -269,6 +270,21 @@ def test_reading_is_not_told_while_hidden(stage: Stage, pair: tuple[Actor, Actor
     assert _state(bob, asked) == "read"
 
 
+def test_no_file_is_taken_unasked_while_hidden(stage: Stage, pair: tuple[Actor, Actor]) -> None:
+    ann, bob = pair
+    whom = bob.account.hex()
+    ann.do(lambda r: happened.SetTrust(r, "verify", whom))
+    ann.do(lambda r: happened.FileAuto(r, whom, on=True))
+    ann.do(lambda r: happened.Configure(r, read_receipts=False, file_auto_max=10**9))
+    choose(ann, hide_from=("Bob",))
+    hidden, shown = offer_of(bob.account, "hidden"), offer_of(bob.account, "shown")
+    send(bob, ann.account.hex(), hidden)
+    assert (state(ann, hidden), state(bob, hidden)) == ("offered", "offered")
+    choose(ann, show_all=True)
+    send(bob, ann.account.hex(), shown)
+    assert state(ann, shown) == "active"
+
+
 def test_chosen_people_are_hidden_from_and_no_others(stage: Stage) -> None:
     ann, bob, carl = (stage.actor(name) for name in ("Ann", "Bob", "Carl"))
     stage.join(ann, bob)
@@ -387,6 +403,45 @@ def test_nobody_else_is_given_what_i_have_chosen(stage: Stage, pair: tuple[Actor
     ann.feed(happened.FromPeer(link, RegisterWant((name,))))  # nor if he asks for it
     stage.settle()
     assert bob.ledger.people.registers(PRESENCE) == []
+
+
+def test_what_others_say_they_have_chosen_is_passed_over(stage: Stage, pair: tuple[Actor, Actor]) -> None:
+    ann, bob = pair
+    choose(bob, "invisible", hide_from=("Ann",))
+    row = bob.look().cache.presence
+    assert row is not None
+    (link,) = ann.node.live.links
+    ann.feed(happened.FromPeer(link, Registers((people.signed_register(row),))))
+    assert choose(ann).state == "available"
+    assert ann.ledger.people.registers(PRESENCE) == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Chosen("offline", "", 0, (), False, False),
+        Chosen("busy", "x" * 201, 0, (), False, False),
+        Chosen("busy", "", -1, (), False, False),
+        Chosen("busy", "", 0, (b"short",), False, False),
+        Chosen("busy", "", 0, (bytes(32),) * 257, False, False),
+    ],
+)
+def test_my_own_machine_out_of_form_ends_its_link(said: Chosen, stage: Stage) -> None:
+    ann = stage.actor("Ann")
+    desk = stage.actor("desk", of=ann)
+    stage.join(ann, desk)
+    ann.closed.clear()
+    (number,) = ann.node.live.links
+
+    def publish(ctx: overview.Context) -> None:
+        row = people.publish(ctx, PRESENCE, said)
+        ctx.out.append(happened.Send(next(iter(ctx.live.links)), Registers((people.signed_register(row),))))
+
+    desk.write(publish)
+    stage.settle()
+    assert len(ann.closed) == 1
+    assert choose(ann).state == "available"
+    assert number not in ann.node.live.links
 
 
 # -- typing ---------------------------------------------------------------------------------------
