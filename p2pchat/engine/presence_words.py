@@ -111,13 +111,16 @@ def close(ctx: Context) -> None:
     hides = said.hide_direct or said.hide_rooms
     if hides and (ctx.batch.moved or ctx.batch.entered):
         changed(ctx)
-    for room_id in ctx.batch.fresh:
+    by_others = [room for room, author in ctx.batch.have if ctx.cache.owner.get(author) == ctx.me.account]
+    for room_id in dict.fromkeys(
+        (*ctx.batch.fresh, *by_others)
+    ):  # written here, or on another machine of ours
         row = ctx.cache.known_rooms.get(room_id)
         if row is None or row.kind != DIRECT or row.peer is None:
             continue
         for link in _links_to(ctx, row.peer) if hides else ():
             tell(ctx, link)
-        if row.peer in ctx.live.presence.withheld:
+        if room_id in ctx.batch.fresh and row.peer in ctx.live.presence.withheld:
             _give_receipts(ctx, row.peer)
 
 
