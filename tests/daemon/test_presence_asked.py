@@ -8,6 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from p2pchat.daemon import health
+from p2pchat.daemon.health import Facts
 from p2pchat.daemon.quiet import LOOK_S, QuietHours, within
 from p2pchat.engine import overview
 from p2pchat.engine.presence_inputs import DoNotDisturb, SetPresence, TypeIn
@@ -85,6 +87,14 @@ async def test_activity_and_typing_reach_the_others(scene: Scene) -> None:
     assert await scene.call("typing", target="Bob") == {}
     assert [tell.type for tell in scene.bob.told if tell.type == "typing"] == ["typing"]
     assert (await scene.refused("typing", target="Nobody")).kind == "no_such_target"
+
+
+def test_doctor_says_why_nothing_is_announced() -> None:
+    facts = Facts("0.1.0", 60.0, ("10.0.0.1:26700",), 10**10, ("10.0.0.1",), discovery="silent")
+    found = next(one for one in health.checks(facts, []) if one["name"] == "discovery")
+    assert found["ok"]
+    assert "nobody is to see you" in found["detail"]
+    assert "no_multicast" not in [one["kind"] for one in health.warnings(facts, recovery_key_here=False)]
 
 
 # -- hours ---------------------------------------------------------------------------------------

@@ -86,6 +86,9 @@ def test_the_invisible_send_nothing_by_multicast(tmp_path: Path) -> None:
             time.sleep(SILENT_S)
         assert multicast_of(tmp_path / "silent.pcap", *addresses_of(cyn))  # the switch was listened to
         assert multicast_of(tmp_path / "silent.pcap", *addresses_of(ann)) == []
+        checks = {one["name"]: one for one in ann.attempt("doctor").json["checks"]}
+        assert checks["discovery"]["ok"], checks
+        assert "nobody is to see you" in checks["discovery"]["detail"]
         assert (cyn.peer(ann) or {})["presence"] == "offline"
         assert ann.send(cyn, "psst", "--wait", "delivered")["state"] == "delivered"
         ann.down()
