@@ -412,6 +412,22 @@ class PeerView:
     trust: str
     last_seen_ms: int | None
     me: bool = False
+    presence: str = "offline"  # available away busy offline
+    status_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """How I am available, as `presence` shows it."""
+
+    state: str  # as chosen: available away busy invisible
+    shown: str  # of this machine, to those who see me: available away busy; offline if nobody does
+    message: str
+    until_ms: int | None
+    hidden_from: tuple[AccountId, ...]
+    hide_direct: bool
+    hide_rooms: bool
+    do_not_disturb: bool
 
 
 # How a transfer stands in the archive. `active`: wanted, and not all here; whether anybody gives

@@ -11,6 +11,7 @@ import datetime
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import trio
@@ -24,15 +25,17 @@ from p2pchat.daemon.checking import Checker, start_process
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.identity import Identity
 from p2pchat.daemon.links import Gate, Inbox, Pump
+from p2pchat.daemon.quiet import QuietHours
 from p2pchat.daemon.reaching import Wires
 from p2pchat.daemon.room import Room
 from p2pchat.daemon.runner import Runner
 from p2pchat.daemon.timers import Timers
-from p2pchat.engine import overview, people
+from p2pchat.engine import overview, people, presence
 from p2pchat.engine.context import Context
 from p2pchat.engine.file_inputs import FILE_EFFECTS
 from p2pchat.engine.inputs import (
     AddPeer,
+    Announcing,
     CloseLink,
     Configure,
     Dial,
@@ -102,6 +105,7 @@ class Parts:
     keep_name: bool = False
     read_receipts: bool = False
     file_auto_max: int = 0
+    quiet_hours: str = ""
     lobby: bool = True
     room: Room | None = None
     disk: Disk | None = None
@@ -134,6 +138,9 @@ class Daemon:
         self._no_links = trio.Event()
         self._no_links.set()
         self._numbers = 0
+        self.quiet = QuietHours(parts.quiet_hours, lambda: parts.clock().wall_ms, self.runner.ask)
+        self._announced = True
+        self._look_otherwise = trio.Event()
         self._checker = Checker(start_process, _verify, self.mono) if parts.threads else None
         check = self._checker.check if self._checker is not None else None
         self.bulk = self._make_bulk(parts.disk) if parts.disk is not None else None
@@ -197,6 +204,9 @@ class Daemon:
                     self.runner.post(DialFailed(number, "stopping"))
                 else:
                     self._links.start_soon(self._dial, number, host, port)
+            case Announcing(on):
+                self._announced = on
+                self._look_otherwise.set()
             case SetTimer(name, at):
                 self.timers.set(name, at)
             case _ if isinstance(effect, FILE_EFFECTS):
@@ -249,6 +259,7 @@ class Daemon:
             # Before anybody can connect: what the node reads and writes first is in a transaction.
             heeded = (self.parts.read_receipts, self.parts.file_auto_max)
             await self.runner.ask(lambda request: Configure(request, *heeded))
+            self._announced = not presence.hidden_from_all(self.look())
             if self.bulk is not None:
                 await outer.start(self.bulk.run)
             self.listening = await outer.start(self.parts.lan.listen, self.parts.port, self._serve)
@@ -257,7 +268,8 @@ class Daemon:
             announcement = None
             if self.parts.announce:
                 announcement = Announcement(self.label, self.listening.port, PROTOCOL_VERSION, office_tags)
-            await outer.start(self.parts.lan.discover, send, announcement)
+            await outer.start(self._discover, send, announcement)
+            outer.start_soon(self.quiet.run)
             outer.start_soon(self._notices, receive)
             for host, port in self.parts.peers:
                 outer.start_soon(self._add_peer, host, port)
@@ -272,6 +284,28 @@ class Daemon:
                     await control.aclose()
             await self._close_links()
             outer.cancel_scope.cancel()
+
+    async def _discover(
+        self,
+        notices: trio.MemorySendChannel[network.Notice],
+        announcement: Announcement | None,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Look around, and be seen unless everybody is hidden from: then nothing at all is sent."""
+        started = False
+        while True:
+            announced, self._look_otherwise = self._announced, trio.Event()
+            shown = announcement if announced else None
+            async with trio.open_nursery() as looking:
+                await looking.start(partial(self.parts.lan.discover, notices, shown, silent=not announced))
+                if not started:
+                    task_status.started()
+                started = True
+                while announced == self._announced:
+                    await self._look_otherwise.wait()
+                    self._look_otherwise = trio.Event()
+                looking.cancel_scope.cancel()
 
     async def _close_links(self) -> None:
         """Let others hold what lies only here, then say goodbye on every link, the accepted ones

@@ -19,6 +19,7 @@ SETTLE_S: Final = 3.0
 QUIET: Final = {
     "": "announced",
     "off": "not announced, as you wished",
+    "silent": "not announced while nobody is to see you: `p2pchat presence`",
     "not started": "about to be announced",
     "starting": "about to be announced",
 }

@@ -23,7 +23,7 @@ from p2pchat.daemon.identity import forget_recovery
 from p2pchat.daemon.looks import Looks, NodeLooks
 from p2pchat.daemon.moving import Bulk
 from p2pchat.daemon.queries import Sources
-from p2pchat.engine import quota
+from p2pchat.engine import presence, quota
 from p2pchat.engine.inputs import Command, Tell
 from p2pchat.paths import Profile
 from p2pchat.store.ledger import Ledger
@@ -112,17 +112,22 @@ class DaemonHost:
         live = daemon.runner.node.live
         offsets = [link.clock_offset_ms for link in live.links.values()]
         now = daemon.parts.clock()
+        hidden = presence.hidden_from_all(daemon.look())
         return Facts(
             version=__version__,
             uptime_s=(now.wall_ms - daemon.started_ms) / 1000,
             listen=tuple(str(address) for address in daemon.listening.addresses),
             free_bytes=free_bytes(self._where.home),
             addresses=state.addresses,
-            discovery="" if state.running else state.trouble,
+            discovery=state.trouble if not state.running else "silent" if hidden else "",
             sighted=len(live.sights),
             clock_offset_ms=round(median(offsets)) if offsets else None,
             strangers_full=quota.used_up(daemon.look()),
         )
+
+    def quiet_hours(self, hours: str) -> None:
+        """These are the hours in which I am not to be disturbed."""
+        self._daemon.quiet.set(hours)
 
     def stop(self, now: bool) -> None:
         """Begin to stop."""

@@ -38,6 +38,9 @@ class Host(Source, Protocol):
     def facts(self) -> Facts:
         """What the daemon knows of itself and its surroundings."""
 
+    def quiet_hours(self, hours: str) -> None:
+        """These are the hours in which I am not to be disturbed; empty: none."""
+
     def stop(self, now: bool) -> None:
         """Begin to stop; returns at once."""
 

@@ -288,7 +288,11 @@ class Listening:
             kind, text = tell.subject
             return [fields.warning_fields(str(kind), str(text))]
         # Targets are rooms by their id; only those that are people say anything of peers.
-        if tell.type == "peer" and (not self._rooms or tell.subject in self._accounts):
+        if tell.type == "typing" and isinstance(tell.subject, tuple):
+            room, account, on = tell.subject
+            directory = self._source.looks.directory()
+            return [fields.typing_fields(directory, room, account, on=on)] if self._wants(room) else []
+        if tell.type in ("peer", "presence") and (not self._rooms or tell.subject in self._accounts):
             peers = self._source.looks.peer_views()
             return [fields.peer_fields(peer) for peer in peers if peer.account == tell.subject]
         return []

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from p2pchat.engine import names as engine_names
-from p2pchat.engine import overview, people, rooms
+from p2pchat.engine import overview, people, presence, rooms
 from p2pchat.engine.context import Context
 from p2pchat.engine.node import Node
 from p2pchat.engine.overview import Conversation, TrustView
@@ -21,6 +21,7 @@ from p2pchat.ids import AccountId, DeviceId, RoomId, hex_prefix, show, tag
 from p2pchat.model import (
     DIRECT,
     Acks,
+    Availability,
     DeviceReceipt,
     MessageView,
     Now,
@@ -123,6 +124,8 @@ class Looks(Protocol):
         """The key a TARGET means; CommandError as `conversation`."""
 
     def own_devices(self) -> list[OwnDevice]: ...
+    def presence(self) -> Availability:
+        """How I am available."""
 
 
 class NodeLooks:
@@ -206,6 +209,10 @@ class NodeLooks:
     def trust_view(self, target: str) -> TrustView:
         """The key a TARGET means."""
         return overview.trust_view(self._context(), target)
+
+    def presence(self) -> Availability:
+        """How I am available."""
+        return presence.mine(self._context())
 
     def own_devices(self) -> list[OwnDevice]:
         """All machines of my account, this one first."""

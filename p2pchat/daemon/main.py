@@ -209,6 +209,7 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
         keep_name=not values["name"],
         read_receipts=bool(values["read_receipts"]),
         file_auto_max=int(str(values["file_auto_max"])),
+        quiet_hours=str(values["quiet_hours"]),
         room=Room(where.home),
         disk=Disk(
             where.home / "staging",

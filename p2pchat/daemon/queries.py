@@ -30,6 +30,7 @@ from p2pchat.daemon.hosting import Params
 from p2pchat.daemon.hosting import Sources as Sources
 from p2pchat.daemon.listening import Listening
 from p2pchat.daemon.own import Own
+from p2pchat.daemon.presence_queries import Presence
 from p2pchat.daemon.reading import Reading
 from p2pchat.daemon.room_queries import Rooms
 from p2pchat.engine import inputs
@@ -51,6 +52,7 @@ class Queries:
         self._host = host
         self._operations = all_operations()
         own, rooms = Own(host), Rooms(host)
+        presence = self._presence = Presence(host, own)
         files = self._files = Files(host, own.settings)
         reading = Reading(host, files)
         self._methods: dict[str, Callable[[Params], Any]] = {
@@ -62,6 +64,10 @@ class Queries:
             "peers.add": self._peers_add,
             "peers.forget": self._peers_forget,
             "peers.wait": self._peers_wait,
+            "presence.show": presence.show,
+            "presence.set": presence.choose,
+            "presence.active": presence.active,
+            "typing": presence.typing,
             "send": self._send,
             "edit": lambda p: self._change("edit", p, p["text"]),
             "delete": lambda p: self._change("delete", p),
@@ -175,7 +181,7 @@ class Queries:
             "queue": {"waiting": len(waiting), "only_here": sum(row.state == QUEUED for row in waiting)},
             "free_bytes": facts.free_bytes,
             "encrypted_at_rest": False,
-            "presence": "available",
+            "presence": self._presence.now(),
             "cursor": str(cursor),
             "already_running": False,
             "warnings": health.warnings(facts, recovery_key_here=host.recovery_key() is not None),

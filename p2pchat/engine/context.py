@@ -20,6 +20,7 @@ from p2pchat.engine.control_graph import Graph
 from p2pchat.engine.inputs import Effect, Post, SetTimer
 from p2pchat.engine.items import VectorItems, WeekCache
 from p2pchat.engine.ports import Entropy, Ledger
+from p2pchat.engine.presence_state import PresenceState
 from p2pchat.engine.ranges import Ranges
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import (
@@ -36,6 +37,7 @@ from p2pchat.model import (
     TrustRow,
 )
 from p2pchat.wire.messages.events import Header
+from p2pchat.wire.messages.presence import Chosen
 from p2pchat.wire.messages.statements import SignedStatement
 
 
@@ -255,6 +257,7 @@ class Live:
     )  # asked in vain: when, and why
     held_of: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) taken to hold
     claims: dict[int, Claiming] = field(default_factory=dict)  # by link
+    presence: PresenceState = field(default_factory=PresenceState)
     timers: dict[str, float] = field(default_factory=dict)
     shift_ms: int = 0  # correction of our wall clock, see clock.shift
 
@@ -303,6 +306,7 @@ class Live:
         twin.sought = self.sought.copy()
         twin.file_words = self.file_words.copy()
         twin.sought_of = self.sought_of.copy()
+        twin.presence = self.presence.copy()
         twin.timers = self.timers.copy()
         twin.waits = self.waits.copy()
         twin.entrusted = self.entrusted.copy()
@@ -385,6 +389,8 @@ class Cache:
     owner: dict[DeviceId, AccountId] = field(default_factory=dict)
     prekeys: dict[DeviceId, RegisterRow] = field(default_factory=dict)
     profiles: dict[AccountId, RegisterRow] = field(default_factory=dict)
+    presence: RegisterRow | None = None  # of our account, the one that counts,
+    chosen: Chosen | None = None  # and what it says
     trust: dict[AccountId, TrustRow] = field(default_factory=dict)
     addresses: dict[tuple[str, int], AddressRow] = field(default_factory=dict)
     own_prekeys: dict[int, PrekeyRow] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import log, membership, outbox, people, quota, receive, revocations, rooms
+from p2pchat.engine import log, membership, outbox, people, presence, quota, receive, revocations, rooms
 from p2pchat.engine.context import Claiming, Context, Link
 from p2pchat.engine.inputs import CloseLink, Send, Tell
 from p2pchat.engine.log import Read
@@ -103,8 +103,10 @@ def close(ctx: Context) -> None:
     for number, room_id, author in ctx.batch.handed:
         by_link.setdefault(number, []).append((room_id, author))
     for number, chains in by_link.items():
-        if number not in ctx.live.links:
+        link = ctx.live.links.get(number)
+        if link is None:
             continue
-        rows = [outbox.stated_have(ctx, room_id, author) for room_id, author in chains]
+        said = [one for one in chains if presence.may_be_told(ctx, one[1], link.account)]
+        rows = [outbox.stated_have(ctx, room_id, author) for room_id, author in said]
         signed = [people.signed_register(row) for row in rows if row is not None]
         ctx.out.extend(Send(number, Registers(run)) for run in portions(signed, REGISTER_BYTES))

@@ -18,6 +18,8 @@ from p2pchat.engine.file_inputs import FileRead as FileRead
 from p2pchat.engine.file_inputs import FileTrouble as FileTrouble
 from p2pchat.engine.file_inputs import MayServe as MayServe
 from p2pchat.engine.file_inputs import NeedBulk as NeedBulk
+from p2pchat.engine.presence_inputs import Announcing as Announcing
+from p2pchat.engine.presence_inputs import PresenceInput
 from p2pchat.errors import CommandError
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.wire.codec import Record
@@ -331,6 +333,7 @@ Command = (
     | FileAct
     | FileAuto
     | MayServe
+    | PresenceInput
 )
 Input = (
     Started
@@ -427,4 +430,4 @@ class Tell:
     subject: object
 
 
-Effect = Send | CloseLink | Dial | SetTimer | Reply | Refuse | FeedGrew | Tell | FileEffect
+Effect = Send | CloseLink | Dial | SetTimer | Reply | Refuse | FeedGrew | Tell | FileEffect | Announcing

@@ -7,9 +7,6 @@ links stays (peers).
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Final
-
 from p2pchat.engine import (
     crowd,
     custody,
@@ -23,6 +20,8 @@ from p2pchat.engine import (
     outbox,
     peers,
     people,
+    presence,
+    presence_words,
     quota,
     revocations,
     rooms,
@@ -35,10 +34,8 @@ from p2pchat.ids import DeviceId
 from p2pchat.wire.codec import portions
 from p2pchat.wire.messages import link as wire
 from p2pchat.wire.messages import registers
+from p2pchat.wire.messages.presence import Chosen
 from p2pchat.wire.messages.statements import SignedStatement
-
-GIVEN: Final = 256
-"""Registers offered at once, and given for one want."""
 
 
 def link_up(ctx: Context, up: LinkUp) -> None:
@@ -81,7 +78,6 @@ def link_up(ctx: Context, up: LinkUp) -> None:
         ctx.now.mono,
         up.peer_wall_ms - (ctx.now.wall_ms - ctx.shift_ms),
     )
-    ctx.live.last_seen[up.device] = ctx.now.wall_ms
     if peers.link_up(ctx, link, up.dial):
         ready(ctx, up.link, begin=link.initiator)
 
@@ -96,6 +92,7 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
     if number is None:
         return
     link = ctx.live.links[number]
+    presence_words.met(ctx, link)
     known = (ctx.cache.accounts[account].signed for account in dict.fromkeys((ctx.me.account, link.account)))
     signed = tuple(one for statements in known for one in statements)
     if len(signed) > 2:  # more than the geneses, which both have from the handshake
@@ -111,23 +108,25 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
     transfers.met(ctx, link)
     holders.met(ctx, link)
     custody.met(ctx, link)
-    ctx.out.append(Tell("peer", link.account))
 
 
 def offer(ctx: Context, link: Link) -> None:
-    """Offer what we have and have read of this peer's events, and our prekey: the hello may have left
-    before it was made, and nobody could then seal anything to us."""
+    """Offer our prekey: the hello may have left before it was made, and nobody could then seal anything
+    to us. And what we have and have read of this peer's events, now or when it says nothing of us."""
     prekey = ctx.cache.prekeys.get(ctx.me.device)
-    concerning = [*([prekey] if prekey is not None else []), *outbox.concerning(ctx, link)]
-    names = [people.name_of(row) for row in concerning]
-    for at in range(0, len(names), GIVEN):
-        ctx.out.append(Send(link.link, wire.RegisterOffer(tuple(names[at : at + GIVEN]))))
+    if prekey is not None:
+        ctx.out.append(Send(link.link, wire.RegisterOffer((people.name_of(prekey),))))
+    if presence.visible_to(ctx, link.account):
+        outbox.offer(ctx, link)
+    else:  # it would say that we are here
+        presence.withhold(ctx, link.account)
 
 
 def resume(ctx: Context, number: int) -> None:
     """A link had lost frames for lack of room: start again from the ledger."""
     link = ctx.live.links.get(number)
     if link is not None and ctx.live.by_device.get(link.device) == number:
+        presence_words.met(ctx, link)
         offer(ctx, link)
         sync.begin_anew(ctx, link)
         transfers.met(ctx, link)
@@ -143,16 +142,13 @@ def link_down(ctx: Context, number: int) -> None:
     custody.link_gone(ctx, number)
     if link is None:
         return
-    ctx.live.last_seen[link.device] = ctx.now.wall_ms
+    ctx.live.presence.told.pop(number, None)
     if successor is not None:
         ready(ctx, successor)
     elif link.device not in ctx.live.by_device:
         gossip.gone(ctx, link.device)
         file_words.gone(ctx, link.device)
-        standing = ctx.cache.trust.get(link.account)
-        if standing is not None:
-            people.put_trust(ctx, replace(standing, last_seen_ms=ctx.now.wall_ms))
-        ctx.out.append(Tell("peer", link.account))
+        presence_words.gone(ctx, link)
 
 
 def statements(ctx: Context, link: Link, signed: tuple[SignedStatement, ...]) -> None:
@@ -186,6 +182,9 @@ def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.Sig
         if row.kind in (registers.PREKEY, registers.PROFILE):
             if people.learn_register(ctx, row, value) and row.kind == registers.PROFILE:
                 ctx.out.append(Tell("peer", ctx.cache.owner[row.device]))
+        elif isinstance(value, Chosen):
+            if link is not None:
+                presence_words.learn(ctx, link, row, value)
         elif link is None or (row.kind == registers.HAVE and holders.had(ctx, row, outbox.seen_value(value))):
             continue
         elif row.kind == registers.HAVE and row.device != link.device:
@@ -206,7 +205,7 @@ def give_registers(ctx: Context, link: Link, names: tuple[registers.RegisterName
     people.check_names(names)
     theirs = ctx.cache.accounts[link.account].devices
     found = []
-    for name in dict.fromkeys(names[:GIVEN]):
+    for name in dict.fromkeys(names[: outbox.GIVEN]):
         row = people.own_register(ctx, name.kind, name.room, name.author)
         about_them = DeviceId(name.author) in theirs or name.kind in (registers.PREKEY, registers.PROFILE)
         if row is not None and name.device == ctx.me.device and about_them:

@@ -28,6 +28,8 @@ from p2pchat.engine import (
     outbox,
     peers,
     people,
+    presence_commands,
+    presence_words,
     quota,
     ranges,
     receive,
@@ -55,11 +57,12 @@ from p2pchat.engine.inputs import (
     Tell,
 )
 from p2pchat.engine.ports import Entropy, Ledger
+from p2pchat.engine.presence_inputs import PresenceInput
 from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat.ids import RoomId
 from p2pchat.model import Now
 from p2pchat.wire.codec import Record
-from p2pchat.wire.messages import files, registers
+from p2pchat.wire.messages import files, presence, registers
 from p2pchat.wire.messages import holders as kept_wire
 from p2pchat.wire.messages import link as wire
 from p2pchat.wire.messages.statements import SignedStatement
@@ -193,6 +196,7 @@ class Node:
         outbox.close_receipts(ctx)
         handed.close(ctx)
         custody.watch(ctx)
+        presence_words.close(ctx)
         if batch.fed:
             ctx.out.append(FeedGrew())
         self.batch = Batch()
@@ -211,6 +215,7 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
             _from_peer(ctx, event)
         case happened.Post():
             talk.post(ctx, event)
+            presence_commands.wrote(ctx)
         case happened.TimerFired():
             _timer(node, ctx, event.name)
         case LinkUp():
@@ -282,6 +287,8 @@ def _of_files(ctx: Context, event: Input) -> None:
             file_commands.act(ctx, event)
         case happened.FileAuto():
             file_commands.auto(ctx, event)
+        case _ if isinstance(event, PresenceInput):
+            presence_commands.act(ctx, event)
 
 
 # -- life -----------------------------------------------------------------------------------
@@ -299,6 +306,7 @@ def _started(node: Node, ctx: Context, port: int) -> None:
     transfers.start(ctx)
     custody.start(ctx)
     holders.start(ctx)
+    presence_words.start(ctx)
     ctx.timer("repair", ctx.now.mono + sync.REPAIR_S)
     peers.start(ctx)
 
@@ -353,6 +361,12 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
         case "holdings":
             holders.expire(ctx)
             custody.look_at_all(ctx)
+        case "presence":
+            presence_words.due(ctx)
+        case "withheld":
+            presence_words.release(ctx)
+        case "typing":
+            presence_words.typing_over(ctx)
         case "prekeys":
             _tend_prekeys(ctx)
         case "revoke":
@@ -413,6 +427,10 @@ def _from_peer(ctx: Context, event: FromPeer) -> None:
             file_words.heard_back(ctx, link, event.message)
         case files.Knock():
             file_words.knocked(ctx, link)
+        case presence.Presence():
+            presence_words.heard(ctx, link, event.message)
+        case presence.Typing():
+            presence_words.typing(ctx, link, event.message)
         case wire.Pong():
             meet.ready(ctx, peers.older_answers(ctx, link))
         case _:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from p2pchat.engine import deposits, kept, people, ranges, rooms, views
+from p2pchat.engine import deposits, kept, people, presence, ranges, rooms, views
 from p2pchat.engine.context import Context, Link, RoomCache, Waiter
 from p2pchat.engine.inputs import Refuse, Reply, Send, Tell
 from p2pchat.engine.ranges import Ranges
@@ -19,7 +19,7 @@ from p2pchat.model import DELIVERED, DIRECT, HELD, QUEUED, READ, ROOM, RegisterR
 from p2pchat.wire.codec import Record, decode
 from p2pchat.wire.limits import MAX_HAVE_RANGES, MAX_OFFERED
 from p2pchat.wire.messages import registers
-from p2pchat.wire.messages.link import ReadMark, Receipt, Registers
+from p2pchat.wire.messages.link import ReadMark, Receipt, RegisterOffer, Registers
 from p2pchat.wire.messages.registers import RegisterName, Seen
 
 MANY_S: Final = 10.0
@@ -28,6 +28,8 @@ MANY: Final = 50
 QUIET_S: Final = 1.0
 """In rooms a receipt leaves at once after this much quiet, else with others. In a direct chat
 it leaves with its batch (docs/decisions/0004): one frame for up to 64 messages."""
+GIVEN: Final = 256
+"""Registers offered at once, and given for one want."""
 REACHED: Final = {QUEUED: 0, HELD: 1, DELIVERED: 2, READ: 3}
 """Order of states: a wait for one is over at any later one."""
 
@@ -64,10 +66,19 @@ def send_receipt(ctx: Context, room: RoomCache, author: DeviceId, brought: int |
         return
     if link is None:
         carrier = ctx.live.links.get(brought) if brought is not None else None
-        if carrier is not None and room.row.kind == ROOM and len(room.heads) <= MANY:
+        if (
+            carrier is not None
+            and room.row.kind == ROOM
+            and len(room.heads) <= MANY
+            and presence.may_be_told(ctx, author, carrier.account)
+        ):
             row = _stated(ctx, room, author, registers.HAVE, have)
             if row is not None:
                 ctx.out.append(Send(carrier.link, Registers((people.signed_register(row),))))
+        return
+    who = ctx.live.links[link].account
+    if not presence.visible_to(ctx, who):  # it would say that we are here
+        presence.withhold(ctx, who)
         return
     ctx.live.receipt_at[room.row.id, author] = ctx.now.mono
     said = ranges.newest(have, MAX_HAVE_RANGES)
@@ -81,8 +92,9 @@ def send_read(ctx: Context, room: RoomCache, author: DeviceId) -> None:
         return
     mark = ReadMark(room.row.id, author, read, _top(ctx, room, author, read))
     for device, number in ctx.live.by_device.items():
-        own = ctx.live.links[number].account == ctx.me.account
-        if own or (device == author and ctx.cache.read_receipts):
+        who = ctx.live.links[number].account
+        wished = device == author and ctx.cache.read_receipts and presence.visible_to(ctx, who)
+        if wished or who == ctx.me.account:
             ctx.out.append(Send(number, mark))
 
 
@@ -92,6 +104,13 @@ def _top(ctx: Context, room: RoomCache, author: DeviceId, said: Ranges) -> Event
         return head.id
     at = ctx.ledger.events.at(room.row.id, author, said[0][1]) if said else []
     return at[0].id if at else EventId(bytes(32))
+
+
+def offer(ctx: Context, link: Link) -> None:
+    """Offer what we have and have read of this peer's events."""
+    names = [people.name_of(row) for row in concerning(ctx, link)]
+    for at in range(0, len(names), GIVEN):
+        ctx.out.append(Send(link.link, RegisterOffer(tuple(names[at : at + GIVEN]))))
 
 
 def concerning(ctx: Context, link: Link) -> list[RegisterRow]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2pchat.crypto.identity import in_groups, safety_number
-from p2pchat.engine import kept, keys, names, people, ranges, rooms, targets, views
+from p2pchat.engine import kept, keys, names, people, presence, ranges, rooms, targets, views
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.ids import AccountId, DeviceId, EventId, RoomId, fingerprint
 from p2pchat.model import (
@@ -38,6 +38,7 @@ from p2pchat.wire.codec import decode
 from p2pchat.wire.messages import registers
 from p2pchat.wire.messages.events import Header
 from p2pchat.wire.messages.link import Hello
+from p2pchat.wire.messages.presence import OFFLINE
 from p2pchat.wire.messages.rooms import ALL, CLOSED, OWNER, RANK
 
 MUTED: Final = "muted:"
@@ -232,7 +233,9 @@ def peer_views(ctx: Context) -> list[PeerView]:
 
 def _peer(ctx: Context, account: AccountId, device: DeviceId, last_seen: int | None) -> PeerView:
     number = ctx.live.by_device.get(device)
-    link = ctx.live.links.get(number) if number is not None else None
+    said = presence.shown(ctx, device)
+    hidden = said.state == OFFLINE  # he may be here, and does not want to be seen
+    link = ctx.live.links.get(number) if number is not None and not hidden else None
     seen = ctx.now.wall_ms if link else ctx.live.last_seen.get(device, last_seen)
     host = f"[{link.host}]" if link and ":" in link.host else (link.host if link else "")
     address = None
@@ -248,6 +251,8 @@ def _peer(ctx: Context, account: AccountId, device: DeviceId, last_seen: int | N
         address=address,
         trust=names.trust_word(ctx, account),
         last_seen_ms=seen,
+        presence=said.state,
+        status_message=said.message,
     )
 
 

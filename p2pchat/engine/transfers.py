@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import keys, log, offers, rooms
+from p2pchat.engine import keys, log, offers, presence, rooms
 from p2pchat.engine.context import Context, Link, Open, RoomCache
 from p2pchat.engine.file_inputs import (
     Fetch,
@@ -190,9 +190,12 @@ def auto_key(account: AccountId) -> str:
 
 
 def _unasked(ctx: Context, row: TransferRow) -> bool:
-    """Whether it is taken without being asked for: from somebody verified now, and not too large."""
+    """Whether it is taken without being asked for: from somebody verified now, and not too large; not
+    while I hide from him, for to fetch it would say that I am here."""
     trust = ctx.cache.trust.get(row.author)
     if trust is None or not trust.verified or trust.blocked or row.size > ctx.cache.file_auto_max:
+        return False
+    if not presence.visible_to(ctx, row.author):
         return False
     return not expired(ctx, row) and ctx.ledger.people.value(auto_key(row.author)) == b"1"
 

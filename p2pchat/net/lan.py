@@ -193,10 +193,12 @@ class Discovery(Protocol):
         notices: trio.MemorySendChannel[Notice],
         announcement: Announcement | None,
         *,
+        silent: bool = False,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Announce (unless None) and look around until cancelled; then say goodbye (≤ 3 s).
 
+        `silent`: nothing is announced or asked, only listened to: no packet shows this machine.
         Posts NetworkChanged first, then what it finds. A slow reader is never waited for:
         notices coalesce per label and beyond MAX_WAITING_NOTICES the oldest is dropped.
         No network is no error: it starts by itself when there is one. Once at a time.
@@ -242,10 +244,11 @@ class JoinedLan:
         notices: trio.MemorySendChannel[Notice],
         announcement: Announcement | None,
         *,
+        silent: bool = False,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """See Discovery."""
-        await self._discovery.discover(notices, announcement, task_status=task_status)
+        await self._discovery.discover(notices, announcement, silent=silent, task_status=task_status)
 
     def refresh(self) -> None:
         """See Discovery."""

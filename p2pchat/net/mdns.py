@@ -92,6 +92,7 @@ class MdnsDiscovery:
         self._steady_s = steady_s
         self._state = DiscoveryState(False, (), False, "not started")
         self._session: _Session | None = None
+        self._silent = False
 
     def discovery_state(self) -> DiscoveryState:
         """See lan.Discovery."""
@@ -110,17 +111,19 @@ class MdnsDiscovery:
         notices: trio.MemorySendChannel[Notice],
         announcement: Announcement | None,
         *,
+        silent: bool = False,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """See lan.Discovery."""
         if announcement is not None and label_of(f"{announcement.label}.{SERVICE}") != announcement.label:
             raise ValueError(f"{announcement.label!r} is no label of [a-z0-9-]")
+        self._silent = silent
         _quieten_zeroconf()
         box = NoticeBox()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(box.pump, notices)
             task_status.started()
-            await self._sessions(announcement, box)
+            await self._sessions(None if silent else announcement, box)
 
     async def _sessions(self, announcement: Announcement | None, box: NoticeBox) -> None:
         """One session after the other, for ever."""
@@ -165,7 +168,7 @@ class MdnsDiscovery:
         watch: Watch,
     ) -> str:
         """Run a session while the addresses stay; returns why it failed, or nothing."""
-        session = _Session(local, announcement, box, self._wall_s)
+        session = _Session(local, announcement, box, self._wall_s, silent=self._silent)
         try:
             await session.open()
             self._session = session
@@ -191,12 +194,15 @@ class _Session:
         announcement: Announcement | None,
         box: NoticeBox,
         wall_s: Callable[[], float],
+        *,
+        silent: bool = False,
     ) -> None:
         own = announcement.label if announcement is not None else None
         self.reader = Reader(local, own, box)
         self.trouble = ""
         self._local = local
         self._announcement = announcement
+        self._silent = silent
         self._wall_s = wall_s
         self._zc: zeroconf.Zeroconf | None = None
         self._closed = False
@@ -250,7 +256,7 @@ class _Session:
                 nursery.start_soon(
                     self.reader.run, lambda name: _cached_facts(zc, name), lambda: _cached_names(zc)
                 )
-                for _ in range(MAX_ASKING):
+                for _ in range(0 if self._silent else MAX_ASKING):
                     nursery.start_soon(self._resolve, zc)
                 if self._announcement is not None:
                     nursery.start_soon(self._announce, zc, self._announcement)
@@ -301,6 +307,8 @@ class _Session:
                 self._browser.cancel()
 
         zc.add_listener(_PacketReader(self.reader.note), None)
+        if self._silent:
+            await trio.sleep_forever()  # what others say is heard, and nothing is asked
         await self._call(start)
         pause, longest = ASK_AGAIN_S
         while True:

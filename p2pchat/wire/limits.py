@@ -59,6 +59,10 @@ MAX_TEXT: Final = 16 * KIB
 """A message's text in UTF-8: what a screen, a search index and a reader can take."""
 MAX_NAME: Final = 64
 """Code points of a person's or room's name: one line of a terminal."""
+MAX_STATUS: Final = 200
+"""Code points of the message beside a person's presence: one line of a list."""
+MAX_HIDDEN_FROM: Final = 256
+"""People one may be hidden from by name: 9 KiB of a register, and more than anybody counts."""
 MAX_MEMBERS: Final = 500
 """People in one room: links of a full mesh, and seals of one key."""
 MAX_TOPIC: Final = 1024

@@ -19,6 +19,7 @@ from p2pchat.errors import CommandError
 from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import (
     Acks,
+    Availability,
     FeedRow,
     Gap,
     MessageView,
@@ -187,6 +188,9 @@ class FalseLooks:
 
     def own_devices(self) -> list[OwnDevice]:
         return [OwnDevice(ANN_BOX, False, NOON)]
+
+    def presence(self) -> Availability:
+        return samples.AVAILABLE
 
     def trust_view(self, target: str) -> Any:
         raise NotImplementedError

@@ -42,6 +42,7 @@ class StagedHost:
         self.inbox = "/home/ann/inbox"
         self.key: str | None = "recover-me"
         self.stopped: bool | None = None
+        self.hours: str | None = None
         self.facts_now = Facts("0.1.0", 5.0, ("192.0.2.3:26700",), 10**10, ("192.0.2.3",))
 
     async def ask(self, make: Callable[[int], Any]) -> Any:
@@ -70,6 +71,9 @@ class StagedHost:
 
     def stop(self, now: bool) -> None:
         self.stopped = now
+
+    def quiet_hours(self, hours: str) -> None:
+        self.hours = hours
 
     def recovery_key(self) -> str | None:
         return self.key

@@ -351,9 +351,12 @@ class FakeHost:
         notices: trio.MemorySendChannel[Notice],
         announcement: Announcement | None,
         *,
+        silent: bool = False,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """See lan.Discovery."""
+        if silent:
+            announcement = None
         looker = self.looker = _Looker(NoticeBox(), announcement, {})
         looker.box.put(NetworkChanged((self.address,)))
         try:
@@ -362,7 +365,8 @@ class FakeHost:
                 nursery.start_soon(looker.box.pump, notices)
                 task_status.started()
                 self.hub.announce(self)
-                self.hub.look_from(self)
+                if not silent:
+                    self.hub.look_from(self)
                 await trio.sleep_forever()
         finally:
             self._nursery = None

@@ -171,6 +171,11 @@ def remark(line: dict[str, Any]) -> str:
                 if subject["connected"]
                 else f"{name} is gone"
             )
+        case "presence":
+            said = f": {field(subject['status_message'])}" if subject["status_message"] else ""
+            return f"{field(subject['name'])} is {subject['presence']}{said}"
+        case "typing":
+            return f"{field(subject['person']['name'])} {'is' if subject['typing'] else 'has stopped'} typing"
         case "file":
             return f"{named(subject)} {other(subject)}: {_stands(subject)} {subject['id'][:12]}"
         case "room":

@@ -17,6 +17,7 @@ from p2pchat import model
 from p2pchat.ids import AccountId, DeviceId, RoomId, fingerprint, show
 from p2pchat.model import (
     Acks,
+    Availability,
     DeviceReceipt,
     FeedRow,
     Gap,
@@ -375,7 +376,7 @@ def transfer_fields(
 
 
 def peer_fields(peer: PeerView) -> Json:
-    """An entry of `peers`. Presence beyond here or not here belongs to a later capability."""
+    """An entry of `peers`; of somebody who is hidden from us as if he were not here."""
     return {
         "account": show(peer.account),
         "device": show(peer.device),
@@ -384,11 +385,31 @@ def peer_fields(peer: PeerView) -> Json:
         "room": show(peer.room),
         "connected": peer.connected,
         "address": peer.address if peer.connected else None,
-        "presence": "available" if peer.connected else "offline",
-        "status_message": "",
+        "presence": peer.presence,
+        "status_message": peer.status_message,
         "trust": peer.trust,
         "last_seen": time(peer.last_seen_ms),
     }
+
+
+def presence_fields(mine: Availability, names: Names, quiet_hours: str) -> Json:
+    """How I am available, as `presence` shows it."""
+    return {
+        "state": mine.state,
+        "shown": mine.shown,
+        "message": mine.message,
+        "until": time(mine.until_ms),
+        "hidden_from": people_fields(names, mine.hidden_from),
+        "hide_direct": mine.hide_direct,
+        "hide_rooms": mine.hide_rooms,
+        "quiet_hours": quiet_hours or "off",
+        "do_not_disturb": mine.do_not_disturb,
+    }
+
+
+def typing_fields(names: Names, room: RoomId, account: AccountId, *, on: bool) -> Json:
+    """A `typing` of `listen`."""
+    return {"room": show(room), "person": person_fields(names, account), "typing": on}
 
 
 def queue_fields(row: QueueRow, names: Names) -> Json:

@@ -10,7 +10,7 @@ from typing import Final
 
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.wire.codec import Record, decode, encode
-from p2pchat.wire.messages import bulk, files, holders
+from p2pchat.wire.messages import bulk, files, holders, presence
 from p2pchat.wire.messages.events import Event
 from p2pchat.wire.messages.registers import RegisterName, SignedRegister
 from p2pchat.wire.messages.statements import SignedStatement
@@ -226,6 +226,8 @@ FRAMES: Final[dict[int, type[Record]]] = {
     0x63: holders.Waiting,
     0x64: holders.Claim,
     0x65: holders.Handed,
+    0x90: presence.Presence,
+    0x91: presence.Typing,
 }
 """Type byte of a frame to its record. An unknown type ends the link."""
 
