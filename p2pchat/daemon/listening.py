@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import trio
 
-from p2pchat.control.operations import fields
+from p2pchat.control.operations import fields, presence_fields
 from p2pchat.control.operations.fields import Json
 from p2pchat.daemon.looks import Looks
 from p2pchat.daemon.moving import Bulk
@@ -291,7 +291,9 @@ class Listening:
         if tell.type == "typing" and isinstance(tell.subject, tuple):
             room, account, on = tell.subject
             directory = self._source.looks.directory()
-            return [fields.typing_fields(directory, room, account, on=on)] if self._wants(room) else []
+            return (
+                [presence_fields.typing_fields(directory, room, account, on=on)] if self._wants(room) else []
+            )
         if tell.type in ("peer", "presence") and (not self._rooms or tell.subject in self._accounts):
             peers = self._source.looks.peer_views()
             return [fields.peer_fields(peer) for peer in peers if peer.account == tell.subject]

@@ -6,7 +6,7 @@ what follows from a choice. A part of `queries`, split for its length.
 
 from __future__ import annotations
 
-from p2pchat.control.operations import fields, settings
+from p2pchat.control.operations import presence_fields, settings
 from p2pchat.control.operations.fields import Json
 from p2pchat.daemon.hosting import Host, Params
 from p2pchat.daemon.own import Own
@@ -22,7 +22,9 @@ class Presence:
 
     async def show(self, _: Params) -> Json:
         hours = next(one.value for one in await self._own.settings() if one.key == "quiet_hours")
-        return fields.presence_fields(self._host.looks.presence(), self._host.looks.directory(), str(hours))
+        return presence_fields.presence_fields(
+            self._host.looks.presence(), self._host.looks.directory(), str(hours)
+        )
 
     async def choose(self, params: Params) -> Json:
         hours = params.pop("quiet_hours")

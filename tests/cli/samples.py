@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from p2pchat.control.operations import fields
+from p2pchat.control.operations import fields, presence_fields
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import (
     Acks,
@@ -253,7 +253,7 @@ AVAILABLE = Availability("available", "available", "", None, (), False, False, F
 
 
 def presence(mine: Availability = AVAILABLE, quiet_hours: str = "") -> dict[str, Any]:
-    return fields.presence_fields(mine, Names(), quiet_hours)
+    return presence_fields.presence_fields(mine, Names(), quiet_hours)
 
 
 def status(**changes: Any) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from p2pchat import model
 from p2pchat.ids import AccountId, DeviceId, RoomId, fingerprint, show
 from p2pchat.model import (
     Acks,
-    Availability,
     DeviceReceipt,
     FeedRow,
     Gap,
@@ -390,26 +389,6 @@ def peer_fields(peer: PeerView) -> Json:
         "trust": peer.trust,
         "last_seen": time(peer.last_seen_ms),
     }
-
-
-def presence_fields(mine: Availability, names: Names, quiet_hours: str) -> Json:
-    """How I am available, as `presence` shows it."""
-    return {
-        "state": mine.state,
-        "shown": mine.shown,
-        "message": mine.message,
-        "until": time(mine.until_ms),
-        "hidden_from": people_fields(names, mine.hidden_from),
-        "hide_direct": mine.hide_direct,
-        "hide_rooms": mine.hide_rooms,
-        "quiet_hours": quiet_hours or "off",
-        "do_not_disturb": mine.do_not_disturb,
-    }
-
-
-def typing_fields(names: Names, room: RoomId, account: AccountId, *, on: bool) -> Json:
-    """A `typing` of `listen`."""
-    return {"room": show(room), "person": person_fields(names, account), "typing": on}
 
 
 def queue_fields(row: QueueRow, names: Names) -> Json:
