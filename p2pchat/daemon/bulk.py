@@ -457,8 +457,10 @@ class Bulk:
         self._wires.post(FileRead(giver.offer.id, giver.outgoing.root(), giver.outgoing.known.total))
 
     def _failed(self, giver: Given, error: CommandError) -> None:
-        if self.shelf.pop(giver.offer.id) is not None:
-            self._wires.post(FileTrouble(giver.offer.id, error.kind, error.message, final=True))
+        if self.shelf.get(giver.offer.id) is giver:
+            self.shelf.pop(giver.offer.id)
+            final = error.kind == CHANGED  # else it is opened anew by who asks next
+            self._wires.post(FileTrouble(giver.offer.id, error.kind, error.message, final))
             self._start(giver.close)
 
     # -- fetchings: Reports --------------------------------------------------------------
