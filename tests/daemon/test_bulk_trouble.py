@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from p2pchat.engine.file_inputs import FileTrouble
+from p2pchat.daemon import shelf
+from p2pchat.engine.file_inputs import FileTrouble, Withdraw
+from p2pchat.errors import CommandError
+from p2pchat.files.source import FileSource
 from p2pchat.files.state import StateLog
 from p2pchat.files.trouble import told_of
+from p2pchat.model import CANCELLED, TransferRow
+from p2pchat.platform.folders import Folder
+from p2pchat.wire.messages.files import Offer
 from tests.kit.bulks import office
 from tests.kit.transfers import pattern
 
@@ -53,3 +61,71 @@ async def test_the_givers_own_disk_is_full_for_a_while(
             await one.until(lambda one=one: one.landed(offer) is not None, 90)
             assert (one.inbox / "x").read_bytes() == pattern(20 * MIB)
         assert FileTrouble(offer.id, "", "", False) in ann.told, "and it is told that it goes on"
+
+
+async def test_what_was_just_opened_is_not_let_go_before_it_is_used(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several ask for different files at once, and few stay open that nobody fetches: not these."""
+    monkeypatch.setattr(shelf, "IDLE_GIVERS", 1)
+    async with office(tmp_path) as house:
+        ann = await house.add("ann")
+        rows = [ann.rows[(await ann.offer(written(tmp_path / str(n), MIB, n))).id] for n in range(8)]
+        opened: dict[bytes, bool] = {}
+
+        async def ask(row: TransferRow) -> None:
+            giver = await ann.bulk.shelf.open(row)
+            opened[row.id] = ann.bulk.shelf.get(row.id) is giver
+
+        async with trio.open_nursery() as nursery:
+            for row in rows:
+                nursery.start_soon(ask, row)
+        assert opened == {row.id: True for row in rows}
+
+
+async def test_what_is_taken_back_while_it_is_opened_is_not_given(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """To open a large folder again takes its time, in which its owner may change his mind."""
+    async with office(tmp_path) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        offer = await ann.offer(written(tmp_path / "x", 2 * MIB))
+        giver = ann.bulk.shelf.pop(offer.id)
+        assert giver is not None
+        await giver.close()
+        slow = ann.disk.slow
+
+        async def slower(work: Callable[[], object]) -> object:
+            await trio.sleep(1)
+            return await slow(work)
+
+        ann.disk.slow = slower  # type: ignore[method-assign, assignment]
+        bob.fetch(offer, ann)
+        await trio.sleep(1.5)
+        ann.rows[offer.id] = replace(ann.rows[offer.id], state=CANCELLED)
+        ann.bulk.perform(Withdraw(offer.id))
+        await trio.sleep(60)
+        assert bob.landed(offer) is None
+        assert ann.bulk.shelf.get(offer.id) is None
+        assert list((ann.base / "staging").iterdir()) == []
+
+
+async def test_what_can_not_be_offered_leaves_nothing_open(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk has no room for the log of an offer: the file to be offered is closed again."""
+
+    def full(folder: Folder, name: str, offer: Offer, origin: str = "") -> StateLog:
+        raise CommandError("disk_full", "no space left", "free some space")
+
+    async with office(tmp_path) as house:
+        ann = await house.add("ann")
+        written(tmp_path / "x", MIB)
+        ann.disk.staging()
+        monkeypatch.setattr(StateLog, "create", full)
+        closed: list[str] = []
+        close = FileSource.close
+        monkeypatch.setattr(FileSource, "close", lambda source: (closed.append(source.name), close(source)))
+        with pytest.raises(CommandError, match="no space left"):
+            await ann.offer(tmp_path / "x")
+        assert closed == ["x"]
