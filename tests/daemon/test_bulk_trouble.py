@@ -13,13 +13,15 @@ import trio
 from trio.testing import MockClock
 
 from p2pchat.daemon import shelf
-from p2pchat.engine.file_inputs import FileTrouble, Withdraw
+from p2pchat.daemon.bulk_link import BulkLink
+from p2pchat.engine.file_inputs import FileRead, FileSource, FileTrouble, Withdraw
 from p2pchat.errors import CommandError
-from p2pchat.files.source import FileSource
+from p2pchat.files import source
 from p2pchat.files.state import StateLog
 from p2pchat.files.trouble import told_of
 from p2pchat.model import CANCELLED, TransferRow
 from p2pchat.platform.folders import Folder
+from p2pchat.wire.messages import bulk as wire
 from p2pchat.wire.messages.files import Offer
 from tests.kit.bulks import office
 from tests.kit.transfers import pattern
@@ -124,8 +126,65 @@ async def test_what_can_not_be_offered_leaves_nothing_open(
         ann.disk.staging()
         monkeypatch.setattr(StateLog, "create", full)
         closed: list[str] = []
-        close = FileSource.close
-        monkeypatch.setattr(FileSource, "close", lambda source: (closed.append(source.name), close(source)))
+        close = source.FileSource.close
+        monkeypatch.setattr(source.FileSource, "close", lambda one: (closed.append(one.name), close(one)))
         with pytest.raises(CommandError, match="no space left"):
             await ann.offer(tmp_path / "x")
         assert closed == ["x"]
+
+
+@pytest.mark.parametrize("how", ["silent", "refuses", "forges", "leaves"])
+async def test_one_holder_gives_no_list_and_another_does(
+    tmp_path: Path, autojump_clock: MockClock, how: str
+) -> None:
+    """The author is off; who is asked for the hashes first does not give them, the other is asked then."""
+    async with office(tmp_path) as house:
+        ann, eve, bob, cyn = [await house.add(name) for name in ("ann", "eve", "bob", "cyn")]
+        offer = await ann.offer(written(tmp_path / "x", 5 * MIB))
+        for one in (eve, bob):
+            one.fetch(offer, ann)
+            await one.until(lambda one=one: one.landed(offer) is not None)
+        root = next(one.root for one in ann.told if isinstance(one, FileRead))
+        house.part(ann, cyn)
+        theirs = await eve.bulk.shelf.open(eve.rows[offer.id])
+
+        async def hashes(link: BulkLink, first: int, count: int) -> None:
+            asked.append(link)
+            await trio.sleep(2)
+            match how:
+                case "refuses":
+                    link.say(wire.Cannot(offer.id, -1, "busy"))
+                case "forges":
+                    link.say(wire.Hashes(offer.id, 0, bytes(32 * count)))
+                case "leaves":
+                    house.part(eve, cyn)
+
+        asked: list[BulkLink] = []
+        theirs.hashes = hashes  # type: ignore[method-assign]
+        cyn.fetch(offer, ann, eve, root=root)
+        await cyn.until(lambda: bool(asked))
+        cyn.bulk.perform(FileSource(offer.id, bob.device, False))
+        await cyn.until(lambda: cyn.landed(offer) is not None, 60)
+        assert (cyn.inbox / "x").read_bytes() == pattern(5 * MIB)
+
+
+async def test_the_only_holder_may_give_its_list_later(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """It landed there just as its list was asked for: refused once, it is asked again."""
+    async with office(tmp_path) as house:
+        ann, bob, cyn = [await house.add(name) for name in ("ann", "bob", "cyn")]
+        offer = await ann.offer(written(tmp_path / "x", 5 * MIB))
+        bob.fetch(offer, ann)
+        await bob.until(lambda: bob.landed(offer) is not None)
+        root = next(one.root for one in ann.told if isinstance(one, FileRead))
+        house.part(ann, cyn)
+        theirs = await bob.bulk.shelf.open(bob.rows[offer.id])
+        give = theirs.hashes
+
+        async def hashes(link: BulkLink, first: int, count: int) -> None:
+            theirs.hashes = give  # type: ignore[method-assign]
+            link.say(wire.Cannot(offer.id, -1, "busy"))
+
+        theirs.hashes = hashes  # type: ignore[method-assign]
+        cyn.fetch(offer, ann, bob, root=root)
+        await cyn.until(lambda: cyn.landed(offer) is not None, 30)
+        assert (cyn.inbox / "x").read_bytes() == pattern(5 * MIB)
