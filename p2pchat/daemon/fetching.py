@@ -251,14 +251,20 @@ class Fetching:
                 self._wake = trio.Event()
             with trio.move_on_after(SYNC_S):
                 await self._wake.wait()
-            if staging.due(self._mono()):
-                async with self.partial.lock:
-                    await self._disk.slow(partial(staging.sync, self._mono()))
-                    # What others put on the disk meanwhile: the archive shall not starve for a file.
-                    await self._disk.slow(lambda: staging.check_room(self._disk.keep_free()))
+            if self._trouble is None and staging.due(self._mono()):
+                await self._sync(staging)
         if self._trouble is not None:  # the last piece was here and could not be used
             raise self._trouble
         return None
+
+    async def _sync(self, staging: Staging) -> None:
+        async with self.partial.lock:
+            try:
+                await self._disk.slow(partial(staging.sync, self._mono()))
+                # What others put on the disk meanwhile: the archive shall not starve for a file.
+                await self._disk.slow(lambda: staging.check_room(self._disk.keep_free()))
+            except CommandError as error:
+                self._stumble(error)  # before anybody who waits for the lock puts a piece into it
 
     def _keep_same(self, folder: Folder, staging: Staging) -> None:
         keep_list(folder, staging)
@@ -288,6 +294,8 @@ class Fetching:
                 plan.more(link, [n for n in pieces if 0 <= n < staging.done.total])
             case wire.Hashes(_, first, hashes):
                 async with self.partial.lock:
+                    if self._trouble is not None or self.partial.staging is not staging:
+                        return
                     self._learn(link, staging, first, hashes)
                 if self._comparing and staging.all_known:
                     self._wake.set()
@@ -299,7 +307,7 @@ class Fetching:
         """A piece from a source."""
         async with self.partial.lock:
             staging, plan = self.partial.staging, self._plan
-            if staging is None or plan is None:
+            if staging is None or plan is None or self._trouble is not None:
                 return
             plan.came(link, asked.number)
             if link.device in self.banned or asked.number in staging.done:

@@ -9,6 +9,7 @@ What is given is ours (Outgoing on the source itself), something received that l
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, Protocol
@@ -27,6 +28,8 @@ from p2pchat.wire.codec import Record
 from p2pchat.wire.limits import MAX_HASHES
 from p2pchat.wire.messages import bulk as wire
 from p2pchat.wire.messages.files import Offer
+
+log = logging.getLogger(__name__)
 
 CHANGED: Final = "source_changed"
 
@@ -230,7 +233,11 @@ class Partial:
             staging = self.staging
             if staging is None or self.leaving or number not in staging.done or not staging.has_layout:
                 return (wire.Cannot(self.offer.id, number, "busy"),)
-            size = await self._disk.quick(self.pace, lambda: staging.read(number, into))
+            try:
+                size = await self._disk.quick(self.pace, lambda: staging.read(number, into))
+            except CommandError as error:
+                log.warning("a piece that is here can not be given: %s", error.message)
+                return (wire.Cannot(self.offer.id, number, "gone"),)
         self.given[link.device] = self.given.get(link.device, 0) + size
         return (wire.Piece(self.offer.id, number, size),)
 

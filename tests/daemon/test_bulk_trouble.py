@@ -17,14 +17,16 @@ from p2pchat.daemon.bulk_link import BulkLink
 from p2pchat.engine.file_inputs import FileRead, FileSource, FileTrouble, Withdraw
 from p2pchat.errors import CommandError
 from p2pchat.files import source
+from p2pchat.files.staging import Staging
 from p2pchat.files.state import StateLog
+from p2pchat.files.tree import Tree
 from p2pchat.files.trouble import told_of
 from p2pchat.model import CANCELLED, TransferRow
 from p2pchat.platform.folders import Folder
 from p2pchat.wire.messages import bulk as wire
 from p2pchat.wire.messages.files import Offer
 from tests.kit.bulks import office
-from tests.kit.transfers import pattern
+from tests.kit.transfers import contents, pattern
 
 MIB = 1 << 20
 
@@ -188,3 +190,71 @@ async def test_the_only_holder_may_give_its_list_later(tmp_path: Path, autojump_
         cyn.fetch(offer, ann, bob, root=root)
         await cyn.until(lambda: cyn.landed(offer) is not None, 30)
         assert (cyn.inbox / "x").read_bytes() == pattern(5 * MIB)
+
+
+@pytest.mark.parametrize("where", ["sync", "manifest"])
+async def test_a_disk_that_refuses_ends_no_link(
+    tmp_path: Path,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    where: str,
+) -> None:
+    """What comes after a sync that failed has no place any more: it is let go, and the link stays."""
+    refusals: list[str] = []
+
+    def refuse(tree: Tree) -> None:
+        if not refusals and tree.touched_bytes():
+            refusals.append("sync")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(tree)
+
+    def refuse_spread(staging: Staging, start: int, view: memoryview) -> None:
+        if not refusals:
+            refusals.append("spread")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        spread(staging, start, view)
+
+    sync, spread = Tree.sync, Staging._spread
+    if where == "sync":
+        monkeypatch.setattr(Tree, "sync", refuse)
+    else:
+        monkeypatch.setattr(Staging, "_spread", refuse_spread)
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for number in range(20):
+        written(folder / str(number), 2 * MIB, number)
+    async with office(tmp_path, latency_s=0.3) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        offer = await ann.offer(folder)
+        bob.fetch(offer, ann)
+        await bob.until(lambda: bob.landed(offer) is not None)
+        assert contents(bob.inbox / "project") == contents(folder)
+        assert [(one.kind, one.final) for one in bob.troubles()] == [("disk_full", False)]
+    assert refusals
+    assert "error of our own" not in caplog.text
+
+
+async def test_what_is_passed_on_can_not_be_read(
+    tmp_path: Path,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A member gives what he has so far, and his disk does not read it: who asked goes to somebody else."""
+    async with office(tmp_path, latency_s=0.02) as house:
+        ann, bob, cyn = [await house.add(name) for name in ("ann", "bob", "cyn")]
+        offer = await ann.offer(written(tmp_path / "x", 30 * MIB))
+
+        def unreadable(staging: Staging, number: int, into: memoryview) -> int:
+            asked.append(number)
+            raise CommandError("unsafe_path", "cannot read 'x': input/output error", "")
+
+        asked: list[int] = []
+        monkeypatch.setattr(Staging, "read", unreadable)
+        bob.fetch(offer, ann, cyn)
+        cyn.fetch(offer, ann, bob)
+        for one in (bob, cyn):
+            await one.until(lambda one=one: one.landed(offer) is not None)
+        assert asked
+    assert "error of our own" not in caplog.text
