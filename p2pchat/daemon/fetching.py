@@ -160,7 +160,7 @@ class Fetching:
                         self._discard = self.stopping = True  # the rest of what is no more never comes
                         self._reports.trouble(self, error.kind, error.message, final=True)
                         break
-                    self._refuse("disk")
+                    self._refuse("disk" if error.kind == "disk_full" else "busy")
                     self._reports.trouble(self, error.kind, error.message, final=False)
                 except (PieceError, RemoteProtocolError) as error:
                     self._discard = self.stopping = True

@@ -258,3 +258,17 @@ async def test_what_is_passed_on_can_not_be_read(
             await one.until(lambda one=one: one.landed(offer) is not None)
         assert asked
     assert "error of our own" not in caplog.text
+
+
+async def test_only_a_full_disk_is_called_one(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """The folder in which it shall land is gone for a while: that is no lack of room."""
+    async with office(tmp_path) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        offer = await ann.offer(written(tmp_path / "x", 2 * MIB))
+        bob.fetch(offer, ann, to=str(tmp_path / "stick"))
+        await trio.sleep(20)
+        assert {(one.kind, one.final) for one in bob.troubles()} == {("unsafe_path", False)}
+        (tmp_path / "stick").mkdir()
+        await bob.until(lambda: bob.landed(offer) is not None, 90)
+        assert contents(tmp_path / "stick") == {"x": pattern(2 * MIB)}
+        assert ann.troubles() == []

@@ -97,10 +97,11 @@ OPERATIONS: Final = (
     ),
     Operation(
         "files.accept",
-        "Take what is offered; also what I declined, cancelled, or what has failed.",
+        "Take what is offered; also what I declined, cancelled, or what has failed;"
+        " what is on its way goes elsewhere only after a pause.",
         (
             _ID,
-            Param("to", "str", "absolute path of a folder; empty: the inbox", ""),
+            Param("to", "str", "absolute path of a folder that is there; empty: the inbox", ""),
             Param(
                 "conflict",
                 "str",
