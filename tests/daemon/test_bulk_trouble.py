@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
@@ -14,14 +15,19 @@ from trio.testing import MockClock
 
 from p2pchat.daemon import shelf
 from p2pchat.daemon.bulk_link import BulkLink
+from p2pchat.daemon.reaching import Reaching, Wires
 from p2pchat.engine.file_inputs import FileRead, FileSource, FileTrouble, Withdraw
+from p2pchat.engine.inputs import Command
+from p2pchat.engine.links import Established, LinkMachine
 from p2pchat.errors import CommandError
 from p2pchat.files import source
 from p2pchat.files.staging import Staging
 from p2pchat.files.state import StateLog
 from p2pchat.files.tree import Tree
 from p2pchat.files.trouble import told_of
+from p2pchat.ids import DeviceId
 from p2pchat.model import CANCELLED, TransferRow
+from p2pchat.net.lan import Stream
 from p2pchat.platform.folders import Folder
 from p2pchat.wire.messages import bulk as wire
 from p2pchat.wire.messages.files import Offer
@@ -272,3 +278,34 @@ async def test_only_a_full_disk_is_called_one(tmp_path: Path, autojump_clock: Mo
         await bob.until(lambda: bob.landed(offer) is not None, 90)
         assert contents(tmp_path / "stick") == {"x": pattern(2 * MIB)}
         assert ann.troubles() == []
+
+
+async def test_a_machine_that_is_back_before_its_link_has_ended_is_reached(autojump_clock: MockClock) -> None:
+    """The chat link went and came in one moment; to let go of the bulk link took longer."""
+    dialled: list[float] = []
+
+    async def dial(_: DeviceId) -> tuple[LinkMachine, Stream, Established]:
+        dialled.append(trio.current_time())
+        return cast(tuple[LinkMachine, Stream, Established], (None, None, None))
+
+    async def run(*_: object) -> int:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.5)
+
+    async def ask(_: Callable[[int], Command]) -> object:
+        raise AssertionError
+
+    bob = DeviceId(b"b" * 32)
+    wires = Wires(lambda _: True, dial, lambda _: None, ask, lambda _: "bob")
+    reaching = Reaching(wires, here=lambda _: False, wanted=lambda _: True, run=run)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reaching.reach, bob, False)
+        await trio.sleep(1)
+        reaching.chat_ended(bob)
+        nursery.start_soon(reaching.reach, bob, False)
+        await trio.sleep(5)
+        nursery.cancel_scope.cancel()
+    assert len(dialled) == 2
