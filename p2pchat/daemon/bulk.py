@@ -151,9 +151,9 @@ class Bulk:
                     self._start(self.shelf.remove, offer)
             case FileSettled(offer):
                 self._start(self.shelf.settle, offer.id)
-            case Withdraw(offer):
+            case Withdraw(offer, forget):
                 self._withdrawals += 1
-                self._start(self._withdraw, offer)
+                self._start(self._withdraw, offer, forget)
             case DialBulk(device):
                 self._reach(device, asked=True)
 
@@ -192,14 +192,15 @@ class Bulk:
                 del self._fetchings[fetching.offer.id]
             self._tell()
 
-    async def _withdraw(self, offer: bytes) -> None:
+    async def _withdraw(self, offer: bytes, forget: bool = True) -> None:
         giver = self.shelf.pop(offer)
         if giver is not None:
             for link in list(giver.openers):
                 link.say(wire.Cannot(offer, -1, "cancelled"))
                 self._opened.get(link, {}).pop(offer, None)
             await giver.close()
-        await self.shelf.remove(offer)
+        if forget:
+            await self.shelf.remove(offer)
 
     async def prepare(self, path: str, ttl_s: int = 0) -> Offer:
         """See moving.Bulk."""

@@ -229,7 +229,7 @@ def voided(ctx: Context, message: EventId) -> None:
         if row.incoming and row.state != DONE:
             give_up(ctx, row, UNCOUNTED, discard=False)
         else:
-            ctx.out.append(Withdraw(row.id))
+            ctx.out.append(Withdraw(row.id, forget=False))
 
 
 def give_up(ctx: Context, row: TransferRow, why: str, *, discard: bool) -> None:

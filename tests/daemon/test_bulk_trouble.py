@@ -26,12 +26,12 @@ from p2pchat.files.state import StateLog
 from p2pchat.files.tree import Tree
 from p2pchat.files.trouble import told_of
 from p2pchat.ids import DeviceId
-from p2pchat.model import CANCELLED, TransferRow
+from p2pchat.model import CANCELLED, OFFERED, TransferRow
 from p2pchat.net.lan import Stream
 from p2pchat.platform.folders import Folder
 from p2pchat.wire.messages import bulk as wire
 from p2pchat.wire.messages.files import Offer
-from tests.kit.bulks import office
+from tests.kit.bulks import office, row_of
 from tests.kit.transfers import contents, pattern
 
 MIB = 1 << 20
@@ -309,3 +309,25 @@ async def test_a_machine_that_is_back_before_its_link_has_ended_is_reached(autoj
         await trio.sleep(5)
         nursery.cancel_scope.cancel()
     assert len(dialled) == 2
+
+
+@pytest.mark.parametrize("forget", [False, True])
+async def test_what_was_piped_in_stays_while_its_message_does_not_count(
+    tmp_path: Path, autojump_clock: MockClock, forget: bool
+) -> None:
+    """It may count again, and then it is given from the only place where it is; taken back it goes."""
+    async with office(tmp_path) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        spool = await ann.bulk.spool()
+        await ann.bulk.spool_add(spool, pattern(3 * MIB))
+        offer, path = await ann.bulk.prepare_spool(spool, "build.log")
+        house.offers[offer.id] = offer
+        ann.bulk.perform(Withdraw(offer.id, forget=forget))
+        await trio.sleep(1)
+        assert ann.bulk.shelf.get(offer.id) is None
+        assert Path(path).exists() is not forget
+        if not forget:
+            ann.rows[offer.id] = row_of(offer, ann, path, incoming=False, state=OFFERED)
+            bob.fetch(offer, ann)
+            await bob.until(lambda: bob.landed(offer) is not None)
+            assert contents(bob.inbox) == {"build.log": pattern(3 * MIB)}
