@@ -6,6 +6,7 @@ import base64
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -316,6 +317,19 @@ async def test_acts_become_one_command_and_answer_the_transfer(
     assert desk.host.posted == [act]
     assert (set(answer), answer["transfer"]["state"]) == ({"transfer"}, "paused")
     assert FIELDS["transfer"] <= set(answer["transfer"])
+
+
+@pytest.mark.parametrize("served", [True, False])
+async def test_what_others_can_have_of_what_i_received(desk: Desk, served: bool) -> None:
+    """`file list --have` says of it whether it is still given: `file cancel` ends that."""
+    view = samples.transfer_view(1, state="done")
+    desk.host.reader.offers = [replace(view, row=replace(view.row, served=served))]
+    (found,) = (await desk.call("files.list", have=True))["transfers"]
+    assert [one["account"] for one in found["have"]] == (
+        [desk.host.looks.me().account.hex()] if served else []
+    )
+    (found,) = (await desk.call("files.list"))["transfers"]
+    assert found["have"] == [], "only where it was asked for"
 
 
 async def test_accepting_needs_an_absolute_folder(desk: Desk) -> None:
