@@ -32,6 +32,7 @@ from p2pchat.ids import AccountId, DeviceId, EventId
 from p2pchat.model import (
     ACTIVE,
     CANCELLED,
+    DECLINED,
     DONE,
     FAILED,
     OFFERED,
@@ -342,9 +343,14 @@ def link_to(ctx: Context, device: DeviceId) -> Link | None:
 
 
 def landed(ctx: Context, event: FileLanded) -> None:
-    """All of it is here, under its name: whatever was decided meanwhile, that is so."""
+    """All of it is here, under its name: whatever was decided meanwhile, that is so. Unless something else
+    bore the name and was to stay: then nothing of it is here, and nobody is told that it is."""
     row = ctx.ledger.transfers.transfer(event.offer)
     if row is None or not row.incoming:
+        return
+    if event.how == "skipped":
+        if row.state == ACTIVE:
+            end(ctx, row, DECLINED, error=f"{event.path} is there, and stays")
         return
     if row.state != DONE:
         row = replace(row, state=DONE, path=event.path, error="", error_kind="", told=-1, served=True)
