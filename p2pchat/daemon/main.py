@@ -41,7 +41,7 @@ from p2pchat.net.lan import JoinedLan
 from p2pchat.net.mdns import MdnsDiscovery
 from p2pchat.net.tcp import TcpTransport
 from p2pchat.paths import Profile, profile
-from p2pchat.platform import Lock, harden_process, make_private_dir, secure_umask
+from p2pchat.platform import Lock, allow_many_files, harden_process, make_private_dir, secure_umask
 from p2pchat.store.ledger import open_ledger
 from p2pchat.wire.limits import MAX_NAME
 
@@ -127,6 +127,7 @@ def _main(args: argparse.Namespace) -> int:
     effective = settle(args, where)
     make_private_dir(where.home)
     refused = harden_process()
+    allow_many_files()
     lock = Lock.acquire(where.lock)
     try:
         start_log(where.log, also_stderr=args.foreground)

@@ -126,6 +126,8 @@ def act(ctx: Context, command: FileAct) -> None:
         _act_on_theirs(ctx, row, command)
     elif row.state != _ALREADY[command.verb]:
         raise _out_of_place(row, command)
+    elif command.verb == "accept":
+        _check_alike(row, command)
     now = ctx.ledger.transfers.transfer(row.id) or row
     ctx.out.append(Reply(command.request, {"transfer": transfers.view(ctx, now)}))
 
@@ -176,6 +178,16 @@ def _check_wanted(ctx: Context, row: TransferRow, command: FileAct) -> None:
     shown = ctx.ledger.views.message(row.event)
     if shown is None or shown.hidden or shown.deleted:
         raise CommandError("policy", f"the message that offered {row.name!r} is gone", again)
+
+
+def _check_alike(row: TransferRow, command: FileAct) -> None:
+    """CommandError if what is on its way was accepted otherwise than it is now: nothing would come of it."""
+    if command.to not in ("", row.to) or command.conflict not in ("rename", row.conflict):
+        raise CommandError(
+            "usage",
+            f"{row.name!r} is on its way already, into {row.to or 'the inbox'}",
+            f"stop it, then accept it again: `p2pchat file pause {row.id.hex()[:12]}`",
+        )
 
 
 def _out_of_place(row: TransferRow, command: FileAct) -> CommandError:

@@ -33,6 +33,7 @@ from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import (
     ACTIVE,
     CANCELLED,
+    DECLINED,
     DONE,
     FAILED,
     OFFERED,
@@ -234,7 +235,7 @@ def voided(ctx: Context, message: EventId) -> None:
         if row.incoming and row.state != DONE:
             give_up(ctx, row, UNCOUNTED, discard=False)
         else:
-            ctx.out.append(Withdraw(row.id))
+            ctx.out.append(Withdraw(row.id, forget=False))
 
 
 def parted(ctx: Context, room: RoomId, gone: Sequence[AccountId], *, me: bool) -> None:
@@ -368,9 +369,14 @@ def link_to(ctx: Context, device: DeviceId) -> Link | None:
 
 
 def landed(ctx: Context, event: FileLanded) -> None:
-    """All of it is here, under its name: whatever was decided meanwhile, that is so."""
+    """All of it is here, under its name: whatever was decided meanwhile, that is so. Unless something else
+    bore the name and was to stay: then nothing of it is here, and nobody is told that it is."""
     row = ctx.ledger.transfers.transfer(event.offer)
     if row is None or not row.incoming:
+        return
+    if event.how == "skipped":
+        if row.state == ACTIVE:
+            end(ctx, row, DECLINED, error=f"{event.path} is there, and stays")
         return
     if row.state != DONE:
         row = replace(row, state=DONE, path=event.path, error="", error_kind="", told=-1, served=True)

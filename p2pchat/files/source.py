@@ -230,6 +230,8 @@ class _Scan:
                 self.left.links += 1
             elif look.kind == "special":
                 self.left.special += 1
+            elif look.kind == "file" and not folder.may_read(name):
+                self.left.closed += 1  # now, for else it would end the transfer of all the others
             elif look.kind == "file":
                 entry = Entry(as_sent, False, look.size, _time(look.mtime_ns))
                 self.found.append((path, entry, _note(look)))
