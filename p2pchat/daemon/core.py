@@ -24,6 +24,7 @@ from p2pchat.daemon.checking import Checker, start_process
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.identity import Identity
 from p2pchat.daemon.links import Gate, Inbox, Pump
+from p2pchat.daemon.pairing import Pairings
 from p2pchat.daemon.reaching import Wires
 from p2pchat.daemon.room import Room
 from p2pchat.daemon.runner import Runner
@@ -96,6 +97,8 @@ class Parts:
     announce: bool = True
     peers: tuple[tuple[str, int | None], ...] = ()
     label: str = ""
+    machine: str = ""
+    """What this machine is called among those of its person, unless it was named."""
     keep_name: bool = False
     read_receipts: bool = False
     file_auto_max: int = 0
@@ -110,6 +113,7 @@ class Daemon:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self.identity = parts.identity
         self.label = parts.label or parts.entropy.bytes(16).hex()
         self.runner = Runner(
             self._source,
@@ -134,7 +138,22 @@ class Daemon:
         check = self._checker.check if self._checker is not None else None
         self.bulk = self._make_bulk(parts.disk) if parts.disk is not None else None
         take = self.bulk.take if self.bulk is not None else None
-        self._inbox = Inbox(self.runner.post, self.runner.at_once, self.mono, self.signing_keys, check, take)
+        self.pairings = Pairings(
+            noise_secret=lambda: self.identity.noise_secret,
+            entropy=parts.entropy,
+            mono=self.mono,
+            look=self.look,
+            ask=self.runner.ask,
+        )
+        self._inbox = Inbox(
+            self.runner.post,
+            self.runner.at_once,
+            self.mono,
+            self.signing_keys,
+            check,
+            take,
+            self.pairings.take,
+        )
 
     # -- made of ----------------------------------------------------------------------------------
 
@@ -142,11 +161,12 @@ class Daemon:
         ledger = self.parts.open_ledger()
         parts = self.parts
         node = Node(
-            parts.identity.me,
+            self.identity.me,
             ledger,
             parts.entropy,
             name=parts.name,
             label=self.label,
+            machine=parts.machine,
             keep_name=parts.keep_name,
             office_key=OPEN_OFFICE_KEY if parts.lobby else None,
         )
@@ -160,7 +180,7 @@ class Daemon:
             ask=self.runner.ask,
             name=lambda account: people.name(self.look(), account),
         )
-        return Bulk(self.parts.identity.me.account, disk, wires, self.parts.entropy, self.mono)
+        return Bulk(self.identity.me.account, disk, wires, self.parts.entropy, self.mono)
 
     def mono(self) -> float:
         """Monotonic seconds."""
@@ -291,12 +311,13 @@ class Daemon:
     def _machine(self, *, initiator: bool, purpose: str = "chat") -> LinkMachine:
         return LinkMachine(
             initiator=initiator,
-            noise_secret=self.parts.identity.noise_secret,
+            noise_secret=self.identity.noise_secret,
             hello=encode(overview.hello(self.look())),
             psks={"office": (OPEN_OFFICE_KEY,)},
             entropy=self.parts.entropy,
             now=self.mono(),
             purpose=purpose,
+            pairing=not initiator,
         )
 
     async def _run_pump(self, pump: Pump) -> None:

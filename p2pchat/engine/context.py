@@ -35,6 +35,7 @@ from p2pchat.model import (
     TransferRow,
     TrustRow,
 )
+from p2pchat.wire.messages.devices import OwnEntry
 from p2pchat.wire.messages.events import Header
 from p2pchat.wire.messages.statements import SignedStatement
 
@@ -183,6 +184,7 @@ class Live:
 
     port: int = 0
     label: str = ""
+    machine: str = ""  # what this machine calls itself among our own, unless it was named
     stopping: bool = False
     counter: int = 0
     strangers_dialled: int = 0
@@ -229,6 +231,9 @@ class Live:
         default_factory=dict
     )  # of a machine's states of files: (how many more it may say, since)
     sought_of: dict[DeviceId, int] = field(default_factory=dict)  # how many of these it announced first
+    introduced: dict[tuple[int, AccountId], None] = field(
+        default_factory=dict
+    )  # on links to own machines: of whom they were told, see own
     timers: dict[str, float] = field(default_factory=dict)
     shift_ms: int = 0  # correction of our wall clock, see clock.shift
 
@@ -239,6 +244,7 @@ class Live:
         )  # once a batch, and field by field: a loop takes two and a half times as long
         twin.port = self.port
         twin.label = self.label
+        twin.machine = self.machine
         twin.stopping = self.stopping
         twin.counter = self.counter
         twin.strangers_dialled = self.strangers_dialled
@@ -277,6 +283,7 @@ class Live:
         twin.sought = self.sought.copy()
         twin.file_words = self.file_words.copy()
         twin.sought_of = self.sought_of.copy()
+        twin.introduced = self.introduced.copy()
         twin.timers = self.timers.copy()
         twin.shift_ms = self.shift_ms
         return twin
@@ -369,6 +376,7 @@ class Cache:
     parked: dict[tuple[RoomId, DeviceId], bool] = field(default_factory=dict)  # asked: does any wait?
     author: dict[EventId, AccountId] = field(default_factory=dict)  # of acts looked up before
     quota: Quota | None = None
+    own: dict[str, OwnEntry] | None = None  # see own; None: to be looked up
     salted: dict[tuple[int, RoomId, bool], Salted] = field(default_factory=dict)  # see salts
     weeks: WeekCache = field(default_factory=WeekCache)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from p2pchat.engine.device_inputs import DeviceCommand
 from p2pchat.engine.file_inputs import FileAct as FileAct
 from p2pchat.engine.file_inputs import FileAuto as FileAuto
 from p2pchat.engine.file_inputs import FileEffect, FileInput
@@ -321,6 +322,7 @@ Command = (
     | FileAct
     | FileAuto
     | MayServe
+    | DeviceCommand
 )
 Input = (
     Started

@@ -16,12 +16,12 @@ from p2pchat.engine import (
     frames,
     gossip,
     keys,
-    membership,
+    machines,
     outbox,
+    own,
     peers,
     people,
     quota,
-    revocations,
     rooms,
     sync,
     transfers,
@@ -54,12 +54,15 @@ def link_up(ctx: Context, up: LinkUp) -> None:
             return
         link_down(ctx, crowded)  # its place is free at once; what still comes on it is not heard
     known = ctx.cache.trust.get(up.account)
+    before = ctx.cache.accounts.get(up.account)
     if people.learn_statements(ctx, up.statements, (up.account,)):
-        membership.proofs_came(ctx, up.account)
-        revocations.plan(ctx, up.account)
+        machines.changed(ctx, up.account)
+        machines.pass_on(ctx, up.account, before, up.link)
     account = ctx.cache.accounts[up.account]
     blocked = known is not None and known.blocked
     if blocked or account.devices[up.device].revoked:
+        if not blocked:  # it may not know
+            machines.tell(ctx, up.account, (up.link,))
         if up.dial is not None:
             peers.dial_failed(ctx, up.dial, "refused")
         ctx.out.append(CloseLink(up.link, "refused"))
@@ -81,6 +84,16 @@ def link_up(ctx: Context, up: LinkUp) -> None:
     ctx.live.last_seen[up.device] = ctx.now.wall_ms
     if peers.link_up(ctx, link, up.dial):
         ready(ctx, up.link, begin=link.initiator)
+        _of_yourself(ctx, up)
+
+
+def _of_yourself(ctx: Context, up: LinkUp) -> None:
+    """What is known here of the peer's own person and it did not say: a machine made with the recovery
+    key hears its name so, and one restored from a copy that it was further once."""
+    said = {(one.register, one.signature) for one in up.registers}
+    known = [people.signed_register(row) for row in people.public_registers(ctx, up.account)]
+    news = [one for one in known if (one.register, one.signature) not in said]
+    ctx.out.extend(Send(up.link, wire.Registers(run)) for run in portions(news, frames.FRAME_BYTES))
 
 
 def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
@@ -99,6 +112,7 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
         ctx.out.extend(Send(number, wire.Statements(run)) for run in portions(signed, frames.FRAME_BYTES))
     keys.prekey_seen(ctx)
     offer(ctx, link)
+    own.met(ctx, link)
     if begin:
         sync.begin(ctx, link)
     else:
@@ -130,6 +144,7 @@ def link_down(ctx: Context, number: int) -> None:
     """A link is gone: another one takes over, or the machine is gone."""
     link, successor = peers.link_down(ctx, number)
     sync.link_gone(ctx, number)
+    own.gone(ctx, number)
     if link is None:
         return
     ctx.live.last_seen[link.device] = ctx.now.wall_ms
@@ -147,15 +162,12 @@ def link_down(ctx: Context, number: int) -> None:
 def statements(ctx: Context, link: Link, signed: tuple[SignedStatement, ...]) -> None:
     """Statements came, of the peer or of whom he shares a room with: close links to machines that
     they revoke, and revoke these in rooms."""
-    allowed = None if rooms.shares_a_room(ctx, link) else (link.account, ctx.me.account)
+    known = link.account == ctx.me.account or rooms.shares_a_room(ctx, link)
+    allowed = None if known else (link.account, ctx.me.account)
+    before = dict(ctx.cache.accounts)
     for account in people.learn_statements(ctx, signed, allowed):
-        membership.proofs_came(ctx, account)
-        revocations.plan(ctx, account)
-        for device in ctx.cache.accounts[account].devices.values():
-            number = ctx.live.by_device.get(device.id)
-            if device.revoked and number is not None:
-                ctx.out.append(CloseLink(number, "refused"))
-        ctx.out.append(Tell("peer", account))
+        machines.changed(ctx, account)
+        machines.pass_on(ctx, account, before.get(account), link.link)
         quota.sort_out(ctx, link.account)
 
 

@@ -21,8 +21,10 @@ from p2pchat.engine import (
     gossip,
     keys,
     log,
+    machines,
     meet,
     outbox,
+    own,
     peers,
     people,
     quota,
@@ -40,6 +42,7 @@ from p2pchat.engine import (
 )
 from p2pchat.engine import inputs as happened
 from p2pchat.engine.context import Batch, Cache, Context, Live, Me, ViewSizes, Waiter
+from p2pchat.engine.device_inputs import DeviceCommand
 from p2pchat.engine.inputs import (
     Effect,
     FeedGrew,
@@ -55,7 +58,7 @@ from p2pchat.engine.ports import Entropy, Ledger
 from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat.ids import RoomId
 from p2pchat.model import Now
-from p2pchat.wire.messages import files, registers
+from p2pchat.wire.messages import devices, files, registers
 from p2pchat.wire.messages import link as wire
 from p2pchat.wire.messages.statements import SignedStatement
 
@@ -63,6 +66,14 @@ PREKEY_CHECK_S: Final = 3600.0
 FEED_KEPT_MS: Final = 30 * 24 * 3600 * 1000
 _FREQUENT: Final = (FromPeer, happened.Post, happened.Sighted, happened.Lost)
 """Inputs that bring no link and take none away, but for an answer that decides between two of one machine."""
+_WRITING: Final = (
+    happened.Post,
+    happened.Change,
+    happened.CreateRoom,
+    happened.RoomAct,
+    DeviceCommand,
+)
+"""Commands that others are to believe."""
 
 
 class Node:
@@ -76,18 +87,20 @@ class Node:
         *,
         name: str,
         label: str = "",
+        machine: str = "",
         keep_name: bool = False,
         office_key: bytes | None = None,
         sizes: ViewSizes | None = None,
     ) -> None:
         """`name` is published at the start, with `keep_name` only if none has been; `label` is
-        our own mDNS label; `office_key` that of the open office, whose lobby we come into; `sizes`
-        of views are those of the protocol unless a test hands in smaller ones."""
+        our own mDNS label; `machine` what it is called among ours; `office_key` that of the open
+        office, whose lobby we come into; `sizes` of views are those of the protocol unless a test
+        hands in smaller ones."""
         self.me = me
         self.ledger = ledger
         self.entropy = entropy
         self.name = name
-        self.live = Live(label=label)
+        self.live = Live(label=label, machine=machine)
         self.cache = Cache()
         self.batch = Batch()
         self.loaded = False
@@ -184,6 +197,7 @@ class Node:
         for room, author in batch.have:
             have = rooms.room(ctx, room).have[author]
             ctx.ledger.seen.put_seen(room, self.me.device, author, registers.HAVE, have)
+        own.catch_up(ctx)
         quota.close(ctx)
         outbox.close_receipts(ctx)
         if batch.fed:
@@ -199,6 +213,8 @@ def _know_ourselves(ctx: Context, signed: tuple[SignedStatement, ...]) -> None:
 
 
 def _dispatch(node: Node, ctx: Context, event: Input) -> None:
+    if isinstance(event, _WRITING):
+        machines.writable(ctx)
     match event:
         case FromPeer():
             _from_peer(ctx, event)
@@ -273,6 +289,8 @@ def _of_files(ctx: Context, event: Input) -> None:
             file_commands.act(ctx, event)
         case happened.FileAuto():
             file_commands.auto(ctx, event)
+        case _:
+            machines.handle(ctx, event)
 
 
 # -- life -----------------------------------------------------------------------------------
@@ -280,7 +298,8 @@ def _of_files(ctx: Context, event: Input) -> None:
 
 def _started(node: Node, ctx: Context, port: int) -> None:
     ctx.live.port = port
-    if not (node.keep_name and ctx.me.account in ctx.cache.profiles):
+    others = len(ctx.cache.accounts[ctx.me.account].devices) > 1  # from them the name comes
+    if not (node.keep_name and (others or ctx.me.account in ctx.cache.profiles)):
         trust.publish_name(ctx, node.name)
     _tend_prekeys(ctx)
     if node.office_key is not None:
@@ -323,6 +342,7 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             peers.tick(ctx)
         case "repair":
             sync.periodic(ctx)
+            own.again(ctx)
         case "gossip":
             gossip.due(ctx)
         case "wait":
@@ -395,6 +415,8 @@ def _from_peer(ctx: Context, event: FromPeer) -> None:
             file_words.heard(ctx, link, event.message)
         case files.FileHeard():
             file_words.heard_back(ctx, link, event.message)
+        case devices.OwnDigest() | devices.OwnState() | devices.OwnChats():
+            own.heard(ctx, link, event.message)
         case files.Knock():
             file_words.knocked(ctx, link)
         case wire.Pong():

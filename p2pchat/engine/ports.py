@@ -201,6 +201,11 @@ class PeopleStore(Protocol):
         """Small facts of this archive: own counters, own account, flags."""
 
     def value(self, key: str) -> bytes | None: ...
+    def values(self, prefix: str) -> list[tuple[str, bytes]]:
+        """All whose key begins so, by key."""
+
+    def become(self, old: DeviceId, new: DeviceId) -> None:
+        """What this machine has and has read is from now on said by `new`."""
 
 
 class SeenStore(Protocol):

@@ -18,6 +18,7 @@ class People:
 
     def __init__(self, core: Core) -> None:
         self._conn = core.conn
+        self._names = core.names
 
     def add_statement(self, id: bytes, account: AccountId, raw: bytes, signature: bytes) -> None:
         """Keep a statement as long as its account; a known id changes nothing."""
@@ -130,6 +131,22 @@ class People:
         """The fact under `key`."""
         row = self._conn.execute("SELECT value FROM value WHERE key = ?", (key,)).fetchone()
         return None if row is None else bytes(row[0])
+
+    def values(self, prefix: str) -> list[tuple[str, bytes]]:
+        """All whose key begins so, by key."""
+        rows = self._conn.execute(
+            "SELECT key, value FROM value WHERE substr(key, 1, ?) = ? ORDER BY key", (len(prefix), prefix)
+        )
+        return [(key, bytes(value)) for key, value in rows]
+
+    def become(self, old: DeviceId, new: DeviceId) -> None:
+        """What this machine has and has read is from now on said by `new`."""
+        before, after = self._names.intern(old), self._names.intern(new)
+        self._conn.execute(
+            "INSERT OR REPLACE INTO seen (room, device, author, kind, ranges)"
+            " SELECT room, ?, author, kind, ranges FROM seen WHERE device = ?",
+            (after, before),
+        )
 
 
 def _listed(ids: Sequence[bytes]) -> str:
