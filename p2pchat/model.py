@@ -286,6 +286,25 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldEvent:
+    """An event that is kept here for others, in whose room we are not."""
+
+    id: EventId
+    depositor: AccountId
+    machine: DeviceId  # at which the depositor was
+    room: RoomId
+    author: DeviceId
+    seq: int
+    control: bool
+    at_ms: int
+    expires_ms: int
+    header: bytes
+    signature: bytes
+    body: bytes | None
+    place: int = 0  # where it stands among all that is held; given by the archive
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceReceipt:
     """How far an own message has come on one machine of somebody it is for: queued, delivered, read."""
 

@@ -115,7 +115,12 @@ COMMANDS: Final = (
             Opt(("--by",), f"Until then, with --ack: {_TIME} (ahead).", metavar="TIME"),
             Opt(("--at",), f"Send it then: {_TIME} (ahead).", metavar="TIME"),
             Opt(("--key",), "The same key is sent once and gives the same id.", metavar="K"),
-            Opt(("--wait",), "Return only when it is there.", metavar="STATE", choices=("delivered", "read")),
+            Opt(
+                ("--wait",),
+                "Return only when it is there.",
+                metavar="STATE",
+                choices=("held", "delivered", "read"),
+            ),
             _TIMEOUT,
         ),
     ),

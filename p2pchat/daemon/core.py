@@ -39,6 +39,7 @@ from p2pchat.engine.inputs import (
     Dial,
     DialFailed,
     Effect,
+    HandOver,
     Lost,
     NetworkChanged,
     Send,
@@ -64,6 +65,8 @@ log = logging.getLogger(__name__)
 OFFICE_TAG: Final = "p2pchat/tag/1"
 PROTOCOL_VERSION: Final = 1
 DRAIN_S: Final = 2.0
+HAND_OVER_S: Final = 6.0
+"""The engine answers within 5 s; longer means that it does not live."""
 NOTICES: Final = 256
 MAX_PUMPS: Final = MAX_LINKS + 4 * MAX_HALF_OPEN
 """Connections of all kinds: links, those in the door, and those that are just being told to go."""
@@ -127,6 +130,7 @@ class Daemon:
         self.pumps: dict[int, Pump] = {}
         self.gate = Gate()
         self.stopping = trio.Event()
+        self._at_once = False
         self.listening = Listening(0, ())
         self.started_ms = parts.clock().wall_ms
         self.before_close: list[Callable[[], None]] = []
@@ -290,7 +294,14 @@ class Daemon:
             outer.cancel_scope.cancel()
 
     async def _close_links(self) -> None:
-        """Say goodbye on every link, the accepted ones included, while all tasks still live."""
+        """Let others hold what lies only here, then say goodbye on every link, the accepted ones
+        included, while all tasks still live."""
+        if not self._at_once:
+            try:
+                with trio.move_on_after(HAND_OVER_S):
+                    await self.runner.ask(HandOver)
+            except CommandError as error:  # the archive fails: what lies here stays here
+                log.warning("nothing was handed to others: %s", error.message)
         self.runner.post(Stopping())
         await self.runner.idle.wait()
         for pump in list(self.pumps.values()):
@@ -298,8 +309,9 @@ class Daemon:
         with trio.move_on_after(DRAIN_S):
             await self._no_links.wait()
 
-    def stop(self) -> None:
-        """Close everything, from the outside in."""
+    def stop(self, *, now: bool = False) -> None:
+        """Close everything, from the outside in; `now`: without letting others hold what lies only here."""
+        self._at_once = now
         self.stopping.set()
 
     # -- connections --------------------------------------------------------------------------------------

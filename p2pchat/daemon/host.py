@@ -127,7 +127,7 @@ class DaemonHost:
 
     def stop(self, now: bool) -> None:
         """Begin to stop."""
-        self._daemon.stop()
+        self._daemon.stop(now=now)
 
     def show_code(self) -> tuple[str, int]:
         """A code by which another machine of mine is linked, and until when (ms since 1970)."""

@@ -30,7 +30,7 @@ from p2pchat.net.lan import Lan
 from p2pchat.platform import write_private_file
 from p2pchat.wire.codec import decode, encode
 from p2pchat.wire.limits import HANDSHAKE_S
-from p2pchat.wire.messages.devices import TAG_CLAIM, TAG_JOIN, Admitted, Claim, Join, Joined
+from p2pchat.wire.messages.devices import TAG_JOIN, TAG_RECOVER, Admitted, Join, Joined, Recover
 from p2pchat.wire.messages.link import Hello
 from p2pchat.wire.messages.statements import ADD, DeviceKeys, SignedStatement
 
@@ -141,9 +141,9 @@ class Looking:
         hello = decode(Hello, opened.hello)
         account = accounts.verify_hello(hello, opened.static)
         if self._recovery is not None:
-            tag, key = TAG_CLAIM, self._recovery.expanded
+            tag, key = TAG_RECOVER, self._recovery.expanded
             proof = ed25519_sign(key, tag_bytes(tag) + opened.handshake_hash)
-            await talk.say(Claim(self._recovery.public, proof))
+            await talk.say(Recover(self._recovery.public, proof))
         else:
             public, expanded = ed25519_keypair(self._seed)
             proof = ed25519_sign(expanded, tag_bytes(TAG_JOIN) + opened.handshake_hash)

@@ -24,8 +24,8 @@ from p2pchat.daemon.looks import Looks
 from p2pchat.daemon.moving import Bulk
 from p2pchat.daemon.shown import Acked, Shown, Transfers, acked
 from p2pchat.engine.inputs import Tell
-from p2pchat.ids import AccountId, EventId, RoomId
-from p2pchat.model import ACTIVE, FeedRow, MessageView, TransferView
+from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
+from p2pchat.model import ACTIVE, HELD, FeedRow, MessageView, TransferView
 from p2pchat.store.reader import Reader
 
 T = TypeVar("T")
@@ -216,7 +216,11 @@ class Listening:
                     found.append(fields.feed_fields(row, fields.noted_fields(view, acks, directory, by)))
             elif row.type == "receipt" and "state" in detail:  # notes were told so once, without a state
                 person = AccountId(bytes.fromhex(detail["person"])) if "person" in detail else None
-                receipt = fields.receipt_fields(view.room, view.id, detail["state"], directory, person)
+                held = detail["state"] == HELD and "device" in detail
+                machine = DeviceId(bytes.fromhex(detail["device"])) if held else None  # which one holds it
+                receipt = fields.receipt_fields(
+                    view.room, view.id, detail["state"], directory, person, machine
+                )
                 found.append(fields.feed_fields(row, receipt))
         return found
 

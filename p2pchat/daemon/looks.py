@@ -110,6 +110,9 @@ class Looks(Protocol):
     def device_receipts(self, view: MessageView) -> list[DeviceReceipt] | None:
         """The same machine by machine."""
 
+    def held_by(self, view: MessageView) -> list[DeviceId]:
+        """Machines that keep an own message for those who lack it."""
+
     def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
         """Who has taken note and who has not, `acked` having said so; None if nobody is asked."""
 
@@ -166,6 +169,10 @@ class NodeLooks:
     def device_receipts(self, view: MessageView) -> list[DeviceReceipt] | None:
         """The same machine by machine."""
         return overview.device_receipts(self._context(), view)
+
+    def held_by(self, view: MessageView) -> list[DeviceId]:
+        """Machines that keep it."""
+        return overview.held_by(self._context(), view)
 
     def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
         """Who has taken note of it."""

@@ -27,7 +27,7 @@ from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.net.lan import Stream
 from p2pchat.wire.codec import encode
 from p2pchat.wire.limits import HANDSHAKE_S, MAX_PREAUTH_FRAME
-from p2pchat.wire.messages.devices import TAG_CLAIM, TAG_JOIN, Admitted, Claim, Join, Joined
+from p2pchat.wire.messages.devices import TAG_JOIN, TAG_RECOVER, Admitted, Join, Joined, Recover
 
 E = TypeVar("E", Opened, Got)
 
@@ -154,8 +154,8 @@ class Pairings:
                     raise RemoteProtocolError("frame out of place")
                 linking.end(device=told["device"])
                 await talk.close("linked")
-            case Claim(recovery, signature):
-                proof = tag_bytes(TAG_CLAIM) + opened.handshake_hash
+            case Recover(recovery, signature):
+                proof = tag_bytes(TAG_RECOVER) + opened.handshake_hash
                 if not ed25519_verify(recovery, proof, signature):
                     raise RemoteProtocolError("a key its owner does not prove")
                 known = [a for a in self._look().cache.accounts.values() if a.recovery == recovery]
@@ -193,7 +193,7 @@ class Talk:
             else:
                 self.pairing.end_of_stream()
 
-    async def say(self, message: Join | Claim | Admitted | Joined) -> None:
+    async def say(self, message: Join | Recover | Admitted | Joined) -> None:
         """Send a record."""
         self.pairing.send(message)
         await self._flush()

@@ -37,7 +37,7 @@ from p2pchat.engine.context import Link
 from p2pchat.engine.inputs import Tell
 from p2pchat.errors import CommandError, SettingsError
 from p2pchat.ids import EventId, fingerprint, show
-from p2pchat.model import HELD, QUEUED, MessageView, PeerView, QueueRow
+from p2pchat.model import HELD, QUEUED, SCHEDULED, MessageView, PeerView, QueueRow
 from p2pchat.store.reader import Reader
 
 LOOK_AGAIN_S: Final = 1.0
@@ -177,7 +177,7 @@ class Queries:
                 "known": len({peer.account for peer in peers}),
             },
             "unread": unread,
-            "queue": {"waiting": len(waiting), "only_here": sum(not row.held_by for row in waiting)},
+            "queue": {"waiting": len(waiting), "only_here": sum(row.state == QUEUED for row in waiting)},
             "free_bytes": facts.free_bytes,
             "encrypted_at_rest": False,
             "presence": "available",
@@ -187,6 +187,8 @@ class Queries:
         }
 
     async def _down(self, params: Params) -> Json:
+        if not params["now"]:
+            await self._host.ask(inputs.HandOver)  # so that what is said to lie only here really does
         answer = await self._status(params)
         self._host.stop(params["now"])
         return answer
@@ -303,17 +305,21 @@ class Queries:
     async def _queue(self, _: Params) -> Json:
         def ask(reader: Reader) -> tuple[list[QueueRow], list[MessageView]]:
             rows = reader.queue()
-            return rows, reader.messages([row.id for row in rows if not row.to])
+            return rows, reader.messages([row.id for row in rows if row.state != SCHEDULED])
 
         rows, views = await self._host.read(ask)
         messages = {view.id: view for view in views}
         directory = self._host.looks.directory()
-        told = [self._addressed(row, messages.get(row.id)) if not row.to else row for row in rows]
+        told = [self._addressed(row, messages.get(row.id)) for row in rows]
         return {"queue": [fields.queue_fields(row, directory) for row in told]}
 
     def _addressed(self, row: QueueRow, view: MessageView | None) -> QueueRow:
-        """What waits in a room, with those for whom: the archive knows no members."""
+        """What waits with those who hold it, and in a room for whom: the archive knows neither."""
         looks = self._host.looks
+        if view is not None:
+            row = replace(row, held_by=tuple(looks.held_by(view)))
+        if row.to:
+            return row
         try:
             members = looks.room_members(show(row.room))
         except CommandError:

@@ -47,6 +47,7 @@ class Shown:
             view,
             self._names,
             progress=self._looks.progress(view) if view.mine else None,
+            held_by=self._looks.held_by(view) if view.mine else (),
             acks=self._looks.acks(view, self._noted.get(view.id, ())) if asks else None,
         )
 

@@ -178,6 +178,25 @@ class Sought:
     near: tuple[DeviceId, float] | None = None  # the first neighbour who told of it, and when
 
 
+@dataclass(frozen=True, slots=True)
+class Entrusted:
+    """Events given to a holder who has not yet said what he keeps of them."""
+
+    at: float
+    asked: tuple[tuple[DeviceId, Ranges], ...]
+    left: int  # answers still to come
+    took: bool  # whether any of it was kept
+
+
+@dataclass(frozen=True, slots=True)
+class Claiming:
+    """What a holder keeps for us is on its way, from some place on."""
+
+    place: tuple[bool, int]
+    at: float
+    again: bool = False  # something was added meanwhile: begin anew when this is done
+
+
 @dataclass(slots=True)
 class Live:
     """Volatile state. Values are frozen."""
@@ -234,6 +253,11 @@ class Live:
     introduced: dict[tuple[int, AccountId], None] = field(
         default_factory=dict
     )  # on links to own machines: of whom they were told, see own
+    waits: dict[RoomId, float] = field(default_factory=dict)  # something waits there: when to see to it
+    entrusted: dict[tuple[int, RoomId], Entrusted] = field(default_factory=dict)
+    took_nothing: dict[tuple[DeviceId, RoomId], float] = field(default_factory=dict)  # asked in vain: when
+    held_of: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) taken to hold
+    claims: dict[int, Claiming] = field(default_factory=dict)  # by link
     timers: dict[str, float] = field(default_factory=dict)
     shift_ms: int = 0  # correction of our wall clock, see clock.shift
 
@@ -285,6 +309,11 @@ class Live:
         twin.sought_of = self.sought_of.copy()
         twin.introduced = self.introduced.copy()
         twin.timers = self.timers.copy()
+        twin.waits = self.waits.copy()
+        twin.entrusted = self.entrusted.copy()
+        twin.took_nothing = self.took_nothing.copy()
+        twin.held_of = self.held_of.copy()
+        twin.claims = self.claims.copy()
         twin.shift_ms = self.shift_ms
         return twin
 
@@ -302,6 +331,9 @@ class RoomCache:
     read: dict[DeviceId, Ranges]
     their_have: dict[tuple[DeviceId, DeviceId], Ranges]  # (who, author)
     their_read: dict[tuple[DeviceId, DeviceId], Ranges]
+    custody: dict[tuple[DeviceId, DeviceId], Ranges] = field(
+        default_factory=dict
+    )  # who keeps what of whose chain for those who lack it: (holder, author), see kept
     awaited: dict[AccountId, int] = field(
         default_factory=dict
     )  # own messages from that number on are for him
@@ -415,6 +447,9 @@ class Batch:
     onward: dict[RoomId, dict[EventId, frozenset[DeviceId]]] = field(
         default_factory=dict
     )  # to be passed on, and who has it
+    handed: dict[tuple[int, RoomId, DeviceId], None] = field(
+        default_factory=dict
+    )  # chains of which a holder gave us something: (link, room, author)
     unjudged: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # acts are lacking: (link, room)
     counted: bool = False  # the quota has moved
     wrote: bool = False

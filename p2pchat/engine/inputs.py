@@ -134,7 +134,7 @@ class FromPeer:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """Say `text` to `target`. `wait` is "", "delivered" or "read", for `timeout_s`."""
+    """Say `text` to `target`. `wait` is "", "held", "delivered" or "read", for `timeout_s`."""
 
     request: int
     target: str
@@ -298,6 +298,15 @@ class Configure:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOver:
+    """We are about to stop: let others hold what lies only here. Answered when they do, at the latest
+    after `timeout_s`."""
+
+    request: int
+    timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
 class Forgotten:
     """Nobody waits for the answer to `request` any more."""
 
@@ -319,6 +328,7 @@ Command = (
     | ConfirmSas
     | Rename
     | Configure
+    | HandOver
     | FileAct
     | FileAuto
     | MayServe

@@ -14,8 +14,16 @@ from p2pchat.crypto.identity import device_id
 from p2pchat.crypto.primitives import KEY_BYTES, x25519_usable
 from p2pchat.engine import accounts, frames, membership, names, own, people, revocations
 from p2pchat.engine.context import Context
-from p2pchat.engine.device_inputs import AddDevice, OwnSetting, RenameDevice, Renew, Retire, RevokeDevice
-from p2pchat.engine.inputs import CloseLink, Input, Reply, Send, Tell
+from p2pchat.engine.device_inputs import (
+    AddDevice,
+    DeviceCommand,
+    OwnSetting,
+    RenameDevice,
+    Renew,
+    Retire,
+    RevokeDevice,
+)
+from p2pchat.engine.inputs import Change, CloseLink, CreateRoom, Input, Post, Reply, RoomAct, Send, Tell
 from p2pchat.errors import CommandError
 from p2pchat.ids import AccountId, DeviceId, hex_prefix
 from p2pchat.wire.codec import Record, portions
@@ -24,6 +32,7 @@ from p2pchat.wire.messages import statements as wire
 from p2pchat.wire.messages.link import Statements
 from p2pchat.wire.messages.statements import SignedStatement
 
+_WRITING: Final = (Post, Change, CreateRoom, RoomAct, DeviceCommand)
 PASSED_ON: Final = 50
 """Links on which a revocation is passed on by who hears of it."""
 LIST: Final = "list machines: `p2pchat device list`"
@@ -188,9 +197,9 @@ def revoked(ctx: Context) -> bool:
     return ctx.cache.accounts[ctx.me.account].devices[ctx.me.device].revoked
 
 
-def writable(ctx: Context) -> None:
-    """CommandError `key_revoked` where nobody would take what is written here."""
-    if revoked(ctx):
+def check_may(ctx: Context, event: Input) -> None:
+    """CommandError `key_revoked` for a command that others are to believe, where nobody would."""
+    if isinstance(event, _WRITING) and revoked(ctx):
         raise CommandError(
             "key_revoked",
             "this machine was revoked: nobody takes anything from it any more",

@@ -12,9 +12,12 @@ from typing import Final
 
 from p2pchat.engine import (
     crowd,
+    custody,
     file_words,
     frames,
     gossip,
+    handed,
+    holders,
     keys,
     machines,
     outbox,
@@ -120,12 +123,16 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
     for room in rooms.common(ctx, link):
         keys.ask_again(ctx, link, room)
     transfers.met(ctx, link)
+    holders.met(ctx, link)
+    custody.met(ctx, link)
     ctx.out.append(Tell("peer", link.account))
 
 
 def offer(ctx: Context, link: Link) -> None:
-    """Offer what we have and have read of this peer's events."""
-    concerning = outbox.concerning(ctx, link)
+    """Offer what we have and have read of this peer's events, and our prekey: the hello may have left
+    before it was made, and nobody could then seal anything to us."""
+    prekey = ctx.cache.prekeys.get(ctx.me.device)
+    concerning = [*([prekey] if prekey is not None else []), *outbox.concerning(ctx, link)]
     names = [people.name_of(row) for row in concerning]
     for at in range(0, len(names), GIVEN):
         ctx.out.append(Send(link.link, wire.RegisterOffer(tuple(names[at : at + GIVEN]))))
@@ -138,6 +145,8 @@ def resume(ctx: Context, number: int) -> None:
         offer(ctx, link)
         sync.begin_anew(ctx, link)
         transfers.met(ctx, link)
+        handed.resume(ctx, link)
+        holders.met(ctx, link)
 
 
 def link_down(ctx: Context, number: int) -> None:
@@ -145,6 +154,8 @@ def link_down(ctx: Context, number: int) -> None:
     link, successor = peers.link_down(ctx, number)
     sync.link_gone(ctx, number)
     own.gone(ctx, number)
+    handed.link_gone(ctx, number)
+    custody.link_gone(ctx, number)
     if link is None:
         return
     ctx.live.last_seen[link.device] = ctx.now.wall_ms
@@ -187,7 +198,11 @@ def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.Sig
         if row.kind in (registers.PREKEY, registers.PROFILE):
             if people.learn_register(ctx, row, value) and row.kind == registers.PROFILE:
                 ctx.out.append(Tell("peer", ctx.cache.owner[row.device]))
-        elif link is not None and outbox.concerns_us(ctx, link, row.room, row.author):
+        elif link is None or (row.kind == registers.HAVE and holders.had(ctx, row, outbox.seen_value(value))):
+            continue
+        elif row.kind == registers.HAVE and row.device != link.device:
+            outbox.by_others(ctx, row, outbox.seen_value(value))
+        elif outbox.concerns_us(ctx, link, row.room, row.author):
             known = ctx.ledger.people.register(row.device, row.kind, row.room, row.author)
             if known is None or known.n < row.n:
                 ctx.ledger.people.put_register(row)
@@ -206,4 +221,8 @@ def give_registers(ctx: Context, link: Link, names: tuple[registers.RegisterName
         about_them = DeviceId(name.author) in theirs or name.kind in (registers.PREKEY, registers.PROFILE)
         if row is not None and name.device == ctx.me.device and about_them:
             found.append(people.signed_register(row))
+        elif name.kind == registers.HAVE and DeviceId(name.author) in theirs:
+            said = ctx.ledger.people.register(DeviceId(name.device), name.kind, name.room, name.author)
+            if said is not None:
+                found.append(people.signed_register(said))
     ctx.out.extend(Send(link.link, wire.Registers(run)) for run in portions(found, frames.FRAME_BYTES))

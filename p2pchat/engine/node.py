@@ -16,9 +16,12 @@ from typing import Final
 from p2pchat.engine import (
     bodies,
     clock,
+    custody,
     file_commands,
     file_words,
     gossip,
+    handed,
+    holders,
     keys,
     log,
     machines,
@@ -41,8 +44,7 @@ from p2pchat.engine import (
     views,
 )
 from p2pchat.engine import inputs as happened
-from p2pchat.engine.context import Batch, Cache, Context, Live, Me, ViewSizes, Waiter
-from p2pchat.engine.device_inputs import DeviceCommand
+from p2pchat.engine.context import Batch, Cache, Context, Link, Live, Me, ViewSizes, Waiter
 from p2pchat.engine.inputs import (
     Effect,
     FeedGrew,
@@ -58,7 +60,9 @@ from p2pchat.engine.ports import Entropy, Ledger
 from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat.ids import RoomId
 from p2pchat.model import Now
+from p2pchat.wire.codec import Record
 from p2pchat.wire.messages import devices, files, registers
+from p2pchat.wire.messages import holders as kept_wire
 from p2pchat.wire.messages import link as wire
 from p2pchat.wire.messages.statements import SignedStatement
 
@@ -66,14 +70,6 @@ PREKEY_CHECK_S: Final = 3600.0
 FEED_KEPT_MS: Final = 30 * 24 * 3600 * 1000
 _FREQUENT: Final = (FromPeer, happened.Post, happened.Sighted, happened.Lost)
 """Inputs that bring no link and take none away, but for an answer that decides between two of one machine."""
-_WRITING: Final = (
-    happened.Post,
-    happened.Change,
-    happened.CreateRoom,
-    happened.RoomAct,
-    DeviceCommand,
-)
-"""Commands that others are to believe."""
 
 
 class Node:
@@ -200,6 +196,8 @@ class Node:
         own.catch_up(ctx)
         quota.close(ctx)
         outbox.close_receipts(ctx)
+        handed.close(ctx)
+        custody.watch(ctx)
         if batch.fed:
             ctx.out.append(FeedGrew())
         self.batch = Batch()
@@ -213,8 +211,7 @@ def _know_ourselves(ctx: Context, signed: tuple[SignedStatement, ...]) -> None:
 
 
 def _dispatch(node: Node, ctx: Context, event: Input) -> None:
-    if isinstance(event, _WRITING):
-        machines.writable(ctx)
+    machines.check_may(ctx, event)
     match event:
         case FromPeer():
             _from_peer(ctx, event)
@@ -241,6 +238,8 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
         case happened.Stopping():
             ctx.live.stopping = True
             outbox.receipts_due(ctx)
+        case happened.HandOver():
+            custody.hand_over(ctx, event)
         case happened.Forgotten():
             ctx.live.waiters.pop(event.request, None)
         case happened.Change():
@@ -307,6 +306,8 @@ def _started(node: Node, ctx: Context, port: int) -> None:
     ctx.ledger.outbox.prune_feed(ctx.now.wall_ms - FEED_KEPT_MS)
     talk.plan_drafts(ctx)
     transfers.start(ctx)
+    custody.start(ctx)
+    holders.start(ctx)
     ctx.timer("repair", ctx.now.mono + sync.REPAIR_S)
     peers.start(ctx)
 
@@ -357,6 +358,11 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             transfers.due(ctx)
         case "transfers":
             transfers.again(ctx)
+        case "hold":
+            custody.due(ctx)
+        case "holdings":
+            holders.expire(ctx)
+            custody.look_at_all(ctx)
         case "prekeys":
             _tend_prekeys(ctx)
         case "revoke":
@@ -421,6 +427,24 @@ def _from_peer(ctx: Context, event: FromPeer) -> None:
             file_words.knocked(ctx, link)
         case wire.Pong():
             meet.ready(ctx, peers.older_answers(ctx, link))
+        case _:
+            _of_holders(ctx, link, event.message)
+
+
+def _of_holders(ctx: Context, link: Link, message: Record) -> None:
+    match message:
+        case kept_wire.Deposit():
+            holders.deposit(ctx, link, message)
+        case kept_wire.Holding():
+            custody.answered(ctx, link, message)
+        case kept_wire.Withdraw():
+            holders.withdraw(ctx, link, message)
+        case kept_wire.Waiting():
+            handed.waiting(ctx, link, message)
+        case kept_wire.Claim():
+            holders.claim(ctx, link, message)
+        case kept_wire.Handed():
+            handed.handed(ctx, link, message)
         case _:
             raise RemoteProtocolError("frame out of place")
 

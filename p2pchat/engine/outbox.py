@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from p2pchat.engine import people, ranges, rooms, views
+from p2pchat.engine import kept, people, ranges, rooms, views
 from p2pchat.engine.context import Context, Link, RoomCache, Waiter
 from p2pchat.engine.inputs import Refuse, Reply, Send, Tell
 from p2pchat.engine.ranges import Ranges
@@ -115,6 +115,14 @@ def _stated(ctx: Context, room: RoomCache, author: DeviceId, kind: int, held: Ra
     return people.publish(ctx, kind, value, room.row.id, author)
 
 
+def stated_have(ctx: Context, room_id: RoomId, author: DeviceId) -> RegisterRow | None:
+    """Our signed `have` about one chain; None if nothing of it is here."""
+    if room_id not in ctx.cache.known_rooms:
+        return None
+    room = rooms.room(ctx, room_id)
+    return _stated(ctx, room, author, registers.HAVE, room.have.get(author, ()))
+
+
 def wanted(ctx: Context, names: tuple[RegisterName, ...]) -> tuple[RegisterName, ...]:
     """Those of an offer that are newer than what is here."""
     if len(names) > MAX_OFFERED:
@@ -138,6 +146,19 @@ def concerns_us(ctx: Context, link: Link, room: bytes, author: bytes) -> bool:
     return DeviceId(author) == ctx.me.device or link.account == ctx.me.account
 
 
+def by_others(ctx: Context, row: RegisterRow, told: tuple[tuple[int, int], ...]) -> None:
+    """What somebody has of ours, signed by him and brought by a holder."""
+    said = ranges.checked(told, MAX_HAVE_RANGES)
+    if RoomId(row.room) not in ctx.cache.known_rooms or DeviceId(row.author) != ctx.me.device:
+        return
+    room = rooms.room(ctx, RoomId(row.room))
+    known = ctx.ledger.people.register(row.device, row.kind, row.room, row.author)
+    if (known is None or known.n < row.n) and ctx.cache.owner.get(row.device) in room.accounts:
+        ctx.ledger.people.put_register(row)
+        ctx.batch.wrote = True
+        noted(ctx, room, row.device, row.kind, row.author, said)
+
+
 def heard(
     ctx: Context,
     link: Link,
@@ -154,7 +175,13 @@ def heard(
     """
     said = ranges.checked(told, MAX_HAVE_RANGES)
     room = rooms.room_with(ctx, link, room_id)
-    if room is None or ctx.cache.owner.get(who) not in room.accounts:
+    if room is not None:
+        noted(ctx, room, who, kind, author, said)
+
+
+def noted(ctx: Context, room: RoomCache, who: DeviceId, kind: int, author: bytes, said: Ranges) -> None:
+    """The same, of a room known here, by whatever way we heard it."""
+    if ctx.cache.owner.get(who) not in room.accounts:
         return
     ours = DeviceId(author) == ctx.me.device
     if not ours:
@@ -176,6 +203,8 @@ def heard(
     store[who, ctx.me.device] = after
     ctx.ledger.seen.put_seen(room.row.id, who, ctx.me.device, kind, after)
     ctx.batch.wrote = True
+    if room.custody:
+        kept.look_soon(ctx, room.row.id)
     if ctx.cache.owner[who] == ctx.me.account:
         return
     if room.row.kind == DIRECT:
@@ -279,6 +308,9 @@ def timed_out(ctx: Context, request: int) -> None:
     """The wait is over without success: the message stays queued, and we say so."""
     waiter = ctx.live.waiters.pop(request, None)
     if waiter is None:
+        return
+    if waiter.kind == "handover":
+        ctx.out.append(Reply(request, {}))
         return
     if waiter.kind != "post" or waiter.event is None:
         ctx.out.append(Refuse(request, CommandError("timeout", "no answer in time", "")))

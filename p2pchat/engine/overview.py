@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2pchat.crypto.identity import in_groups, safety_number
-from p2pchat.engine import keys, names, people, ranges, rooms, targets, views
+from p2pchat.engine import kept, keys, names, people, ranges, rooms, targets, views
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.ids import AccountId, DeviceId, EventId, RoomId, fingerprint
 from p2pchat.model import (
     DELIVERED,
     DIRECT,
+    HELD,
     JOINED,
     LOBBY,
     OPEN,
@@ -185,6 +186,13 @@ def device_receipts(ctx: Context, view: MessageView) -> list[DeviceReceipt] | No
             have = ranges.contains(room.their_have.get(place, ()), view.seq)
             found.append(DeviceReceipt(device, READ if read else DELIVERED if have else QUEUED))
     return found
+
+
+def held_by(ctx: Context, view: MessageView) -> list[DeviceId]:
+    """Machines that keep an own message for those who lack it."""
+    if view.device != ctx.me.device or view.state != HELD or view.room not in ctx.cache.known_rooms:
+        return []
+    return kept.holders(rooms.room(ctx, view.room), view.device, view.seq)
 
 
 def _meant(ctx: Context, room: RoomCache, seq: int) -> list[AccountId]:

@@ -24,12 +24,12 @@ from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat.wire.codec import decode, encode
 from p2pchat.wire.framing import FrameReader, frame
 from p2pchat.wire.limits import MAX_FRAME, MAX_PREAUTH_FRAME
-from p2pchat.wire.messages.devices import Admitted, Claim, Join, Joined, PakeFirst, PakeSecond
+from p2pchat.wire.messages.devices import Admitted, Join, Joined, PakeFirst, PakeSecond, Recover
 from p2pchat.wire.messages.link import Close, Preface, decode_frame, encode_frame
 
 WRONG_CODE: Final = "another code"
 NO_CODE: Final = "no such code here"
-_SAID: Final = (Join, Claim, Admitted, Joined)
+_SAID: Final = (Join, Recover, Admitted, Joined)
 """Records of such a link; any other ends it."""
 
 
@@ -136,7 +136,7 @@ class Pairing:
         self._out.clear()
         return data
 
-    def send(self, message: Join | Claim | Admitted | Joined) -> None:
+    def send(self, message: Join | Recover | Admitted | Joined) -> None:
         """Seal a record behind what is to be sent."""
         if self._session is None or self.state != "open":
             raise LocalProtocolError("a record before the handshake is complete")

@@ -17,7 +17,7 @@ from p2pchat.engine.control_graph import Act
 from p2pchat.engine.inputs import Tell
 from p2pchat.engine.log import Read
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
-from p2pchat.model import ROOM, StoredEvent
+from p2pchat.model import LOBBY, ROOM, StoredEvent
 from p2pchat.wire.codec import decode
 from p2pchat.wire.limits import MAX_UNSIGNED_RUN
 from p2pchat.wire.messages import events as wire
@@ -78,6 +78,47 @@ def _missing(ctx: Context, room: RoomCache, reads: Sequence[Read]) -> dict[Event
     return {**beyond, **dict.fromkeys(ctx.ledger.events.missing(doubtful))} if doubtful else beyond
 
 
+def handed(ctx: Context, link: Link, reads: Sequence[Read]) -> list[tuple[RoomId, DeviceId]]:
+    """Take in what a holder kept for us; the chains of which something was in it.
+
+    Whoever it is, it is judged by what it says: the holder need not be in the room, and is not asked
+    for anything of it.
+    """
+    for read in reads:
+        acts.checked_body(read)
+    missing = dict.fromkeys(ctx.ledger.events.missing([read.id for read in reads]))
+    by_room: dict[RoomId, list[Read]] = {}
+    for read in reads:
+        by_room.setdefault(read.room, []).append(read)
+    chains: dict[tuple[RoomId, DeviceId], None] = {}
+    for room_id, group in by_room.items():
+        room = _room_of(ctx, link, room_id, group)
+        if room is None:
+            continue
+        _again(ctx, room, [read for read in group if read.id not in missing])
+        fresh = [read for read in _unique(group) if read.id in missing]
+        if fresh:
+            _room_events(ctx, None, room, fresh, {read.id for read in fresh if read.event.signature})
+        chains |= dict.fromkeys((room_id, DeviceId(read.header.device)) for read in group)
+    return list(chains)
+
+
+def _room_of(ctx: Context, link: Link, room_id: RoomId, group: Sequence[Read]) -> RoomCache | None:
+    """The room these are of, if it can be one of ours: a chat with who wrote there, or one that
+    whoever handed it over may tell us of."""
+    owners = {ctx.cache.owner.get(DeviceId(read.header.device)): None for read in group}
+    for owner in owners:
+        if owner is None or owner == ctx.me.account:
+            continue
+        trust = ctx.cache.trust.get(owner)
+        if room_id == rooms.direct_id(ctx.me.account, owner):
+            return None if trust is not None and trust.blocked else rooms.direct(ctx, owner)
+    if room_id in ctx.cache.known_rooms:
+        room = rooms.room(ctx, room_id)
+        return room if room.row.kind != LOBBY else None
+    return rooms.room_with(ctx, link, room_id, hear=True)
+
+
 def _own_past(ctx: Context, link: Link, room: RoomCache, access: str, read: Read) -> bool:
     """Whether somebody who is out says what he wrote while he was in: nobody else may have it."""
     own = ctx.cache.owner.get(DeviceId(read.header.device)) == link.account
@@ -117,7 +158,9 @@ def _body_after_all(ctx: Context, room: RoomCache, stored: StoredEvent, read: Re
     _take_effect(ctx, room, whole, read.header)
 
 
-def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], good: set[EventId]) -> None:
+def _room_events(
+    ctx: Context, link: Link | None, room: RoomCache, fresh: list[Read], good: set[EventId]
+) -> None:
     """Judge and take, and again what an act among them lets us judge at last."""
     waiting, parked = pool.neighbours(ctx, room, fresh)
     waiting = pool.well_formed(ctx, room, waiting)
@@ -128,8 +171,10 @@ def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], g
         low = room.forks.get(device)
         if low is not None and membership.is_cut(ctx, room, device):
             membership.judge_chain(ctx, room, device, low)  # an event's branch may show only now
-    if wanted_keys:
+    if wanted_keys and link is not None:
         keys.ask(ctx, link, room, wanted_keys)
+    elif wanted_keys:
+        keys.seek(ctx, room)
 
 
 def awake(ctx: Context, room: RoomCache) -> None:

@@ -185,3 +185,20 @@ MAX_ADDRESSES: Final = 8
 """Addresses remembered of one machine, and of one sighting: dials it can cost us."""
 MAX_OFFERED: Final = 512
 """Registers in one offer or want; each costs a look into the archive."""
+
+# Held for others: docs/protocol.md, "Holders".
+
+HOLD_MS: Final = 30 * 24 * 3600 * 1000
+"""So long something is held for somebody who does not come: disk that nobody else frees."""
+MAX_HELD_PER_DAY: Final = 8 * MIB
+"""Taken into custody of one person in one day: ten thousand messages, and no copy of a disk."""
+MAX_HELD: Final = 5 * GIB
+"""The same of all people together, ever."""
+MAX_HELD_STRANGERS: Final = 256 * MIB
+"""Of it for people who are not verified here: made-up ones cannot take the place of known ones."""
+MAX_HELD_FOR: Final = 24
+"""People one deposit is for: a larger room has members who hold."""
+MAX_HELD_MACHINES: Final = 64
+"""And machines of theirs: rows that one event can cost, and with MAX_HELD_FOR 3 KiB of a frame."""
+MAX_TOPS: Final = 256
+"""Chains one machine is told of as held for it: each costs a look into its archive, and 25 KiB of a frame."""

@@ -16,7 +16,7 @@ from p2pchat.daemon.queries import Queries, Sources
 from p2pchat.engine.inputs import Tell
 from p2pchat.engine.overview import Conversation
 from p2pchat.errors import CommandError
-from p2pchat.ids import AccountId, EventId, RoomId
+from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import (
     Acks,
     FeedRow,
@@ -175,6 +175,9 @@ class FalseLooks:
 
     def progress(self, view: MessageView) -> Progress | None:
         return self.progress_now if view.mine else None
+
+    def held_by(self, view: MessageView) -> list[DeviceId]:
+        return [BOB_BOX] if view.state == "held" else []
 
     def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
         return Acks(view.ack_by_ms, acked, tuple(one for one in (BOB, CARL) if one not in acked))

@@ -152,7 +152,8 @@ def remark(line: dict[str, Any]) -> str:
     match line["type"]:
         case "receipt":
             who = field(subject["person"]["name"]) if subject["person"] else "you"
-            return f"{subject['id'][:12]} {subject['state']} ({who})"
+            by = f"held by {who}" if subject["state"] == "held" else f"{subject['state']} ({who})"
+            return f"{subject['id'][:12]} {by}"
         case "ack":
             noted, asked = len(subject["acked"]), len(subject["acked"]) + len(subject["missing"])
             return f"{subject['id'][:12]} noted by {field(subject['person']['name'])} ({noted} of {asked})"

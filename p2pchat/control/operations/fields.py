@@ -415,13 +415,21 @@ def reference(identifier: bytes | str) -> str:
     return show(identifier)
 
 
-def receipt_fields(room: RoomId, message: bytes, state: str, names: Names, account: AccountId | None) -> Json:
-    """A receipt in `listen`: who moved this message to which state; `person` null for ourselves."""
+def receipt_fields(
+    room: RoomId,
+    message: bytes,
+    state: str,
+    names: Names,
+    account: AccountId | None,
+    device: DeviceId | None = None,
+) -> Json:
+    """A receipt in `listen`: who moved this message to which state, or holds it; `person` null for
+    ourselves."""
     return {
         "id": reference(message),
         "room": show(room),
         "state": state,
-        "person": None if account is None else person_fields(names, account),
+        "person": None if account is None else person_fields(names, account, device),
     }
 
 

@@ -13,7 +13,7 @@ from p2pchat.wire.codec import Record
 from p2pchat.wire.messages.statements import SignedStatement
 
 TAG_JOIN: Final = "p2pchat/join/1"
-TAG_CLAIM: Final = "p2pchat/claim/1"
+TAG_RECOVER: Final = "p2pchat/recover/1"
 """Signed: tag ‖ handshake hash."""
 
 
@@ -37,7 +37,7 @@ class Join(Record, frozen=True):
     signature: bytes
 
 
-class Claim(Record, frozen=True):
+class Recover(Record, frozen=True):
     """Whose recovery key the sender holds: its public half, and its signature."""
 
     recovery: bytes

@@ -10,7 +10,7 @@ from typing import Final
 
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.wire.codec import Record, decode, encode
-from p2pchat.wire.messages import bulk, devices, files
+from p2pchat.wire.messages import bulk, devices, files, holders
 from p2pchat.wire.messages.events import Event
 from p2pchat.wire.messages.registers import RegisterName, SignedRegister
 from p2pchat.wire.messages.statements import SignedStatement
@@ -220,9 +220,15 @@ FRAMES: Final[dict[int, type[Record]]] = {
     0x56: bulk.Piece,
     0x57: bulk.Cannot,
     0x58: bulk.Done,
+    0x60: holders.Deposit,
+    0x61: holders.Holding,
+    0x62: holders.Withdraw,
+    0x63: holders.Waiting,
+    0x64: holders.Claim,
+    0x65: holders.Handed,
     # on links by which a machine is linked or recovered
     0x70: devices.Join,
-    0x71: devices.Claim,
+    0x71: devices.Recover,
     0x72: devices.Admitted,
     0x73: devices.Joined,
     # between machines of one person
