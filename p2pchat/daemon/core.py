@@ -26,6 +26,7 @@ from p2pchat.daemon.identity import Identity
 from p2pchat.daemon.links import Gate, Inbox, Pump
 from p2pchat.daemon.pairing import Pairings
 from p2pchat.daemon.reaching import Wires
+from p2pchat.daemon.renewing import Renewing
 from p2pchat.daemon.room import Room
 from p2pchat.daemon.runner import Runner
 from p2pchat.daemon.timers import Timers
@@ -127,6 +128,10 @@ class Daemon:
             room=parts.room,
         )
         self.timers = Timers(self.mono, self.runner.post)
+        self.renewing = Renewing(
+            parts.entropy, self.runner.ask, lambda: self.identity, self.go_on_as, threads=parts.threads
+        )
+        self.runner.tells[self.renewing] = self.renewing.heard
         self.pumps: dict[int, Pump] = {}
         self.gate = Gate()
         self.stopping = trio.Event()
@@ -244,6 +249,7 @@ class Daemon:
             async with trio.open_nursery() as core:
                 core.start_soon(self.runner.run)
                 core.start_soon(self.timers.run)
+                core.start_soon(self.renewing.run)
                 if self._checker is not None:
                     core.start_soon(self._checker.run)
                 async with trio.open_nursery() as links:
@@ -308,6 +314,13 @@ class Daemon:
             pump.close("stopping")
         with trio.move_on_after(DRAIN_S):
             await self._no_links.wait()
+
+    def go_on_as(self, identity: Identity) -> None:
+        """From now on with other keys: every link was made with the ones before."""
+        self.identity = identity
+        for pump in list(self.pumps.values()):
+            pump.close("restart")
+        self.runner.start_over()
 
     def stop(self, *, now: bool = False) -> None:
         """Close everything, from the outside in; `now`: without letting others hold what lies only here."""

@@ -23,7 +23,7 @@ from p2pchat.daemon.identity import forget_recovery
 from p2pchat.daemon.looks import Looks, NodeLooks
 from p2pchat.daemon.moving import Bulk
 from p2pchat.daemon.queries import Sources
-from p2pchat.engine import machines, quota
+from p2pchat.engine import clones, machines, quota
 from p2pchat.engine.inputs import Command, Tell
 from p2pchat.paths import Profile
 from p2pchat.store.ledger import Ledger
@@ -123,6 +123,7 @@ class DaemonHost:
             clock_offset_ms=round(median(offsets)) if offsets else None,
             strangers_full=quota.used_up(daemon.look()),
             revoked=machines.revoked(daemon.look()),
+            old_id=(clones.left_behind(daemon.look()) or b"").hex(),
         )
 
     def stop(self, now: bool) -> None:

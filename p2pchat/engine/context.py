@@ -250,6 +250,7 @@ class Live:
         default_factory=dict
     )  # of a machine's states of files: (how many more it may say, since)
     sought_of: dict[DeviceId, int] = field(default_factory=dict)  # how many of these it announced first
+    own_dials: dict[bytes, float] = field(default_factory=dict)  # handshakes of links to ourselves, since
     introduced: dict[tuple[int, AccountId], None] = field(
         default_factory=dict
     )  # on links to own machines: of whom they were told, see own
@@ -307,6 +308,7 @@ class Live:
         twin.sought = self.sought.copy()
         twin.file_words = self.file_words.copy()
         twin.sought_of = self.sought_of.copy()
+        twin.own_dials = self.own_dials.copy()
         twin.introduced = self.introduced.copy()
         twin.timers = self.timers.copy()
         twin.waits = self.waits.copy()

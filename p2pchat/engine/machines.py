@@ -104,8 +104,6 @@ def _renew(ctx: Context, command: Renew) -> None:
     if name:
         own.put(ctx, own.NAME + new.hex(), name.encode())
         own.put(ctx, own.NAME + ctx.me.device.hex(), f"{name} (before)".encode()[:MAX_NAME])
-    ctx.ledger.people.become(ctx.me.device, new)
-    ctx.batch.wrote = True
     signed = accounts.leading(ctx.cache.accounts[ctx.me.account].signed, new)
     ctx.out.append(Reply(command.request, {"statements": signed}))
 

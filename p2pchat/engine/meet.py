@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from p2pchat.engine import (
+    clones,
     crowd,
     custody,
     file_words,
@@ -44,9 +45,7 @@ GIVEN: Final = 256
 def link_up(ctx: Context, up: LinkUp) -> None:
     """A handshake is complete: let the machine in, unless it is us, blocked, revoked or one too many."""
     if up.device == ctx.me.device:
-        if up.dial is not None:
-            peers.dial_failed(ctx, up.dial, "self")
-        ctx.out.append(CloseLink(up.link, "self"))
+        clones.met_ourselves(ctx, up)
         return
     crowded = crowd.leaving(ctx, up)
     if crowded is not None:
@@ -192,8 +191,7 @@ def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.Sig
         if row.device == ctx.me.device:
             own = people.own_register(ctx, row.kind, row.room, row.author)
             if own is None or row.n > own.n:
-                text = "another copy of this profile is or was in use: stop one of the two"
-                ctx.out.append(Tell("warning", ("clone", text)))
+                clones.noticed(ctx)
             continue
         if row.kind in (registers.PREKEY, registers.PROFILE):
             if people.learn_register(ctx, row, value) and row.kind == registers.PROFILE:

@@ -16,6 +16,7 @@ from typing import Final
 from p2pchat.engine import (
     bodies,
     clock,
+    clones,
     custody,
     file_commands,
     file_words,
@@ -297,6 +298,7 @@ def _of_files(ctx: Context, event: Input) -> None:
 
 def _started(node: Node, ctx: Context, port: int) -> None:
     ctx.live.port = port
+    clones.started(ctx)
     others = len(ctx.cache.accounts[ctx.me.account].devices) > 1  # from them the name comes
     if not (node.keep_name and (others or ctx.me.account in ctx.cache.profiles)):
         trust.publish_name(ctx, node.name)
@@ -365,6 +367,8 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             custody.look_at_all(ctx)
         case "prekeys":
             _tend_prekeys(ctx)
+        case "copy":
+            clones.due(ctx, rest)
         case "revoke":
             revocations.due(ctx, rest)
         case "rotate" | "keys" | "prepare" | "moved" | "awake" | "bodies":

@@ -206,7 +206,8 @@ class PeopleStore(Protocol):
         """All whose key begins so, by key."""
 
     def become(self, old: DeviceId, new: DeviceId) -> None:
-        """What this machine has and has read is from now on said by `new`."""
+        """This machine goes on as `new`: what it has and has read, that says so from now on; prekeys
+        are gone, and how far messages of `old` have come is followed no more."""
 
 
 class SeenStore(Protocol):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.model import AddressRow, RegisterRow, TrustRow
 from p2pchat.store.core import Core
+from p2pchat.store.schema import STATES
 
 
 class People:
@@ -140,12 +141,21 @@ class People:
         return [(key, bytes(value)) for key, value in rows]
 
     def become(self, old: DeviceId, new: DeviceId) -> None:
-        """What this machine has and has read is from now on said by `new`."""
+        """This machine goes on as `new`: what it has and has read, that says so from now on."""
         before, after = self._names.intern(old), self._names.intern(new)
         self._conn.execute(
             "INSERT OR REPLACE INTO seen (room, device, author, kind, ranges)"
             " SELECT room, ?, author, kind, ranges FROM seen WHERE device = ?",
             (after, before),
+        )
+        # Secrets that open seals to the old id; the new one asks for those keys.
+        self._conn.execute("DELETE FROM prekey")
+        # Its chains begin anew: whom own messages are for, they are from the first on.
+        self._conn.execute("UPDATE awaited SET seq = 1 WHERE seq > 0")
+        # How far these have come nobody tells this id; that they go out is repair's business.
+        self._conn.execute(
+            "UPDATE message SET state = ? WHERE device = ? AND state IN (?, ?)",
+            (STATES.index("received"), before, STATES.index("queued"), STATES.index("held")),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -180,3 +181,41 @@ def test_the_recovery_key_makes_a_machine_when_all_are_lost(cast: Cast) -> None:
     until(lambda: fresh.texts(bob.name) == ["do you remember?"])
     assert fresh.json("device", "revoke", me["device"][:12])["revoked"] is True
     until(lambda: [d["revoked"] for d in bob.json("trust", "show", pc.name)["devices"]].count(True) == 1)
+
+
+def test_a_restored_backup_takes_a_new_id_and_loses_nothing(cast: Cast) -> None:
+    """The backup is older than what was said since; then the original comes back as well."""
+    pc, bob = cast.pc, cast.bob
+    pc.run("send", bob.name, "one")
+    until(lambda: bob.texts(pc.name) == ["one"])
+    old = pc.json("whoami")["me"]
+    pc.run("down", "--now")
+    original = Person(cast.laptop.home, pc.name)
+    shutil.copytree(pc.home, original.home)
+    original.run("up", "--no-announce")
+    cast.meet((original, bob))
+    original.run("send", bob.name, "two, which the backup has not", "--wait", "delivered")
+    original.run("down", "--now")
+
+    pc.run("up", "--no-announce")
+    cast.meet((pc, bob))
+    until(lambda: pc.json("whoami")["me"]["device"] != old["device"])
+    until(lambda: pc.texts(bob.name) == ["one", "two, which the backup has not"])
+    assert pc.json("whoami")["me"]["account"] == old["account"]
+    told = [one for one in pc.json("status")["warnings"] if one["kind"] == "clone"]
+    assert [old["device"][:16] in one["fix"] for one in told] == [True]
+    cast.meet((pc, bob))
+    pc.run("send", bob.name, "three", "--wait", "delivered", "--timeout", "10")
+
+    original.run("up", "--no-announce")
+    cast.meet((original, bob), (original, pc))
+    original.run("send", bob.name, "four", "--wait", "delivered", "--timeout", "10")
+    wanted = ["one", "two, which the backup has not", "three", "four"]
+    for one, other in ((bob, pc), (pc, bob), (original, bob)):
+        until(lambda one=one, other=other: one.texts(other.name) == wanted)  # type: ignore[misc]
+    assert original.json("whoami")["me"]["device"] == old["device"], "its id is its own again"
+    messages = bob.json("history", pc.name)["messages"]
+    assert not any("forked" in message["flags"] for message in messages)
+    pc.run("down", "--now")
+    again = pc.json("up", "--no-announce")
+    assert again["me"]["device"] not in (old["device"], None), "written down"
