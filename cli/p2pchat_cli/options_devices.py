@@ -21,6 +21,7 @@ NETWORK: Final = (
     Opt(("--peer",), "Dial this address too.", metavar="HOST[:PORT]", many=True, env="P2PCHAT_PEER"),
     Opt(("--no-announce",), "Do not announce this machine by mDNS.", "flag", env="P2PCHAT_NO_ANNOUNCE"),
 )
+_REPLACE = Opt(("--replace",), "Give up the person this profile is, for the one it joins.", "flag")
 _MACHINE = Arg("device", "DEVICE", "A machine of mine: its name, its id, or 6 or more digits of it.")
 
 DEVICE_COMMANDS: Final = (
@@ -43,7 +44,7 @@ DEVICE_COMMANDS: Final = (
                 required=False,
             ),
         ),
-        opts=NETWORK,
+        opts=(*NETWORK, _REPLACE),
         function="join",
     ),
     Command(
@@ -66,7 +67,7 @@ DEVICE_COMMANDS: Final = (
         "Make this machine mine again by the recovery key; needs no `up`.",
         "arrive",
         (Arg("file", "FILE", "Where the key stands; '-': stdin. Asked for if absent.", required=False),),
-        opts=NETWORK,
+        opts=(*NETWORK, _REPLACE),
         function="recover",
     ),
     Command(

@@ -32,6 +32,7 @@ from p2pchat.daemon.runner import Runner
 from p2pchat.daemon.timers import Timers
 from p2pchat.engine import overview, people
 from p2pchat.engine.context import Context
+from p2pchat.engine.device_inputs import Farewell
 from p2pchat.engine.file_inputs import FILE_EFFECTS
 from p2pchat.engine.inputs import (
     AddPeer,
@@ -60,6 +61,7 @@ from p2pchat.net.lan import Address, Announcement, Lan, Listening, Stream
 from p2pchat.store.ledger import Ledger
 from p2pchat.wire.codec import encode
 from p2pchat.wire.limits import MAX_HALF_OPEN, MAX_LINKS
+from p2pchat.wire.messages.statements import SignedStatement
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +105,8 @@ class Parts:
     label: str = ""
     machine: str = ""
     """What this machine is called among those of its person, unless it was named."""
+    farewell: tuple[SignedStatement, ...] = ()
+    """Of the account this profile was before, if any."""
     keep_name: bool = False
     read_receipts: bool = False
     file_auto_max: int = 0
@@ -275,6 +279,8 @@ class Daemon:
             # Before anybody can connect: what the node reads and writes first is in a transaction.
             heeded = (self.parts.read_receipts, self.parts.file_auto_max)
             await self.runner.ask(lambda request: Configure(request, *heeded))
+            if self.parts.farewell:
+                await self.runner.ask(lambda request: Farewell(request, self.parts.farewell))
             if self.bulk is not None:
                 await outer.start(self.bulk.run)
             self.listening = await outer.start(self.parts.lan.listen, self.parts.port, self._serve)

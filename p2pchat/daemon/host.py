@@ -16,7 +16,7 @@ import trio
 
 from p2pchat import __version__
 from p2pchat.control.operations.settings import Setting
-from p2pchat.crypto.identity import SigningKey, print_recovery
+from p2pchat.crypto.identity import SigningKey, print_bound_recovery
 from p2pchat.daemon.core import Daemon
 from p2pchat.daemon.health import Facts
 from p2pchat.daemon.identity import forget_recovery
@@ -142,7 +142,8 @@ class DaemonHost:
 
     def recovery_key(self) -> str | None:
         """The recovery key as people write it down; None once it has been erased."""
-        return print_recovery(SigningKey(self._recovery)) if self._recovery else None
+        account = self._daemon.identity.me.account
+        return print_bound_recovery(SigningKey(self._recovery), account) if self._recovery else None
 
     def erase_recovery_key(self) -> None:
         """Take the recovery key off this machine for good."""

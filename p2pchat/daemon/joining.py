@@ -10,16 +10,16 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TextIO
 
 import trio
 
-from p2pchat.crypto.identity import SigningKey, device_id, parse_recovery
+from p2pchat.crypto.identity import SigningKey, bound_to, device_id, parse_bound_recovery
 from p2pchat.crypto.pake import Code, parse_code
 from p2pchat.crypto.primitives import ed25519_keypair, ed25519_sign, tag_bytes, x25519_public
 from p2pchat.daemon.identity import IdentityFile
 from p2pchat.daemon.pairing import Talk
+from p2pchat.daemon.replacing import give_up
 from p2pchat.engine import accounts
 from p2pchat.engine.links import Got
 from p2pchat.engine.pairing import Opened, Pairing
@@ -27,6 +27,7 @@ from p2pchat.engine.ports import Entropy
 from p2pchat.errors import CommandError, DialError, RemoteProtocolError
 from p2pchat.net import lan as network
 from p2pchat.net.lan import Lan
+from p2pchat.paths import Profile
 from p2pchat.platform import write_private_file
 from p2pchat.wire.codec import decode, encode
 from p2pchat.wire.limits import HANDSHAKE_S
@@ -61,7 +62,7 @@ class Looking:
         mono: Callable[[], float],
         *,
         code: Code | None = None,
-        recovery: SigningKey | None = None,
+        recovery: tuple[SigningKey, str] | None = None,
         keep: Callable[[IdentityFile], None],
     ) -> None:
         self._lan = lan
@@ -141,9 +142,9 @@ class Looking:
         hello = decode(Hello, opened.hello)
         account = accounts.verify_hello(hello, opened.static)
         if self._recovery is not None:
-            tag, key = TAG_RECOVER, self._recovery.expanded
-            proof = ed25519_sign(key, tag_bytes(tag) + opened.handshake_hash)
-            await talk.say(Recover(self._recovery.public, proof))
+            key = self._recovery[0]
+            proof = ed25519_sign(key.expanded, tag_bytes(TAG_RECOVER) + opened.handshake_hash)
+            await talk.say(Recover(key.public, proof))
         else:
             public, expanded = ed25519_keypair(self._seed)
             proof = ed25519_sign(expanded, tag_bytes(TAG_JOIN) + opened.handshake_hash)
@@ -154,7 +155,7 @@ class Looking:
         identity = (
             self._joined(said.statements, account)
             if self._recovery is None
-            else self._recovered(said.statements, self._recovery)
+            else self._recovered(said.statements, *self._recovery)
         )
         if self._found is not None:
             return
@@ -179,10 +180,13 @@ class Looking:
             raise RemoteProtocolError("statements that do not make this machine one of theirs")
         return IdentityFile(1, self._seed, self._secret, b"", accounts.leading(signed, mine.id))
 
-    def _recovered(self, signed: tuple[SignedStatement, ...], recovery: SigningKey) -> IdentityFile:
-        """An identity added by the recovery key itself: whoever told the statements only told them."""
+    def _recovered(
+        self, signed: tuple[SignedStatement, ...], recovery: SigningKey, bound: str
+    ) -> IdentityFile:
+        """An identity added by the recovery key itself: whoever told the statements only told them. He
+        may have made up an account of his own that names this key; it will not fit the paper."""
         account = accounts.fold([accounts.read_statement(one) for one in signed])
-        if account.recovery != recovery.public:
+        if account.recovery != recovery.public or bound_to(recovery, account.id) != bound:
             raise RemoteProtocolError("statements of another recovery key")
         public, _ = ed25519_keypair(self._seed)
         keys = DeviceKeys(public, x25519_public(self._secret))
@@ -222,26 +226,28 @@ class Looking:
 class Arrival:
     """What a fresh profile was asked to become."""
 
-    path: Path
+    where: Profile
     code: Code | None
-    recovery: SigningKey | None
+    recovery: tuple[SigningKey, str] | None
+    replaces: bool = False
 
     @staticmethod
-    def asked(args: Namespace, path: Path, stdin: TextIO) -> Arrival | None:
+    def asked(args: Namespace, where: Profile, stdin: TextIO) -> Arrival | None:
         """What was asked for; its secret is the first line of `stdin`. CommandError `policy` where there
         is somebody already, `usage` if the secret has another form."""
         if not args.join and not args.recover:
             return None
-        if path.exists():
+        replaces = where.identity.exists()
+        if replaces and not args.replace:
             raise CommandError(
                 "policy",
                 "this profile is somebody already",
-                "name another folder with --home",
+                "name another folder with --home, or give this person up with --replace",
             )
         line = stdin.readline().strip()
         if args.join:
-            return Arrival(path, parse_code(line), None)
-        return Arrival(path, None, parse_recovery(line))
+            return Arrival(where, parse_code(line), None, replaces)
+        return Arrival(where, None, parse_bound_recovery(line), replaces)
 
     async def search(
         self, lan: Lan, entropy: Entropy, mono: Callable[[], float], peers: Sequence[Place]
@@ -249,7 +255,9 @@ class Arrival:
         """Look for the person, and write down who this machine is."""
 
         def keep(identity: IdentityFile) -> None:
-            write_private_file(self.path, encode(identity))
+            if self.replaces:
+                give_up(self.where, accounts.read_statement(identity.statements[0]).account)
+            write_private_file(self.where.identity, encode(identity))
 
         looking = Looking(lan, entropy, mono, code=self.code, recovery=self.recovery, keep=keep)
         return await looking.search(peers)

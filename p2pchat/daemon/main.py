@@ -34,6 +34,7 @@ from p2pchat.daemon.joining import Arrival
 from p2pchat.daemon.logbook import Discreet, keep_uncaught, plain
 from p2pchat.daemon.own import follow
 from p2pchat.daemon.queries import Queries
+from p2pchat.daemon.replacing import farewell
 from p2pchat.daemon.room import Room
 from p2pchat.daemon.runner import Stop
 from p2pchat.engine.trust import clean_name
@@ -124,6 +125,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--join", action="store_true", help="become a machine of whoever shows the code on stdin"
     )
+    parser.add_argument("--replace", action="store_true", help="even where this profile is somebody already")
     parser.add_argument("--recover", action="store_true", help="become one by the recovery key on stdin")
     parser.add_argument("--foreground", action="store_true", help="print `ready` when it is")
     return parser
@@ -139,7 +141,7 @@ def _main(args: argparse.Namespace) -> int:
     try:
         start_log(where.log, also_stderr=args.foreground)
         keep_uncaught()
-        arrival = Arrival.asked(args, where.identity, sys.stdin)
+        arrival = Arrival.asked(args, where, sys.stdin)
         for what in refused:
             log.warning("this system refuses: %s", what)
         return trio.run(_serve, where, effective, args, arrival)
@@ -229,6 +231,7 @@ async def _serve(
         announce=not quiet,
         peers=tuple(peers),
         machine=machine_name(),
+        farewell=farewell(where),
         keep_name=not values["name"],
         read_receipts=bool(values["read_receipts"]),
         file_auto_max=int(str(values["file_auto_max"])),

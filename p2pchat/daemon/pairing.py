@@ -21,7 +21,7 @@ from p2pchat.engine.device_inputs import AddDevice
 from p2pchat.engine.inputs import Command
 from p2pchat.engine.links import Ended, Got
 from p2pchat.engine.overview import hello
-from p2pchat.engine.pairing import WRONG_CODE, Opened, Pairing, Shown
+from p2pchat.engine.pairing import NO_CODE, WRONG_CODE, Opened, Pairing, Shown
 from p2pchat.engine.ports import Entropy
 from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.net.lan import Stream
@@ -143,7 +143,9 @@ class Pairings:
 
     async def _serve(self, talk: Talk, opened: Opened, message: object, linking: Linking | None) -> None:
         match message:
-            case Join(signing, signature) if linking is not None:
+            case Join(signing, signature) if opened.by_code and linking is not None:
+                if linking.over.is_set():  # taken back, or too late
+                    raise RemoteProtocolError(NO_CODE)
                 proof = tag_bytes(TAG_JOIN) + opened.handshake_hash
                 if not ed25519_verify(signing, proof, signature):
                     raise RemoteProtocolError("a key its owner does not prove")
@@ -154,7 +156,7 @@ class Pairings:
                     raise RemoteProtocolError("frame out of place")
                 linking.end(device=told["device"])
                 await talk.close("linked")
-            case Recover(recovery, signature):
+            case Recover(recovery, signature) if not opened.by_code:
                 proof = tag_bytes(TAG_RECOVER) + opened.handshake_hash
                 if not ed25519_verify(recovery, proof, signature):
                     raise RemoteProtocolError("a key its owner does not prove")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from p2pchat.ids import AccountId
+from p2pchat.wire.messages.statements import SignedStatement
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,12 @@ class RenameDevice:
 
 
 @dataclass(frozen=True, slots=True)
-class Retire:
-    """Our account is given up for another. Answered with `{}`."""
+class Farewell:
+    """This profile was somebody else before: the statements by which he was given up for us. Everybody
+    who is met hears them. Answered with `{}`."""
 
     request: int
-    successor: AccountId
+    statements: tuple[SignedStatement, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +66,4 @@ class OwnSetting:
     value: str
 
 
-DeviceCommand = AddDevice | RevokeDevice | RenameDevice | Retire | Renew | OwnSetting
+DeviceCommand = AddDevice | RevokeDevice | RenameDevice | Farewell | Renew | OwnSetting

@@ -17,10 +17,10 @@ from p2pchat.engine.context import Context
 from p2pchat.engine.device_inputs import (
     AddDevice,
     DeviceCommand,
+    Farewell,
     OwnSetting,
     RenameDevice,
     Renew,
-    Retire,
     RevokeDevice,
 )
 from p2pchat.engine.inputs import Change, CloseLink, CreateRoom, Input, Post, Reply, RoomAct, Send, Tell
@@ -33,6 +33,8 @@ from p2pchat.wire.messages.link import Statements
 from p2pchat.wire.messages.statements import SignedStatement
 
 _WRITING: Final = (Post, Change, CreateRoom, RoomAct, DeviceCommand)
+FORMER: Final = "former"
+"""In `value`: the account this profile was before."""
 PASSED_ON: Final = 50
 """Links on which a revocation is passed on by who hears of it."""
 LIST: Final = "list machines: `p2pchat device list`"
@@ -47,9 +49,8 @@ def handle(ctx: Context, event: Input) -> None:
             _revoke(ctx, event)
         case RenameDevice():
             _rename(ctx, event)
-        case Retire():
-            _state(ctx, wire.RETIRE, wire.Retired(event.successor))
-            ctx.out.append(Reply(event.request, {}))
+        case Farewell():
+            _farewell(ctx, event)
         case Renew():
             _renew(ctx, event)
         case OwnSetting():
@@ -106,6 +107,21 @@ def _renew(ctx: Context, command: Renew) -> None:
         own.put(ctx, own.NAME + ctx.me.device.hex(), f"{name} (before)".encode()[:MAX_NAME])
     signed = accounts.leading(ctx.cache.accounts[ctx.me.account].signed, new)
     ctx.out.append(Reply(command.request, {"statements": signed}))
+
+
+def _farewell(ctx: Context, command: Farewell) -> None:
+    account = accounts.read_statement(command.statements[0]).account
+    people.learn_statements(ctx, command.statements, (account,))
+    ctx.ledger.people.put_value(FORMER, account)
+    ctx.batch.wrote = True
+    ctx.out.append(Reply(command.request, {}))
+
+
+def take_leave(ctx: Context, link: int) -> None:
+    """Somebody is met: if this profile was another person once, he hears who that goes on as."""
+    former = ctx.ledger.people.value(FORMER)
+    if former is not None and AccountId(former) in ctx.cache.accounts:
+        tell(ctx, AccountId(former), (link,))
 
 
 def mine(ctx: Context, ref: str) -> DeviceId:

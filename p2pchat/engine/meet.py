@@ -113,6 +113,7 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
     if len(signed) > 2:  # more than the geneses, which both have from the handshake
         ctx.out.extend(Send(number, wire.Statements(run)) for run in portions(signed, frames.FRAME_BYTES))
     keys.prekey_seen(ctx)
+    machines.take_leave(ctx, number)
     offer(ctx, link)
     own.met(ctx, link)
     if begin:

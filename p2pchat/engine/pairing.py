@@ -48,11 +48,13 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The handshake is complete. `hello`: what the responder says of itself, b"" from an initiator."""
+    """The handshake is complete. `hello`: what the responder says of itself, b"" from an initiator;
+    `by_code`: the peer has proven that it knows the code, else it may only ask to recover."""
 
     hello: bytes
     static: bytes
     handshake_hash: bytes
+    by_code: bool
 
 
 Event = Opened | Got | Ended
@@ -84,6 +86,7 @@ class Pairing:
     def dial(self, code: Code | None) -> None:
         """Begin as the new machine: with a code, or without one to recover."""
         self._begin(initiator=True)
+        self._by_code = code is not None
         preface = encode(Preface(1, "chat", PAKE) if code else Preface(1, RECOVER, "office"))
         self._say_clear(preface)
         if code is None:
@@ -226,7 +229,7 @@ class Pairing:
         self._session = Session(*noise.split(), now)
         self._frames.set_limit(MAX_FRAME)
         self.state = "open"
-        self._events.append(Opened(hello, static, noise.handshake_hash))
+        self._events.append(Opened(hello, static, noise.handshake_hash, self._by_code))
 
     def _take_record(self, body: bytes) -> None:
         if self._session is None:

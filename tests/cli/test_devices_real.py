@@ -34,7 +34,7 @@ class Cast:
         for one, other in pairs:
             assert one.json("peers", "add", self.address(other))["connected"] is True
 
-    def join(self, *, at: Person, code: int = 0, typed: str | None = None) -> tuple[dict[str, Any], Any]:
+    def join(self, *, at: Person, more: tuple[str, ...] = ()) -> tuple[dict[str, Any], Any]:
         """`device link` at the pc and `device join` at a fresh profile; what both answered."""
         words = [
             sys.executable,
@@ -53,10 +53,8 @@ class Cast:
         try:
             assert shown.stdout is not None
             told = json.loads(shown.stdout.readline())
-            done = at.run(
-                "device", "join", typed or told["code"], "--json", "--no-announce", "--peer",
-                self.address(self.pc), code=code,
-            )  # fmt: skip
+            words = ("--json", "--no-announce", "--peer", self.address(self.pc), *more)
+            done = at.run("device", "join", told["code"], *words)
             rest = shown.communicate(timeout=30)[0]
         finally:
             shown.kill()
@@ -219,3 +217,25 @@ def test_a_restored_backup_takes_a_new_id_and_loses_nothing(cast: Cast) -> None:
     pc.run("down", "--now")
     again = pc.json("up", "--no-announce")
     assert again["me"]["device"] not in (old["device"], None), "written down"
+
+
+def test_a_profile_that_is_somebody_gives_that_person_up_with_replace(cast: Cast) -> None:
+    """Eve's machine becomes Ann's: Bob, who had verified Eve, is asked before he goes on with Ann."""
+    pc, bob, eve = cast.pc, cast.bob, Person(cast.laptop.home, f"Eve-{cast.mark}")
+    eve.run("up", "--name", eve.name, "--no-announce")
+    cast.meet((eve, bob), (eve, pc))
+    eve.run("send", bob.name, "I am eve", "--wait", "delivered")
+    before = eve.json("whoami")["me"]
+    bob.run("trust", "verify", eve.name, "--fingerprint", before["fingerprint"])
+    assert eve.kind("device", "join", "ABCD-EFGH", code=7) == "policy"
+    up, linked = cast.join(at=eve, more=("--replace",))
+    me = pc.json("whoami")["me"]
+    assert (up["me"]["account"], up["me"]["device"]) == (me["account"], linked["device"])
+    cast.meet((eve, bob))
+    until(lambda: bob.json("trust", "show", before["fingerprint"])["trust"] == "changed")
+    assert bob.kind("send", before["fingerprint"], "who are you?", code=6) == "key_changed"
+    accepted = bob.json("trust", "accept", before["fingerprint"])
+    assert (accepted["account"], accepted["trust"]) == (me["account"], "unverified")
+    (aside,) = eve.home.glob("before-*")
+    assert {"identity", "archive.db"} <= {one.name for one in aside.iterdir()}, "nothing is deleted"
+    assert eve.texts(bob.name) == [], "nor mixed with what is Ann's"

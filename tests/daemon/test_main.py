@@ -224,6 +224,7 @@ def test_an_option_must_be_spelled_out() -> None:
         peer=[],
         no_announce=False,
         join=False,
+        replace=False,
         recover=False,
         foreground=False,
     )

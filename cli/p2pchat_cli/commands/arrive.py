@@ -11,7 +11,7 @@ from typing import Final
 
 from p2pchat.errors import CommandError
 from p2pchat_cli import launch
-from p2pchat_cli.commands import up
+from p2pchat_cli.commands import down, up
 from p2pchat_cli.session import Context
 
 ARRIVE_S: Final = 75.0
@@ -54,13 +54,21 @@ def _secret(ctx: Context, name: str, question: str, flag: str) -> str:
 
 
 def _arrive(ctx: Context, how: str, secret: str) -> int:
+    words = [*up.options(ctx), how]
+    if ctx.flag("replace"):
+        words.append("--replace")
     if ctx.running():
-        raise CommandError(
-            "policy",
-            "this profile is somebody already",
-            "name another folder with --home",
-        )
-    launch.detached(ctx, [*up.options(ctx), how], secret=secret, patience_s=ARRIVE_S)
+        if not ctx.flag("replace"):
+            raise CommandError(
+                "policy",
+                "this profile is somebody already",
+                "name another folder with --home, or give this person up with --replace",
+            )
+        pid = ctx.client().daemon.get("pid")
+        ctx.call("down", wait_s=10.0, now=False)
+        ctx.close()
+        down.wait_gone(ctx, pid if isinstance(pid, int) else 0)
+    launch.detached(ctx, words, secret=secret, patience_s=ARRIVE_S)
     until = time.monotonic() + NAMED_S
     while _nameless(ctx.call("status")["me"]) and time.monotonic() < until:
         time.sleep(0.05)
