@@ -243,6 +243,8 @@ class History:
             law(found == texts["ann"], f"{name} and the pc show the same: {set(found) ^ set(texts['ann'])}")
             lost = [s.text for s in self.said if s.by not in self.revoked and s.text not in found]
             law(not lost, f"nothing that was acknowledged is lost at {name}: {lost[:3]}")
+            waiting = machine_queue(self.swarm.machines[name])
+            law(not waiting, f"nothing waits at {name} any more: {waiting}")
         mine = [m for m in whole if m.account == self.ann]
         law(len({m.device for m in mine}) == len(mine), "no two machines that are in use share an id")
         entries = [own.entries(m.look()) for m in mine]
@@ -264,6 +266,11 @@ class History:
                 if victim.name in self.revoked:
                     held = {e.epoch for e in victim.ledger.rooms.epochs(room) if e.key is not None}
                     law(epoch not in held, f"{victim.name} does not have the key that {m.name} writes under")
+
+
+def machine_queue(machine: Machine) -> int:
+    """Own messages that nobody is known to have."""
+    return len(machine.ledger.views.waiting(None))
 
 
 def _texts(machine: Machine, room: RoomId) -> list[str]:
