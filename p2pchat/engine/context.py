@@ -242,7 +242,7 @@ class Live:
     heard_by: dict[RoomId, int] = field(default_factory=dict)  # on which link of each, oldest first
     salting: dict[DeviceId, tuple[int, float]] = field(default_factory=dict)  # items hashed for it, since
     receipt_at: dict[tuple[RoomId, DeviceId], float] = field(default_factory=dict)
-    receipt_due: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
+    receipt_due: dict[tuple[RoomId, DeviceId], int | None] = field(default_factory=dict)
     last_seen: dict[DeviceId, int] = field(default_factory=dict)
     views: dict[RoomId, View] = field(default_factory=dict)  # of crowded rooms, see gossip
     sought: dict[tuple[RoomId, EventId], Sought] = field(default_factory=dict)
@@ -256,7 +256,9 @@ class Live:
     )  # on links to own machines: of whom they were told, see own
     waits: dict[RoomId, float] = field(default_factory=dict)  # something waits there: when to see to it
     entrusted: dict[tuple[int, RoomId], Entrusted] = field(default_factory=dict)
-    took_nothing: dict[tuple[DeviceId, RoomId], float] = field(default_factory=dict)  # asked in vain: when
+    took_nothing: dict[tuple[DeviceId, RoomId], tuple[float, str]] = field(
+        default_factory=dict
+    )  # asked in vain: when, and why
     held_of: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) taken to hold
     claims: dict[int, Claiming] = field(default_factory=dict)  # by link
     timers: dict[str, float] = field(default_factory=dict)
@@ -440,7 +442,9 @@ class Batch:
     fresh: dict[RoomId, list[StoredEvent]] = field(default_factory=dict)
     items: dict[tuple[RoomId, bool], list[tuple[int, EventId]]] = field(default_factory=dict)
     have: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
-    receipts: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
+    receipts: dict[tuple[RoomId, DeviceId], int | None] = field(
+        default_factory=dict
+    )  # of which chains we have more now, and the link that brought it
     keyed: dict[str, tuple[Post, ...]] = field(default_factory=dict)  # sends under a key, not yet done
     entered: dict[RoomId, None] = field(default_factory=dict)  # rooms we came into
     moved: dict[RoomId, None] = field(default_factory=dict)  # rooms whose members changed

@@ -13,10 +13,10 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from p2pchat.engine import deposits, kept, outbox, ranges, rooms, views
+from p2pchat.engine import deposits, kept, names, outbox, ranges, rooms, views
 from p2pchat.engine.context import Context, Entrusted, Link, RoomCache, Waiter
-from p2pchat.engine.holders import MAX_WITHDRAWN
-from p2pchat.engine.inputs import HandOver, Reply, Send
+from p2pchat.engine.holders import FULL, MAX_WITHDRAWN, REFUSED
+from p2pchat.engine.inputs import HandOver, Reply, Send, Tell
 from p2pchat.engine.kept import PATIENCE_S
 from p2pchat.engine.ranges import Ranges
 from p2pchat.errors import RemoteProtocolError
@@ -68,7 +68,8 @@ def met(ctx: Context, link: Link) -> None:
 
 
 def look_at_all(ctx: Context) -> None:
-    """Time has passed: what is held may be so no longer, or by somebody who is gone."""
+    """Time has passed, or somebody is trusted otherwise: what is held may be so no longer, what is not
+    may have a holder now."""
     for room_id in ctx.live.waits:
         ctx.live.waits[room_id] = ctx.now.mono
     _plan(ctx)
@@ -282,6 +283,24 @@ def _by_whom(ctx: Context, room: RoomCache, event: EventId, state: str) -> tuple
 # -- answers -----------------------------------------------------------------------------------
 
 
+def _took_nothing(ctx: Context, link: Link, room: RoomCache, why: str) -> None:
+    """He is left in peace for a while; that he has no room left is told once as long as it is so."""
+    refusals = ctx.live.took_nothing.items()
+    told = any(device == link.device and reason == FULL for (device, _), (_, reason) in refusals)
+    ctx.live.took_nothing[link.device, room.row.id] = (ctx.now.mono, FULL if why == FULL else REFUSED)
+    if why == FULL and not told:
+        text = f"{names.shown(ctx, link.account)} has no room for more of what you say to people who are away"
+        ctx.out.append(Tell("warning", ("holder_full", text)))
+
+
+def _has_room(ctx: Context, link: Link) -> None:
+    """He takes something again: the rest is not kept from him."""
+    for place in [place for place in ctx.live.took_nothing if place[0] == link.device]:
+        if ctx.live.took_nothing[place][1] == FULL:
+            del ctx.live.took_nothing[place]
+            ctx.live.waits[place[1]] = ctx.now.mono
+
+
 def answered(ctx: Context, link: Link, message: Holding) -> None:
     """A holder says what it keeps of what we gave it; more than that it cannot keep."""
     if len(message.room) != 32 or RoomId(message.room) not in ctx.cache.known_rooms:
@@ -305,8 +324,10 @@ def answered(ctx: Context, link: Link, message: Holding) -> None:
         ctx.live.entrusted[place] = Entrusted(pending.at, pending.asked, pending.left - 1, took)
     else:
         del ctx.live.entrusted[place]
-        if not took:
-            ctx.live.took_nothing[link.device, room.row.id] = ctx.now.mono
+        if took:
+            _has_room(ctx, link)
+        else:
+            _took_nothing(ctx, link, room, message.refused)
         ctx.live.waits[place[1]] = ctx.now.mono  # the rest, and another copy
     _tell(ctx, room, before)
     _handed_over(ctx)

@@ -11,8 +11,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from p2pchat.engine import frames, kept, log, ranges, rooms, views
+from p2pchat.engine import frames, kept, log, names, ranges, rooms
 from p2pchat.engine.context import Context, Entrusted, Link, RoomCache
+from p2pchat.engine.holders import FULL
 from p2pchat.engine.inputs import Send
 from p2pchat.engine.ranges import Ranges
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId
@@ -21,7 +22,6 @@ from p2pchat.wire.codec import decode, portions
 from p2pchat.wire.limits import HOLD_MS, MAX_HELD_FOR, MAX_HELD_MACHINES
 from p2pchat.wire.messages import events as wire
 from p2pchat.wire.messages.holders import Deposit, For
-from p2pchat.wire.messages.registers import HAVE
 
 COPIES: Final = 2
 """Holders wanted of one event: one of them may lie, or not come back."""
@@ -33,6 +33,7 @@ ANSWER_S: Final = 15.0
 """No answer to a deposit within this time: it is made again."""
 REFUSED_S: Final = 600.0
 """Whoever took nothing of a room is not asked again before."""
+ANOTHER: Final = "verify somebody who stays on: `p2pchat trust verify NAME`"
 MARGIN_MS: Final = 3600 * 1000
 """What would be held for less than this is not entrusted any more."""
 
@@ -74,10 +75,33 @@ def _candidates(ctx: Context, room: RoomCache) -> list[Link]:
     found: dict[AccountId, Link] = {}
     links = (ctx.live.links[number] for number in ctx.live.by_device.values())
     for link in sorted(links, key=lambda one: (one.since, one.device)):
-        refused = ctx.live.took_nothing.get((link.device, room.row.id), -math.inf)
-        if may_hold(ctx, link) and link.account not in room.accounts and ctx.now.mono - refused > REFUSED_S:
+        if may_hold(ctx, link) and link.account not in room.accounts and not _refuses(ctx, link, room):
             found.setdefault(link.account, link)
     return list(found.values())
+
+
+def _refuses(ctx: Context, link: Link, room: RoomCache) -> str:
+    """Why he took nothing of that room a moment ago; empty if he did not refuse."""
+    at, why = ctx.live.took_nothing.get((link.device, room.row.id), (-math.inf, ""))
+    return why if ctx.now.mono - at < REFUSED_S else ""
+
+
+def why_not(ctx: Context, room: RoomCache) -> tuple[str, str]:
+    """Why nobody holds what waits in a room, and what to do about it, for people; empty if nothing is
+    known."""
+    here = [ctx.live.links[number] for number in ctx.live.by_device.values()]
+    able = [link for link in here if may_hold(ctx, link) and link.account not in room.accounts]
+    if able:
+        reasons = {_refuses(ctx, link, room): names.shown(ctx, link.account) for link in able}
+        if FULL in reasons:
+            return f"{reasons[FULL]} has no room for more of yours", ANOTHER
+        for why, who in reasons.items():
+            if why:
+                return f"{who} does not hold it", ANOTHER
+        return "", ""
+    if any(link.account in room.accounts for link in here):
+        return "", ""
+    return "nobody is here whose key you have verified", ANOTHER
 
 
 def entrust(ctx: Context, room: RoomCache, lacks: dict[AccountId, Ranges]) -> None:
@@ -110,7 +134,7 @@ def again(ctx: Context, room: RoomCache) -> float:
     asked = [one.at + ANSWER_S for (_, where), one in ctx.live.entrusted.items() if where == room.row.id]
     refused = [
         at + REFUSED_S
-        for (device, where), at in ctx.live.took_nothing.items()
+        for (device, where), (at, _) in ctx.live.took_nothing.items()
         if where == room.row.id and device in ctx.live.by_device
     ]
     return min((at for at in (*asked, *refused) if at > ctx.now.mono), default=math.inf)
@@ -205,14 +229,15 @@ def _named(ctx: Context, room: RoomCache, people: list[AccountId]) -> tuple[For,
 def _acts_behind(
     ctx: Context, room: RoomCache, link: Link, own: Sequence[StoredEvent], people: Sequence[AccountId]
 ) -> list[StoredEvent]:
-    """Acts behind these events that this holder has not, but for those that all of these people have:
-    of ours what they said so of, and in a direct chat what somebody wrote at his only machine."""
-    have = views.by_person(ctx, room, HAVE)
-    alone = room.row.kind == DIRECT and all(len(ctx.cache.accounts[one].active()) == 1 for one in people)
+    """Acts behind these events that this holder has not, but for those that every machine of these people
+    has: of ours what it said so of, and in a direct chat what somebody wrote at his only machine."""
+    machines = [machine.id for one in people for machine in ctx.cache.accounts[one].active()]
+    alone = room.row.kind == DIRECT and len(machines) == len(people)
 
     def is_there(act: StoredEvent) -> bool:
         if act.device == ctx.me.device:
-            return all(ranges.contains(have.get(account, ()), act.seq) for account in people)
+            told = [room.their_have.get((one, ctx.me.device), ()) for one in machines]
+            return all(ranges.contains(said, act.seq) for said in told)
         return alone and ctx.cache.owner[act.device] != ctx.me.account
 
     found: dict[EventId, StoredEvent] = {}

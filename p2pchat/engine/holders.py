@@ -17,7 +17,7 @@ from p2pchat.engine.log import Read
 from p2pchat.engine.ranges import Ranges
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import ID_BYTES, AccountId, DeviceId, RoomId
-from p2pchat.model import HeldEvent, RegisterRow
+from p2pchat.model import ROOM, HeldEvent, RegisterRow
 from p2pchat.wire.codec import portions
 from p2pchat.wire.limits import (
     HOLD_MS,
@@ -303,6 +303,26 @@ def had(ctx: Context, row: RegisterRow, told: Ranges) -> bool:
     if author is not None and fresh:
         ctx.out.append(Send(author, Registers((people.signed_register(row),))))
     return True
+
+
+def carry(ctx: Context, link: Link, row: RegisterRow) -> None:
+    """What a member has of the words of another one who is away: that one is told when he comes."""
+    room = rooms.room_with(ctx, link, row.room)
+    if (
+        room is None
+        or room.row.kind != ROOM
+        or ctx.cache.owner.get(DeviceId(row.author)) not in room.accounts
+    ):
+        return
+    known = ctx.ledger.people.register(row.device, HAVE, row.room, row.author)
+    if known is not None and known.n >= row.n:
+        return
+    ctx.ledger.people.put_register(row)
+    ctx.ledger.holdings.owe_word(row.author, row.room, row.device, ctx.now.wall_ms)
+    ctx.batch.wrote = True
+    author = ctx.live.by_device.get(DeviceId(row.author))
+    if author is not None:
+        ctx.out.append(Send(author, Registers((people.signed_register(row),))))
 
 
 def _is_gone(ctx: Context, device: DeviceId) -> bool:

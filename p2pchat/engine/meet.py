@@ -208,6 +208,8 @@ def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.Sig
                 ctx.batch.wrote = True
                 told = outbox.seen_value(value)
                 outbox.heard(ctx, link, row.device, row.kind, row.room, row.author, told)
+        elif row.kind == registers.HAVE:
+            holders.carry(ctx, link, row)
 
 
 def give_registers(ctx: Context, link: Link, names: tuple[registers.RegisterName, ...]) -> None:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from p2pchat.engine import kept, people, ranges, rooms, views
+from p2pchat.engine import deposits, kept, people, ranges, rooms, views
 from p2pchat.engine.context import Context, Link, RoomCache, Waiter
 from p2pchat.engine.inputs import Refuse, Reply, Send, Tell
 from p2pchat.engine.ranges import Ranges
 from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.ids import DeviceId, EventId, RoomId
-from p2pchat.model import DELIVERED, DIRECT, HELD, QUEUED, READ, RegisterRow
+from p2pchat.model import DELIVERED, DIRECT, HELD, QUEUED, READ, ROOM, RegisterRow
 from p2pchat.wire.codec import Record, decode
 from p2pchat.wire.limits import MAX_HAVE_RANGES, MAX_OFFERED
 from p2pchat.wire.messages import registers
-from p2pchat.wire.messages.link import ReadMark, Receipt
+from p2pchat.wire.messages.link import ReadMark, Receipt, Registers
 from p2pchat.wire.messages.registers import RegisterName, Seen
 
 MANY_S: Final = 10.0
@@ -37,29 +37,37 @@ REACHED: Final = {QUEUED: 0, HELD: 1, DELIVERED: 2, READ: 3}
 
 def close_receipts(ctx: Context) -> None:
     """At the end of a batch: receipts for what it brought, at once or coalesced."""
-    for room_id, author in ctx.batch.receipts:
+    for (room_id, author), brought in ctx.batch.receipts.items():
         last = ctx.live.receipt_at.get((room_id, author))
         room = rooms.room(ctx, room_id)
         quiet = 0.0 if room.row.kind == DIRECT else MANY_S if len(room.heads) > MANY else QUIET_S
         if last is None or ctx.now.mono - last >= quiet:
-            send_receipt(ctx, room, author)
+            send_receipt(ctx, room, author, brought)
         else:
-            ctx.live.receipt_due[room_id, author] = None
+            ctx.live.receipt_due[room_id, author] = brought
             ctx.timer("receipts", last + quiet)
 
 
 def receipts_due(ctx: Context) -> None:
     """The quiet is over: send what was put together."""
     due, ctx.live.receipt_due = ctx.live.receipt_due, {}
-    for room_id, author in due:
-        send_receipt(ctx, rooms.room(ctx, room_id), author)
+    for (room_id, author), brought in due.items():
+        send_receipt(ctx, rooms.room(ctx, room_id), author, brought)
 
 
-def send_receipt(ctx: Context, room: RoomCache, author: DeviceId) -> None:
-    """Tell the author's machine what we hold of it, if it is there to hear."""
+def send_receipt(ctx: Context, room: RoomCache, author: DeviceId, brought: int | None) -> None:
+    """Tell the author's machine what we hold of it, if it is there to hear; else, signed, the member
+    on whose link it came, who may meet it before us."""
     link = ctx.live.by_device.get(author)
     have = room.have.get(author)
-    if link is None or not have:
+    if not have:
+        return
+    if link is None:
+        carrier = ctx.live.links.get(brought) if brought is not None else None
+        if carrier is not None and room.row.kind == ROOM and len(room.heads) <= MANY:
+            row = _stated(ctx, room, author, registers.HAVE, have)
+            if row is not None:
+                ctx.out.append(Send(carrier.link, Registers((people.signed_register(row),))))
         return
     ctx.live.receipt_at[room.row.id, author] = ctx.now.mono
     said = ranges.newest(have, MAX_HAVE_RANGES)
@@ -317,9 +325,11 @@ def timed_out(ctx: Context, request: int) -> None:
         return
     view = ctx.ledger.views.message(waiter.event)
     state = view.state if view else QUEUED
-    error = CommandError(
-        "timeout", f"not {waiter.want} in time; it stays {state}", "see what waits: `p2pchat queue`"
-    )
+    why, hint = "", ""
+    if waiter.want == HELD and waiter.room is not None:
+        why, hint = deposits.why_not(ctx, rooms.room(ctx, waiter.room))
+    text = f"not {waiter.want} in time{': ' * bool(why)}{why}; it stays {state}"
+    error = CommandError("timeout", text, hint or "see what waits: `p2pchat queue`")
     ctx.out.append(Refuse(request, error, posted(waiter, state)))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from p2pchat.crypto.primitives import hash_tagged
-from p2pchat.engine import frames, outbox, overview, people, ranges, rooms, sync, transfers
+from p2pchat.engine import custody, frames, outbox, overview, people, ranges, rooms, sync, transfers
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.inputs import CloseLink, Send, Tell
 from p2pchat.engine.log import HLC_SHIFT, stamp
@@ -264,6 +264,7 @@ def _trust(ctx: Context, account: AccountId, said: TrustSaid) -> None:
     name = known.name if known is not None and known.name else said.name
     row = TrustRow(account, said.verified, said.blocked, name, successor, said.first_seen_ms, seen)
     people.put_trust(ctx, row)
+    custody.look_at_all(ctx)
     if said.blocked:
         ctx.out.extend(
             CloseLink(one.link, "refused") for one in ctx.live.links.values() if one.account == account

@@ -68,6 +68,9 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
         fresh = [read for read in _unique(group) if read.id in missing]
         if fresh:
             _room_events(ctx, link, room, fresh, good)
+            for chain in {(room_id, DeviceId(read.header.device)): None for read in fresh}:
+                if chain in ctx.batch.receipts:
+                    ctx.batch.receipts[chain] = link.link
         gossip.arrived(ctx, link, room, fresh, [read.id for read in group if read.id not in missing])
 
 

@@ -340,6 +340,25 @@ def test_listen_prints_a_stream(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("state", "person", "sentence"),
+    [
+        ("held", {"name": "Carol"}, "held by Carol"),
+        ("delivered", {"name": "Bob"}, "delivered (Bob)"),
+        ("delivered", None, "delivered (you)"),
+        ("queued", {"name": "Bob"}, "has reached Bob"),
+        ("queued", None, "is held by nobody any more: it waits here"),
+    ],
+)
+def test_listen_says_how_far_a_message_has_come(
+    state: str, person: dict[str, str] | None, sentence: str, tmp_path: Path
+) -> None:
+    feed = [line(1, "receipt", id="ab" * 32, room="c0", state=state, person=person)]
+    with daemon(tmp_path, feed):
+        ran = run(tmp_path, "listen", "--count", "1")
+    assert ran.out == f"· abababababab {sentence}\n"
+
+
+@pytest.mark.parametrize(
     ("change", "sentence"),
     [
         ("created", "Ann created the room"),

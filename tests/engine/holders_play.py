@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import kept, rooms
+from p2pchat.engine import kept, people, rooms
 from p2pchat.engine.accounts import make_statement
 from p2pchat.ids import EventId, RoomId
 from p2pchat.model import MessageView
 from p2pchat.wire.codec import Record, decode
 from p2pchat.wire.messages import statements
 from p2pchat.wire.messages.link import Registers, Statements
-from p2pchat.wire.messages.registers import HAVE, Register
+from p2pchat.wire.messages.registers import HAVE, Register, Seen, SignedRegister
 from tests.engine.play import Actor, Stage
 
 Three = tuple[Actor, Actor, Actor]
@@ -57,6 +57,14 @@ def said_have(actor: Actor, author: bytes) -> bool:
     return any((one.kind, one.author) == (HAVE, author) for one in read)
 
 
+def signed_have(actor: Actor, room: RoomId, author: Actor, top: int) -> SignedRegister:
+    """What it says to have of somebody's chain, whether it has or not."""
+    value = Seen(((1, top),), bytes(32))
+    return people.signed_register(
+        people.publish(actor.look(), HAVE, value, bytes(room), bytes(author.device))
+    )
+
+
 def retire(actor: Actor, gone: Actor) -> None:
     """`actor` hears that somebody has given up his account."""
     account = actor.look().cache.accounts[gone.account]
@@ -67,10 +75,10 @@ def retire(actor: Actor, gone: Actor) -> None:
     actor.feed(happened.FromPeer(number, Statements((signed,))))
 
 
-def make_room(actor: Actor, *people: Actor) -> RoomId:
+def make_room(actor: Actor, *others: Actor) -> RoomId:
     view = actor.do(lambda r: happened.CreateRoom(r, "launch"))["room"]
     identity = RoomId(view.id)  # type: ignore[attr-defined]
-    names = tuple(one.account.hex() for one in people)
+    names = tuple(one.account.hex() for one in others)
     actor.do(lambda r: happened.RoomAct(r, "invite", identity.hex(), names))
     return identity
 

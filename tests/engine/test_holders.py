@@ -10,6 +10,7 @@ from p2pchat.engine.deposits import COPIES
 from p2pchat.ids import EventId
 from p2pchat.model import DELIVERED, HELD
 from p2pchat.wire.messages import holders as wire
+from p2pchat.wire.messages.link import Registers
 from tests.engine.holders_play import (
     DAY_S,
     Three,
@@ -19,7 +20,9 @@ from tests.engine.holders_play import (
     meet,
     retire,
     shown,
+    signed_have,
     state,
+    tell,
     verify,
 )
 from tests.engine.play import Stage
@@ -258,6 +261,23 @@ def test_both_machines_of_bob_have_it_before_it_is_dropped(stage: Stage, three: 
     assert count(cem) == 0
 
 
+def test_acts_that_only_one_machine_of_bob_has_go_along(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    second = stage.actor("bob.2", of=bob)
+    stage.join(second, ann)
+    stage.join(second, cem)
+    stage.cut()
+    stage.join(ann, bob)
+    assert state(ann, ann.say(bob, "the key is made for this")) == DELIVERED
+    stage.cut()
+    stage.join(ann, cem)
+    hello = ann.say(bob, "hello bob")
+    stage.wait(11)
+    stage.cut()
+    stage.join(cem, second)
+    assert shown(second, hello).text == "hello bob"
+
+
 def test_a_machine_that_ann_knows_nothing_of_gets_what_is_for_its_person(stage: Stage, three: Three) -> None:
     ann, bob, cem = three
     stage.join(ann, cem)
@@ -330,6 +350,24 @@ def test_a_send_that_waits_to_be_held_is_answered_at_once_then(stage: Stage, thr
     assert answer["state"] == HELD
 
 
+def test_who_is_verified_only_then_holds_at_once(stage: Stage, three: Three) -> None:
+    ann, bob, _ = three
+    dan = stage.actor("dan")
+    stage.join(bob, dan)
+    stage.cut()
+    stage.join(ann, dan)
+    stage.join(ann, stage.actor("eva"))
+    hello = ann.say(bob, "hello bob")
+    stage.wait(60)
+    assert state(ann, hello) == "queued"
+    verify(ann, dan)
+    stage.wait(1)
+    assert (state(ann, hello), keepers(ann, hello)) == (HELD, [dan.device.hex()])
+    ann.do(lambda r: happened.SetTrust(r, "block", dan.account.hex()))
+    stage.wait(1)
+    assert (state(ann, hello), keepers(ann, hello)) == ("queued", [])
+
+
 # -- rooms ------------------------------------------------------------------------------------
 
 
@@ -351,10 +389,36 @@ def test_a_member_holds_for_the_others_of_a_room(stage: Stage, three: Three) -> 
     stage.cut()
     stage.join(cem, bob)
     assert shown(bob, said).text == "to all"
-    stage.cut()
-    stage.join(ann, bob)
     stage.wait(2)
-    assert state(ann, said) == DELIVERED
+    stage.cut()
+    stage.join(ann, cem)
+    assert state(ann, said) == DELIVERED, "cem brings what bob has said, signed"
+
+
+def test_what_a_member_has_is_brought_to_who_is_here_already_and_by_members_only(
+    stage: Stage, three: Three
+) -> None:
+    ann, bob, cem = three
+    for one in (bob, cem):
+        stage.join(ann, one)
+    stage.join(bob, cem)
+    room = make_room(ann, bob, cem)
+    stage.wait(5)
+    stage.cut()
+    stage.join(ann, cem)
+    said = str(ann.do(lambda r: happened.Post(r, "#" + room.hex(), "to all"))["id"])
+    stage.wait(2)
+    stage.join(cem, bob)
+    stage.wait(2)
+    assert state(ann, said) == DELIVERED, "while ann and bob see only cem"
+    stage.cut()
+    ann.do(lambda r: happened.RoomAct(r, "remove", room.hex(), (bob.account.hex(),)))
+    stage.join(ann, cem)
+    stage.wait(2)
+    words = count(cem, "holding_told")
+    stage.join(cem, bob)
+    tell(stage, bob, cem, Registers((signed_have(bob, room, ann, 9),)))
+    assert (count(cem, "holding_told"), state(ann, said)) == (words, DELIVERED), "he is out"
 
 
 def test_somebody_outside_holds_for_a_room_whose_members_are_all_away(stage: Stage, three: Three) -> None:

@@ -24,7 +24,7 @@ GATE = {
     "turns-liars": (0,),
     "turns-full": (0,),
 }
-REMEMBERED: dict[str, tuple[int, ...]] = {"turns": (3, 10)}
+REMEMBERED: dict[str, tuple[int, ...]] = {"turns": (3, 10), "turns-homes": (1041,)}
 """Seeds that once broke a law, as long as they mean the same history."""
 
 
