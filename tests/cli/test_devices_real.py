@@ -80,6 +80,11 @@ def devices(one: Person) -> dict[str, dict[str, Any]]:
     return {found["device"]: found for found in one.json("device", "list")["devices"]}
 
 
+def _notices(one: Person) -> set[tuple[str, str | None]]:
+    found = one.json("history", "launch")["notices"]
+    return {(notice["type"], (notice["who"] or {}).get("name")) for notice in found}
+
+
 def test_a_second_machine_from_its_code_to_its_end(cast: Cast) -> None:
     pc, laptop, bob = cast.pc, cast.laptop, cast.bob
     pc.run("room", "create", "launch")
@@ -125,6 +130,8 @@ def test_a_second_machine_from_its_code_to_its_end(cast: Cast) -> None:
             == {linked["device"]}
         )
     )
+    until(lambda: ("revoked", pc.name) in _notices(bob))
+    assert f"a machine of {pc.name} was cut off" in bob.run("history", "launch").stdout
     epoch = laptop.room("launch")["epoch"]
     until(lambda: bob.room("launch")["epoch"] not in (None, epoch))
     bob.run("send", "launch", "without the laptop")
