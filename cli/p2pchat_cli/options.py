@@ -6,50 +6,12 @@ full), or what a command does (commands/).
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
-
-class Opt(NamedTuple):
-    """An option. `kind` is one of `flag str int number`; `many` collects repetitions.
-
-    `env` names its twin in the environment: a flag reads 1/0 there, a list commas.
-    """
-
-    flags: tuple[str, ...]
-    help: str
-    kind: str = "str"
-    metavar: str = ""
-    many: bool = False
-    choices: tuple[str, ...] = ()
-    env: str = ""
-
-    @property
-    def dest(self) -> str:
-        """The name under which the value is kept: the first flag without dashes."""
-        return self.flags[0].lstrip("-").replace("-", "_")
-
-
-class Arg(NamedTuple):
-    """A positional argument; `many` takes all that are left."""
-
-    dest: str
-    metavar: str
-    help: str
-    required: bool = True
-    many: bool = False
-
-
-class Command(NamedTuple):
-    """One command: its words, the module under `commands/`, the function in it."""
-
-    words: tuple[str, ...]
-    help: str
-    module: str
-    args: tuple[Arg, ...] = ()
-    opts: tuple[Opt, ...] = ()
-    function: str = "run"
-    notes: str = ""
-
+from p2pchat_cli.option_shapes import Arg as Arg
+from p2pchat_cli.option_shapes import Command as Command
+from p2pchat_cli.option_shapes import Opt as Opt
+from p2pchat_cli.options_devices import DEVICE_COMMANDS, NETWORK
 
 HOME: Final = Opt(
     ("--home",),
@@ -103,18 +65,7 @@ COMMANDS: Final = (
         "up",
         opts=(
             Opt(("--name",), "What others call you.", metavar="NAME", env="P2PCHAT_NAME"),
-            Opt(
-                ("--interface",),
-                "Only this network interface.",
-                metavar="IF",
-                many=True,
-                env="P2PCHAT_INTERFACE",
-            ),
-            Opt(("--port",), "TCP port.", "int", metavar="N", env="P2PCHAT_PORT"),
-            Opt(("--peer",), "Dial this address too.", metavar="HOST[:PORT]", many=True, env="P2PCHAT_PEER"),
-            Opt(
-                ("--no-announce",), "Do not announce this machine by mDNS.", "flag", env="P2PCHAT_NO_ANNOUNCE"
-            ),
+            *NETWORK,
             Opt(("--foreground",), "Stay in this terminal; prints 'ready'.", "flag"),
         ),
     ),
@@ -442,14 +393,7 @@ COMMANDS: Final = (
     Command(("trust", "accept"), "Take a person's new key.", "trust", (_PERSON,), function="accept"),
     Command(("trust", "block"), "Neither hear nor reach a person.", "trust", (_PERSON,), function="block"),
     Command(("trust", "unblock"), "Take a block back.", "trust", (_PERSON,), function="unblock"),
-    Command(("device", "list"), "My machines.", "device"),
-    Command(
-        ("device", "recovery-key"),
-        "Print the recovery key and erase it here.",
-        "device",
-        opts=(Opt(("--yes",), "It is written down: erase it without asking.", "flag"),),
-        function="recovery_key",
-    ),
+    *DEVICE_COMMANDS,
     Command(
         ("service", "install"),
         "Start the daemon at boot or login from now on.",

@@ -25,13 +25,16 @@ from p2pchat.daemon.checking import Checker, start_process
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.identity import Identity
 from p2pchat.daemon.links import Gate, Inbox, Pump
+from p2pchat.daemon.pairing import Pairings
 from p2pchat.daemon.quiet import QuietHours
 from p2pchat.daemon.reaching import Wires
+from p2pchat.daemon.renewing import Renewing
 from p2pchat.daemon.room import Room
 from p2pchat.daemon.runner import Runner
 from p2pchat.daemon.timers import Timers
 from p2pchat.engine import overview, people, presence
 from p2pchat.engine.context import Context
+from p2pchat.engine.device_inputs import Farewell
 from p2pchat.engine.file_inputs import FILE_EFFECTS
 from p2pchat.engine.inputs import (
     AddPeer,
@@ -61,6 +64,7 @@ from p2pchat.net.lan import Address, Announcement, Lan, Listening, Stream
 from p2pchat.store.ledger import Ledger
 from p2pchat.wire.codec import encode
 from p2pchat.wire.limits import MAX_HALF_OPEN, MAX_LINKS
+from p2pchat.wire.messages.statements import SignedStatement
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +106,10 @@ class Parts:
     announce: bool = True
     peers: tuple[tuple[str, int | None], ...] = ()
     label: str = ""
+    machine: str = ""
+    """What this machine is called among those of its person, unless it was named."""
+    farewell: tuple[SignedStatement, ...] = ()
+    """Of the account this profile was before, if any."""
     keep_name: bool = False
     read_receipts: bool = False
     file_auto_max: int = 0
@@ -117,6 +125,7 @@ class Daemon:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self.identity = parts.identity
         self.label = parts.label or parts.entropy.bytes(16).hex()
         self.runner = Runner(
             self._source,
@@ -127,6 +136,10 @@ class Daemon:
             room=parts.room,
         )
         self.timers = Timers(self.mono, self.runner.post)
+        self.renewing = Renewing(
+            parts.entropy, self.runner.ask, lambda: self.identity, self.go_on_as, threads=parts.threads
+        )
+        self.runner.tells[self.renewing] = self.renewing.heard
         self.pumps: dict[int, Pump] = {}
         self.gate = Gate()
         self.stopping = trio.Event()
@@ -145,7 +158,22 @@ class Daemon:
         check = self._checker.check if self._checker is not None else None
         self.bulk = self._make_bulk(parts.disk) if parts.disk is not None else None
         take = self.bulk.take if self.bulk is not None else None
-        self._inbox = Inbox(self.runner.post, self.runner.at_once, self.mono, self.signing_keys, check, take)
+        self.pairings = Pairings(
+            noise_secret=lambda: self.identity.noise_secret,
+            entropy=parts.entropy,
+            mono=self.mono,
+            look=self.look,
+            ask=self.runner.ask,
+        )
+        self._inbox = Inbox(
+            self.runner.post,
+            self.runner.at_once,
+            self.mono,
+            self.signing_keys,
+            check,
+            take,
+            self.pairings.take,
+        )
 
     # -- made of ----------------------------------------------------------------------------------
 
@@ -153,11 +181,12 @@ class Daemon:
         ledger = self.parts.open_ledger()
         parts = self.parts
         node = Node(
-            parts.identity.me,
+            self.identity.me,
             ledger,
             parts.entropy,
             name=parts.name,
             label=self.label,
+            machine=parts.machine,
             keep_name=parts.keep_name,
             office_key=OPEN_OFFICE_KEY if parts.lobby else None,
         )
@@ -171,7 +200,7 @@ class Daemon:
             ask=self.runner.ask,
             name=lambda account: people.name(self.look(), account),
         )
-        return Bulk(self.parts.identity.me.account, disk, wires, self.parts.entropy, self.mono)
+        return Bulk(self.identity.me.account, disk, wires, self.parts.entropy, self.mono)
 
     def mono(self) -> float:
         """Monotonic seconds."""
@@ -234,6 +263,7 @@ class Daemon:
             async with trio.open_nursery() as core:
                 core.start_soon(self.runner.run)
                 core.start_soon(self.timers.run)
+                core.start_soon(self.renewing.run)
                 if self._checker is not None:
                     core.start_soon(self._checker.run)
                 async with trio.open_nursery() as links:
@@ -260,6 +290,8 @@ class Daemon:
             heeded = (self.parts.read_receipts, self.parts.file_auto_max)
             await self.runner.ask(lambda request: Configure(request, *heeded))
             self._announced = not presence.hidden_from_all(self.look())
+            if self.parts.farewell:
+                await self.runner.ask(lambda request: Farewell(request, self.parts.farewell))
             if self.bulk is not None:
                 await outer.start(self.bulk.run)
             self.listening = await outer.start(self.parts.lan.listen, self.parts.port, self._serve)
@@ -323,6 +355,13 @@ class Daemon:
         with trio.move_on_after(DRAIN_S):
             await self._no_links.wait()
 
+    def go_on_as(self, identity: Identity) -> None:
+        """From now on with other keys: every link was made with the ones before."""
+        self.identity = identity
+        for pump in list(self.pumps.values()):
+            pump.close("restart")
+        self.runner.start_over()
+
     def stop(self, *, now: bool = False) -> None:
         """Close everything, from the outside in; `now`: without letting others hold what lies only here."""
         self._at_once = now
@@ -337,12 +376,13 @@ class Daemon:
     def _machine(self, *, initiator: bool, purpose: str = "chat") -> LinkMachine:
         return LinkMachine(
             initiator=initiator,
-            noise_secret=self.parts.identity.noise_secret,
+            noise_secret=self.identity.noise_secret,
             hello=encode(overview.hello(self.look())),
             psks={"office": (OPEN_OFFICE_KEY,)},
             entropy=self.parts.entropy,
             now=self.mono(),
             purpose=purpose,
+            pairing=not initiator,
         )
 
     async def _run_pump(self, pump: Pump) -> None:

@@ -50,3 +50,8 @@ class Host(Source, Protocol):
         """The key as people write it down; None once it has been erased."""
 
     def erase_recovery_key(self) -> None: ...
+    def show_code(self) -> tuple[str, int]:
+        """A code by which another machine of mine is linked, and until when (ms since 1970)."""
+
+    async def code_used(self, code: str) -> str:
+        """Wait until it was; the new machine's id. CommandError if it was in vain."""

@@ -16,7 +16,7 @@ import trio
 from p2pchat.crypto.checker import Signed
 from p2pchat.daemon.checking import signatures
 from p2pchat.engine.inputs import DialFailed, FromPeer, Input, LinkDown, LinkDrained, LinkUp
-from p2pchat.engine.links import BULK, Ended, Established, Got, LinkMachine
+from p2pchat.engine.links import BULK, Ended, Established, Got, Handed, LinkMachine
 from p2pchat.errors import LocalProtocolError
 from p2pchat.ids import DeviceId
 from p2pchat.net.lan import Address, Stream
@@ -78,14 +78,17 @@ class Inbox:
         signing_keys: Callable[[], Mapping[DeviceId, bytes]],
         check: Check | None,
         bulk: Callable[[LinkMachine, Stream, Established], Awaitable[None]] | None = None,
+        pair: Callable[[bytes, bytes, Stream], Awaitable[None]] | None = None,
     ) -> None:
-        """`bulk` takes over a link that somebody else opened for bytes of files."""
+        """`bulk` takes over a link that somebody else opened for bytes of files; `pair` one of who wants
+        to be linked or recovered: his preface, and what came after it."""
         self.post = post
         self.at_once = at_once
         self.mono = mono
         self.signing_keys = signing_keys
         self.check = check
         self.bulk = bulk
+        self.pair = pair
 
 
 class Pump:
@@ -111,6 +114,7 @@ class Pump:
         self._heard = 0
         self._reason = ""
         self._bulk: Established | None = None
+        self._preface = b""  # of who wants to be linked
         self.device: DeviceId | None = None
         """Whose it is, once that is proven and it is a chat link."""
         self.established = trio.Event()
@@ -170,6 +174,8 @@ class Pump:
         else:
             if self._bulk is not None and self._inbox.bulk is not None:
                 await self._inbox.bulk(self._machine, self._stream, self._bulk)
+            elif self._preface and self._inbox.pair is not None:
+                await self._inbox.pair(self._preface, self._machine.leftover(), self._stream)
         finally:
             self._over.set()
             if self._up:
@@ -231,6 +237,11 @@ class Pump:
                     self._established(event)
                     if self._bulk is not None:
                         return  # what follows is for who takes over
+                case Handed(preface):
+                    self._preface = preface
+                    self._over.set()
+                    self._wake.set()
+                    return  # what follows is for who takes over
                 case Ended():
                     self._ended(event)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from p2pchat.engine import names as engine_names
-from p2pchat.engine import overview, people, presence, rooms
+from p2pchat.engine import overview, own, people, presence, rooms
 from p2pchat.engine.context import Context
 from p2pchat.engine.node import Node
 from p2pchat.engine.overview import Conversation, TrustView
@@ -57,8 +57,10 @@ class Directory:
         shown: Callable[[AccountId], str | None],
         owner: Callable[[DeviceId], AccountId | None],
         room: Callable[[RoomId], RoomRow | None],
+        device_name: Callable[[DeviceId], str] = lambda _: "",
     ) -> None:
         self._shown = shown
+        self._device_name = device_name
         self._owner = owner
         self._room = room
         self._names: dict[AccountId, str] = {}
@@ -75,8 +77,8 @@ class Directory:
         return self._owner(device)
 
     def device_name(self, device: DeviceId) -> str:
-        """Machines bear no names yet: those come with linking a second one."""
-        return ""
+        """What I call one of my machines; others' bear no names that anybody else knows."""
+        return self._device_name(device)
 
     def room(self, room: RoomId) -> RoomRow | None:
         """What is known of a conversation."""
@@ -196,7 +198,7 @@ class NodeLooks:
                     return RoomRow(identity, DIRECT, "", account)
             return None
 
-        return Directory(shown, ctx.cache.owner.get, room)
+        return Directory(shown, ctx.cache.owner.get, room, lambda device: own.device_name(ctx, device))
 
     def rooms(self) -> list[RoomId]:
         """Every conversation known, in a fixed order."""

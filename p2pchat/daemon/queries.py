@@ -53,6 +53,7 @@ class Queries:
         self._operations = all_operations()
         own, rooms = Own(host), Rooms(host)
         presence = self._presence = Presence(host, own)
+        self.adopt = own.adopt
         files = self._files = Files(host, own.settings)
         reading = Reading(host, files)
         self._methods: dict[str, Callable[[Params], Any]] = {
@@ -113,6 +114,10 @@ class Queries:
             "trust.sas": own.sas,
             "trust.sas_confirm": own.sas_confirm,
             "device.list": own.devices,
+            "device.link": own.link,
+            "device.link_wait": own.link_wait,
+            "device.revoke": own.revoke,
+            "device.rename": own.rename,
             "device.recovery_key": own.recovery_key,
             "device.recovery_erase": own.recovery_erase,
             "config.show": own.config_show,

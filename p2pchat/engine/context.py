@@ -11,7 +11,7 @@ dictionaries of `Live` is frozen: replace a value, never change it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,6 +19,19 @@ from p2pchat.engine.accounts import Account
 from p2pchat.engine.control_graph import Graph
 from p2pchat.engine.inputs import Effect, Post, SetTimer
 from p2pchat.engine.items import VectorItems, WeekCache
+from p2pchat.engine.live_records import Claiming as Claiming
+from p2pchat.engine.live_records import Entrusted as Entrusted
+from p2pchat.engine.live_records import Link as Link
+from p2pchat.engine.live_records import Me as Me
+from p2pchat.engine.live_records import Prepared as Prepared
+from p2pchat.engine.live_records import Recon as Recon
+from p2pchat.engine.live_records import Sas as Sas
+from p2pchat.engine.live_records import Sight as Sight
+from p2pchat.engine.live_records import Sought as Sought
+from p2pchat.engine.live_records import Target as Target
+from p2pchat.engine.live_records import View as View
+from p2pchat.engine.live_records import ViewSizes as ViewSizes
+from p2pchat.engine.live_records import Waiter as Waiter
 from p2pchat.engine.ports import Entropy, Ledger
 from p2pchat.engine.presence_state import PresenceState
 from p2pchat.engine.ranges import Ranges
@@ -36,166 +49,9 @@ from p2pchat.model import (
     TransferRow,
     TrustRow,
 )
+from p2pchat.wire.messages.devices import OwnEntry
 from p2pchat.wire.messages.events import Header
 from p2pchat.wire.messages.presence import Chosen
-from p2pchat.wire.messages.statements import SignedStatement
-
-
-@dataclass(frozen=True, slots=True)
-class Me:
-    """This machine: its account, its keys and the statements that prove them."""
-
-    account: AccountId
-    device: DeviceId
-    signing_seed: bytes = field(repr=False)  # never a secret in a traceback
-    signing_key: bytes = field(repr=False)  # 64 bytes, from ed25519_keypair
-    noise_public: bytes
-    statements: tuple[SignedStatement, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """An authenticated connection."""
-
-    link: int
-    device: DeviceId
-    account: AccountId
-    initiator: bool
-    host: str
-    port: int
-    handshake_hash: bytes
-    since: float
-    clock_offset_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """Where somebody announced himself. `device` once a handshake told who it is."""
-
-    label: str
-    addresses: tuple[str, ...]
-    port: int
-    at: float
-    device: DeviceId | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """An address worth dialling: why, how often it failed, and when it is due again."""
-
-    host: str
-    port: int
-    label: str  # of the sighting, or ""
-    device: DeviceId | None
-    failures: int
-    due: float
-    since: float  # when it was last good or first heard of
-    dialling: int | None = None
-    began: float = 0.0  # when it was last dialled
-
-
-@dataclass(frozen=True, slots=True)
-class Waiter:
-    """A command whose answer waits for something."""
-
-    request: int
-    kind: str  # post | dial | sas
-    want: str = ""
-    event: EventId | None = None
-    room: RoomId | None = None
-    account: AccountId | None = None
-    dials: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Sas:
-    """A live comparison of digits with one person."""
-
-    link: int
-    nonce: bytes
-    started: bool  # our user asked for it
-    theirs: bytes  # their commitment, b"" until it came
-    their_nonce: bytes
-    revealed: bool
-    digits: str
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class Recon:
-    """One reconciliation under way that this side asked for."""
-
-    link: int
-    room: RoomId
-    control: bool
-    salt: bytes = b""
-    week: int = 0
-    need: tuple[bytes, ...] = ()  # still to be wanted
-    lacking: int = 0  # how many the other side lacks
-    rounds: int = 0
-    more: tuple[bytes, ...] = ()  # some of what it lacks, where there is more than one run may find
-    wanting: int = 0  # wants that are out, and not all of it given
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A key not yet announced, sealed beforehand for machines of a large room (keys.prepare)."""
-
-    key: bytes = field(repr=False)
-    sealed: Mapping[tuple[DeviceId, int], bytes] = field(repr=False)  # by machine and its prekey's number
-
-
-@dataclass(frozen=True, slots=True)
-class ViewSizes:
-    """When a room is crowded, and how large a view of it is. Only tests hand in others."""
-
-    above: int = 100
-    """Live machines up to which everybody is pushed to; a view is given up below nine tenths of it."""
-    active: int = 8
-    """Neighbours one looks for: of a random graph of 8 all but 0.4 % are reached after half have died."""
-    most: int = 12
-    """Neighbours one takes, so that who comes last finds some."""
-    passive: int = 30
-    """Candidates for the place of a neighbour who is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """Neighbours of ours in a crowded room, and who takes the place of one that is gone."""
-
-    active: tuple[tuple[DeviceId, bool], ...]  # and whether events are pushed to him, or announced only
-    passive: tuple[DeviceId, ...]
-    drawn: float  # when candidates were last drawn
-
-
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """An event that was announced and is not here."""
-
-    share: DeviceId  # who announced it first: it takes of what is remembered for him
-    told: tuple[DeviceId, ...]  # who has it; those asked come first
-    due: float  # when the next of them is asked
-    asked: int = 0
-    near: tuple[DeviceId, float] | None = None  # the first neighbour who told of it, and when
-
-
-@dataclass(frozen=True, slots=True)
-class Entrusted:
-    """Events given to a holder who has not yet said what he keeps of them."""
-
-    at: float
-    asked: tuple[tuple[DeviceId, Ranges], ...]
-    left: int  # answers still to come
-    took: bool  # whether any of it was kept
-
-
-@dataclass(frozen=True, slots=True)
-class Claiming:
-    """What a holder keeps for us is on its way, from some place on."""
-
-    place: tuple[bool, int]
-    at: float
-    again: bool = False  # something was added meanwhile: begin anew when this is done
 
 
 @dataclass(slots=True)
@@ -204,6 +60,7 @@ class Live:
 
     port: int = 0
     label: str = ""
+    machine: str = ""  # what this machine calls itself among our own, unless it was named
     stopping: bool = False
     counter: int = 0
     strangers_dialled: int = 0
@@ -250,6 +107,10 @@ class Live:
         default_factory=dict
     )  # of a machine's states of files: (how many more it may say, since)
     sought_of: dict[DeviceId, int] = field(default_factory=dict)  # how many of these it announced first
+    own_dials: dict[bytes, float] = field(default_factory=dict)  # handshakes of links to ourselves, since
+    introduced: dict[tuple[int, AccountId], None] = field(
+        default_factory=dict
+    )  # on links to own machines: of whom they were told, see own
     waits: dict[RoomId, float] = field(default_factory=dict)  # something waits there: when to see to it
     entrusted: dict[tuple[int, RoomId], Entrusted] = field(default_factory=dict)
     took_nothing: dict[tuple[DeviceId, RoomId], tuple[float, str]] = field(
@@ -268,6 +129,7 @@ class Live:
         )  # once a batch, and field by field: a loop takes two and a half times as long
         twin.port = self.port
         twin.label = self.label
+        twin.machine = self.machine
         twin.stopping = self.stopping
         twin.counter = self.counter
         twin.strangers_dialled = self.strangers_dialled
@@ -307,6 +169,8 @@ class Live:
         twin.file_words = self.file_words.copy()
         twin.sought_of = self.sought_of.copy()
         twin.presence = self.presence.copy()
+        twin.own_dials = self.own_dials.copy()
+        twin.introduced = self.introduced.copy()
         twin.timers = self.timers.copy()
         twin.waits = self.waits.copy()
         twin.entrusted = self.entrusted.copy()
@@ -409,6 +273,7 @@ class Cache:
     parked: dict[tuple[RoomId, DeviceId], bool] = field(default_factory=dict)  # asked: does any wait?
     author: dict[EventId, AccountId] = field(default_factory=dict)  # of acts looked up before
     quota: Quota | None = None
+    own: dict[str, OwnEntry] | None = None  # see own; None: to be looked up
     salted: dict[tuple[int, RoomId, bool], Salted] = field(default_factory=dict)  # see salts
     weeks: WeekCache = field(default_factory=WeekCache)
 

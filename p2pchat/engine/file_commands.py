@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import keys, log, names, offers, room_commands, rooms, transfers
+from p2pchat.engine import keys, log, names, offers, own, room_commands, rooms, transfers
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.file_inputs import FileAct, FileAuto, FileRead, StopFetch, Withdraw
 from p2pchat.engine.inputs import Reply
@@ -219,5 +219,6 @@ def auto(ctx: Context, command: FileAuto) -> None:
             f"compare keys first: `p2pchat trust show {names.typed(ctx, account)}`",
         )
     ctx.ledger.people.put_value(transfers.auto_key(account), b"1" if command.on else b"0")
+    own.put(ctx, own.AUTO + account.hex(), b"1" if command.on else b"0")
     ctx.batch.wrote = True
     ctx.out.append(Reply(command.request, {"account": account.hex(), "auto": command.on}))

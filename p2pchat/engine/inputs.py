@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from p2pchat.engine.device_inputs import DeviceCommand
 from p2pchat.engine.file_inputs import FileAct as FileAct
 from p2pchat.engine.file_inputs import FileAuto as FileAuto
 from p2pchat.engine.file_inputs import FileEffect, FileInput
@@ -334,6 +335,7 @@ Command = (
     | FileAuto
     | MayServe
     | PresenceInput
+    | DeviceCommand
 )
 Input = (
     Started

@@ -8,6 +8,7 @@ links stays (peers).
 from __future__ import annotations
 
 from p2pchat.engine import (
+    clones,
     crowd,
     custody,
     file_words,
@@ -16,14 +17,14 @@ from p2pchat.engine import (
     handed,
     holders,
     keys,
-    membership,
+    machines,
     outbox,
+    own,
     peers,
     people,
     presence,
     presence_words,
     quota,
-    revocations,
     rooms,
     sync,
     transfers,
@@ -41,9 +42,7 @@ from p2pchat.wire.messages.statements import SignedStatement
 def link_up(ctx: Context, up: LinkUp) -> None:
     """A handshake is complete: let the machine in, unless it is us, blocked, revoked or one too many."""
     if up.device == ctx.me.device:
-        if up.dial is not None:
-            peers.dial_failed(ctx, up.dial, "self")
-        ctx.out.append(CloseLink(up.link, "self"))
+        clones.met_ourselves(ctx, up)
         return
     crowded = crowd.leaving(ctx, up)
     if crowded is not None:
@@ -54,12 +53,15 @@ def link_up(ctx: Context, up: LinkUp) -> None:
             return
         link_down(ctx, crowded)  # its place is free at once; what still comes on it is not heard
     known = ctx.cache.trust.get(up.account)
+    before = ctx.cache.accounts.get(up.account)
     if people.learn_statements(ctx, up.statements, (up.account,)):
-        membership.proofs_came(ctx, up.account)
-        revocations.plan(ctx, up.account)
+        machines.changed(ctx, up.account)
+        machines.pass_on(ctx, up.account, before, up.link)
     account = ctx.cache.accounts[up.account]
     blocked = known is not None and known.blocked
     if blocked or account.devices[up.device].revoked:
+        if not blocked:  # it may not know
+            machines.tell(ctx, up.account, (up.link,))
         if up.dial is not None:
             peers.dial_failed(ctx, up.dial, "refused")
         ctx.out.append(CloseLink(up.link, "refused"))
@@ -80,6 +82,16 @@ def link_up(ctx: Context, up: LinkUp) -> None:
     )
     if peers.link_up(ctx, link, up.dial):
         ready(ctx, up.link, begin=link.initiator)
+        _of_yourself(ctx, up)
+
+
+def _of_yourself(ctx: Context, up: LinkUp) -> None:
+    """What is known here of the peer's own person and it did not say: a machine made with the recovery
+    key hears its name so, and one restored from a copy that it was further once."""
+    said = {(one.register, one.signature) for one in up.registers}
+    known = [people.signed_register(row) for row in people.public_registers(ctx, up.account)]
+    news = [one for one in known if (one.register, one.signature) not in said]
+    ctx.out.extend(Send(up.link, wire.Registers(run)) for run in portions(news, frames.FRAME_BYTES))
 
 
 def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
@@ -98,7 +110,9 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
     if len(signed) > 2:  # more than the geneses, which both have from the handshake
         ctx.out.extend(Send(number, wire.Statements(run)) for run in portions(signed, frames.FRAME_BYTES))
     keys.prekey_seen(ctx)
+    machines.take_leave(ctx, number)
     offer(ctx, link)
+    own.met(ctx, link)
     if begin:
         sync.begin(ctx, link)
     else:
@@ -138,6 +152,7 @@ def link_down(ctx: Context, number: int) -> None:
     """A link is gone: another one takes over, or the machine is gone."""
     link, successor = peers.link_down(ctx, number)
     sync.link_gone(ctx, number)
+    own.gone(ctx, number)
     handed.link_gone(ctx, number)
     custody.link_gone(ctx, number)
     if link is None:
@@ -154,15 +169,12 @@ def link_down(ctx: Context, number: int) -> None:
 def statements(ctx: Context, link: Link, signed: tuple[SignedStatement, ...]) -> None:
     """Statements came, of the peer or of whom he shares a room with: close links to machines that
     they revoke, and revoke these in rooms."""
-    allowed = None if rooms.shares_a_room(ctx, link) else (link.account, ctx.me.account)
+    known = link.account == ctx.me.account or rooms.shares_a_room(ctx, link)
+    allowed = None if known else (link.account, ctx.me.account)
+    before = dict(ctx.cache.accounts)
     for account in people.learn_statements(ctx, signed, allowed):
-        membership.proofs_came(ctx, account)
-        revocations.plan(ctx, account)
-        for device in ctx.cache.accounts[account].devices.values():
-            number = ctx.live.by_device.get(device.id)
-            if device.revoked and number is not None:
-                ctx.out.append(CloseLink(number, "refused"))
-        ctx.out.append(Tell("peer", account))
+        machines.changed(ctx, account)
+        machines.pass_on(ctx, account, before.get(account), link.link)
         quota.sort_out(ctx, link.account)
 
 
@@ -176,8 +188,7 @@ def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.Sig
         if row.device == ctx.me.device:
             own = people.own_register(ctx, row.kind, row.room, row.author)
             if own is None or row.n > own.n:
-                text = "another copy of this profile is or was in use: stop one of the two"
-                ctx.out.append(Tell("warning", ("clone", text)))
+                clones.noticed(ctx)
             continue
         if row.kind in (registers.PREKEY, registers.PROFILE):
             if people.learn_register(ctx, row, value) and row.kind == registers.PROFILE:

@@ -16,16 +16,20 @@ from typing import Final
 from p2pchat.engine import (
     bodies,
     clock,
+    clones,
     custody,
     file_commands,
     file_words,
     gossip,
     handed,
+    hearing,
     holders,
     keys,
     log,
+    machines,
     meet,
     outbox,
+    own,
     peers,
     people,
     presence_commands,
@@ -44,7 +48,7 @@ from p2pchat.engine import (
     views,
 )
 from p2pchat.engine import inputs as happened
-from p2pchat.engine.context import Batch, Cache, Context, Link, Live, Me, ViewSizes, Waiter
+from p2pchat.engine.context import Batch, Cache, Context, Live, Me, ViewSizes, Waiter
 from p2pchat.engine.inputs import (
     Effect,
     FeedGrew,
@@ -58,13 +62,11 @@ from p2pchat.engine.inputs import (
 )
 from p2pchat.engine.ports import Entropy, Ledger
 from p2pchat.engine.presence_inputs import PresenceInput
-from p2pchat.errors import LocalProtocolError, RemoteProtocolError
+from p2pchat.errors import LocalProtocolError
 from p2pchat.ids import RoomId
 from p2pchat.model import Now
-from p2pchat.wire.codec import Record
-from p2pchat.wire.messages import files, presence, registers
-from p2pchat.wire.messages import holders as kept_wire
 from p2pchat.wire.messages import link as wire
+from p2pchat.wire.messages import registers
 from p2pchat.wire.messages.statements import SignedStatement
 
 PREKEY_CHECK_S: Final = 3600.0
@@ -84,18 +86,20 @@ class Node:
         *,
         name: str,
         label: str = "",
+        machine: str = "",
         keep_name: bool = False,
         office_key: bytes | None = None,
         sizes: ViewSizes | None = None,
     ) -> None:
         """`name` is published at the start, with `keep_name` only if none has been; `label` is
-        our own mDNS label; `office_key` that of the open office, whose lobby we come into; `sizes`
-        of views are those of the protocol unless a test hands in smaller ones."""
+        our own mDNS label; `machine` what it is called among ours; `office_key` that of the open
+        office, whose lobby we come into; `sizes` of views are those of the protocol unless a test
+        hands in smaller ones."""
         self.me = me
         self.ledger = ledger
         self.entropy = entropy
         self.name = name
-        self.live = Live(label=label)
+        self.live = Live(label=label, machine=machine)
         self.cache = Cache()
         self.batch = Batch()
         self.loaded = False
@@ -192,6 +196,7 @@ class Node:
         for room, author in batch.have:
             have = rooms.room(ctx, room).have[author]
             ctx.ledger.seen.put_seen(room, self.me.device, author, registers.HAVE, have)
+        own.catch_up(ctx)
         quota.close(ctx)
         outbox.close_receipts(ctx)
         handed.close(ctx)
@@ -210,9 +215,10 @@ def _know_ourselves(ctx: Context, signed: tuple[SignedStatement, ...]) -> None:
 
 
 def _dispatch(node: Node, ctx: Context, event: Input) -> None:
+    machines.check_may(ctx, event)
     match event:
         case FromPeer():
-            _from_peer(ctx, event)
+            hearing.from_peer(ctx, event)
         case happened.Post():
             talk.post(ctx, event)
             presence_commands.wrote(ctx)
@@ -289,6 +295,8 @@ def _of_files(ctx: Context, event: Input) -> None:
             file_commands.auto(ctx, event)
         case _ if isinstance(event, PresenceInput):
             presence_commands.act(ctx, event)
+        case _:
+            machines.handle(ctx, event)
 
 
 # -- life -----------------------------------------------------------------------------------
@@ -296,7 +304,9 @@ def _of_files(ctx: Context, event: Input) -> None:
 
 def _started(node: Node, ctx: Context, port: int) -> None:
     ctx.live.port = port
-    if not (node.keep_name and ctx.me.account in ctx.cache.profiles):
+    clones.started(ctx)
+    others = len(ctx.cache.accounts[ctx.me.account].devices) > 1  # from them the name comes
+    if not (node.keep_name and (others or ctx.me.account in ctx.cache.profiles)):
         trust.publish_name(ctx, node.name)
     _tend_prekeys(ctx)
     if node.office_key is not None:
@@ -342,6 +352,7 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             peers.tick(ctx)
         case "repair":
             sync.periodic(ctx)
+            own.again(ctx)
         case "gossip":
             gossip.due(ctx)
         case "wait":
@@ -369,6 +380,8 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             presence_words.typing_over(ctx)
         case "prekeys":
             _tend_prekeys(ctx)
+        case "copy":
+            clones.due(ctx, rest)
         case "revoke":
             revocations.due(ctx, rest)
         case "rotate" | "keys" | "prepare" | "moved" | "awake" | "bodies":
@@ -377,82 +390,6 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
                 _OF_A_ROOM[kind](ctx, rooms.room(ctx, room.id))
         case _:
             raise LocalProtocolError(f"unknown timer {name!r}")
-
-
-# -- links ------------------------------------------------------------------------------------
-
-
-def _from_peer(ctx: Context, event: FromPeer) -> None:
-    link = ctx.live.links.get(event.link)
-    if link is None:
-        return  # closed meanwhile
-    match event.message:
-        case wire.Events(events):
-            receive.events(ctx, link, events, event.checked)
-        case wire.Receipt(room, author, told, _):
-            outbox.heard(ctx, link, link.device, registers.HAVE, room, author, told)
-        case wire.ReadMark(room, author, told, _):
-            outbox.heard(ctx, link, link.device, registers.READ, room, author, told)
-        case wire.Reconcile():
-            sync.heard(ctx, link, event.message)
-        case wire.Want():
-            sync.wanted(ctx, link, event.message)
-        case wire.Given():
-            sync.given(ctx, link, event.message)
-        case wire.Pull():
-            sync.pull(ctx, link, event.message)
-        case wire.Announce():
-            sync.announced(ctx, link, event.message)
-        case wire.Statements(signed):
-            meet.statements(ctx, link, signed)
-        case wire.RegisterOffer(names):
-            fresh = outbox.wanted(ctx, names)
-            if fresh:
-                ctx.out.append(Send(link.link, wire.RegisterWant(fresh)))
-        case wire.RegisterWant(names):
-            meet.give_registers(ctx, link, names)
-        case wire.Registers(signed):
-            meet.learn_registers(ctx, link, signed)
-        case wire.KeyRequest():
-            keys.give(ctx, link, event.message)
-        case wire.Keys():
-            receive.keys_came(ctx, link, event.message)
-        case wire.SasCommit():
-            sas.committed(ctx, link, event.message)
-        case wire.SasReveal():
-            sas.revealed(ctx, link, event.message)
-        case files.FileState():
-            file_words.heard(ctx, link, event.message)
-        case files.FileHeard():
-            file_words.heard_back(ctx, link, event.message)
-        case files.Knock():
-            file_words.knocked(ctx, link)
-        case presence.Presence():
-            presence_words.heard(ctx, link, event.message)
-        case presence.Typing():
-            presence_words.typing(ctx, link, event.message)
-        case wire.Pong():
-            meet.ready(ctx, peers.older_answers(ctx, link))
-        case _:
-            _of_holders(ctx, link, event.message)
-
-
-def _of_holders(ctx: Context, link: Link, message: Record) -> None:
-    match message:
-        case kept_wire.Deposit():
-            holders.deposit(ctx, link, message)
-        case kept_wire.Holding():
-            custody.answered(ctx, link, message)
-        case kept_wire.Withdraw():
-            holders.withdraw(ctx, link, message)
-        case kept_wire.Waiting():
-            handed.waiting(ctx, link, message)
-        case kept_wire.Claim():
-            holders.claim(ctx, link, message)
-        case kept_wire.Handed():
-            handed.handed(ctx, link, message)
-        case _:
-            raise RemoteProtocolError("frame out of place")
 
 
 # -- small commands ------------------------------------------------------------------------------

@@ -87,15 +87,20 @@ def send_receipt(ctx: Context, room: RoomCache, author: DeviceId, brought: int |
 
 def send_read(ctx: Context, room: RoomCache, author: DeviceId) -> None:
     """Tell what was read: own machines always, its author only if the user wishes so."""
-    read = ranges.newest(room.read.get(author, ()), MAX_HAVE_RANGES)
-    if not read:
+    mark = read_mark(ctx, room, author)
+    if mark is None:
         return
-    mark = ReadMark(room.row.id, author, read, _top(ctx, room, author, read))
     for device, number in ctx.live.by_device.items():
         who = ctx.live.links[number].account
         wished = device == author and ctx.cache.read_receipts and presence.visible_to(ctx, who)
         if wished or who == ctx.me.account:
             ctx.out.append(Send(number, mark))
+
+
+def read_mark(ctx: Context, room: RoomCache, author: DeviceId) -> ReadMark | None:
+    """What was read of `author`, as it is said live; None if nothing was."""
+    read = ranges.newest(room.read.get(author, ()), MAX_HAVE_RANGES)
+    return ReadMark(room.row.id, author, read, _top(ctx, room, author, read)) if read else None
 
 
 def _top(ctx: Context, room: RoomCache, author: DeviceId, said: Ranges) -> EventId:
@@ -208,7 +213,7 @@ def noted(ctx: Context, room: RoomCache, who: DeviceId, kind: int, author: bytes
     ours = DeviceId(author) == ctx.me.device
     if not ours:
         if kind == registers.READ and ctx.cache.owner.get(who) == ctx.me.account:
-            _read_elsewhere(ctx, room, DeviceId(author), said)
+            _read_by_us(ctx, room, who, DeviceId(author), said)
         return
     head = room.heads.get(ctx.me.device)
     top = head.seq if head else 0
@@ -271,8 +276,19 @@ def _advance(ctx: Context, room: RoomCache, who: DeviceId, kind: int, new: Range
         reached(ctx, dict.fromkeys(moved), state)
 
 
-def _read_elsewhere(ctx: Context, room: RoomCache, author: DeviceId, said: Ranges) -> None:
-    """Another machine of ours showed these: they are read here too."""
+def _read_by_us(ctx: Context, room: RoomCache, who: DeviceId, author: DeviceId, said: Ranges) -> None:
+    """Another machine of ours showed these. What is not here yet is remembered: it comes read."""
+    before = room.their_read.get((who, author), ())
+    after = ranges.union(before, said)
+    if after != before:
+        room.their_read[who, author] = after
+        ctx.ledger.seen.put_seen(room.row.id, who, author, registers.READ, after)
+        ctx.batch.wrote = True
+    read_elsewhere(ctx, room, author, said)
+
+
+def read_elsewhere(ctx: Context, room: RoomCache, author: DeviceId, said: Ranges) -> None:
+    """Of these those that are here are read."""
     new = ranges.minus(said, room.read.get(author, ()))
     if new:
         ids = [

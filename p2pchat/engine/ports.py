@@ -203,6 +203,12 @@ class PeopleStore(Protocol):
         """Small facts of this archive: own counters, own account, flags."""
 
     def value(self, key: str) -> bytes | None: ...
+    def values(self, prefix: str) -> list[tuple[str, bytes]]:
+        """All whose key begins so, by key."""
+
+    def become(self, old: DeviceId, new: DeviceId) -> None:
+        """This machine goes on as `new`: what it has and has read, that says so from now on; prekeys
+        are gone, and how far messages of `old` have come is followed no more."""
 
 
 class SeenStore(Protocol):

@@ -11,7 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from p2pchat.engine import acts, bodies, content, gossip, keys, log, membership, pool, quota, rooms, views
+from p2pchat.engine import (
+    acts,
+    bodies,
+    clones,
+    content,
+    gossip,
+    keys,
+    log,
+    membership,
+    pool,
+    quota,
+    rooms,
+    views,
+)
 from p2pchat.engine.context import Context, Link, RoomCache
 from p2pchat.engine.control_graph import Act
 from p2pchat.engine.inputs import Tell
@@ -334,7 +347,7 @@ def _take(
         rooms.know(ctx, room.row)
     log.record(ctx, room, stored)
     if device == ctx.me.device:
-        _warn_clone(ctx)
+        clones.noticed(ctx)
     if act is not None:
         views.note_have(ctx, room, stored)
         membership.took(ctx, room, stored, act)
@@ -439,8 +452,3 @@ def opened(ctx: Context, room: RoomCache, epochs: Sequence[EpochId]) -> None:
 def _warn_fork(ctx: Context, device: DeviceId) -> None:
     text = f"machine {device.hex()[:12]} wrote two different events in one place: both are kept and marked"
     ctx.out.append(Tell("warning", ("fork", text)))
-
-
-def _warn_clone(ctx: Context) -> None:
-    text = "another copy of this profile is or was in use: what it wrote has been taken in"
-    ctx.out.append(Tell("warning", ("clone", text)))

@@ -10,7 +10,7 @@ from typing import Final
 
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.wire.codec import Record, decode, encode
-from p2pchat.wire.messages import bulk, files, holders, presence
+from p2pchat.wire.messages import bulk, devices, files, holders, presence
 from p2pchat.wire.messages.events import Event
 from p2pchat.wire.messages.registers import RegisterName, SignedRegister
 from p2pchat.wire.messages.statements import SignedStatement
@@ -20,7 +20,7 @@ class Preface(Record, frozen=True):
     """The one clear frame, from the initiator. Its exact bytes are the Noise prologue."""
 
     v: int
-    purpose: str  # chat | bulk
+    purpose: str  # chat | bulk | recover
     psk: str  # office | invite | pake
 
 
@@ -226,6 +226,15 @@ FRAMES: Final[dict[int, type[Record]]] = {
     0x63: holders.Waiting,
     0x64: holders.Claim,
     0x65: holders.Handed,
+    # on links by which a machine is linked or recovered
+    0x70: devices.Join,
+    0x71: devices.Recover,
+    0x72: devices.Admitted,
+    0x73: devices.Joined,
+    # between machines of one person
+    0x78: devices.OwnDigest,
+    0x79: devices.OwnState,
+    0x7A: devices.OwnChats,
     0x90: presence.Presence,
     0x91: presence.Typing,
 }
