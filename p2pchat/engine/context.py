@@ -116,6 +116,7 @@ class Live:
     took_nothing: dict[tuple[DeviceId, RoomId], tuple[float, str]] = field(
         default_factory=dict
     )  # asked in vain: when, and why
+    named: dict[tuple[DeviceId, RoomId], frozenset[AccountId]] = field(default_factory=dict)  # to a holder
     held_of: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) taken to hold
     claims: dict[int, Claiming] = field(default_factory=dict)  # by link
     presence: PresenceState = field(default_factory=PresenceState)
@@ -175,6 +176,7 @@ class Live:
         twin.waits = self.waits.copy()
         twin.entrusted = self.entrusted.copy()
         twin.took_nothing = self.took_nothing.copy()
+        twin.named = self.named.copy()
         twin.held_of = self.held_of.copy()
         twin.claims = self.claims.copy()
         twin.shift_ms = self.shift_ms

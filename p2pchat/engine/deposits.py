@@ -124,7 +124,7 @@ def entrust(ctx: Context, room: RoomCache, lacks: dict[AccountId, Ranges]) -> No
             continue
         todo = ranges.minus(short, mine)
         if todo:
-            _deposit(ctx, room, link, todo, list(away))
+            _deposit(ctx, room, link, todo, [*away, *(one for one in lacks if one not in away)])
             copies.append(ranges.minus(todo, mine))
 
 
@@ -190,7 +190,10 @@ def _deposit(ctx: Context, room: RoomCache, link: Link, todo: Ranges, people: li
             chosen[event.id] = event
             size += len(event.header) + len(event.body or b"") + 80
     own = frames.with_covers(ctx, list(chosen.values()))
-    others = _acts_behind(ctx, room, link, own, people)
+    people = people[: MAX_HELD_FOR - 1]
+    before = ctx.live.named.get((link.device, room.row.id), frozenset())
+    ctx.live.named[link.device, room.row.id] = before | set(people)
+    others = _acts_behind(ctx, room, link, own, people, anew=not before.issuperset(people))
     events = sorted((*others, *own), key=lambda e: (e.kind > wire.LAST_CONTROL, e.device, e.seq, e.id))
     to = _named(ctx, room, people)
     pair = tuple(sorted(room.accounts)) if room.row.kind == DIRECT else ()
@@ -217,7 +220,7 @@ def _deposit(ctx: Context, room: RoomCache, link: Link, todo: Ranges, people: li
 def _named(ctx: Context, room: RoomCache, people: list[AccountId]) -> tuple[For, ...]:
     """For whom: those who are away, and ourselves, whose other machines may have it too."""
     found, left = [For(ctx.me.account, ())], MAX_HELD_MACHINES - 1
-    for account in people[: MAX_HELD_FOR - 1]:
+    for account in people:
         active = ctx.cache.accounts[account].active()
         machines = tuple(bytes(d.id) for d in active if d.id not in room.graph.revoked)[:left]
         left -= len(machines) + 1
@@ -227,10 +230,17 @@ def _named(ctx: Context, room: RoomCache, people: list[AccountId]) -> tuple[For,
 
 
 def _acts_behind(
-    ctx: Context, room: RoomCache, link: Link, own: Sequence[StoredEvent], people: Sequence[AccountId]
+    ctx: Context,
+    room: RoomCache,
+    link: Link,
+    own: Sequence[StoredEvent],
+    people: Sequence[AccountId],
+    *,
+    anew: bool,
 ) -> list[StoredEvent]:
-    """Acts behind these events that this holder has not, but for those that every machine of these people
-    has: of ours what it said so of, and in a direct chat what somebody wrote at his only machine."""
+    """Acts behind these events but for those that this holder has, unless he is to hold them `anew` for
+    more people, and for those that every machine of these people has: of ours what it said so of, and
+    in a direct chat what somebody wrote at his only machine."""
     machines = [machine.id for one in people for machine in ctx.cache.accounts[one].active()]
     alone = room.row.kind == DIRECT and len(machines) == len(people)
 
@@ -249,7 +259,10 @@ def _acts_behind(
             continue
         seen.add(identity)
         act = ctx.ledger.events.get(identity)
-        if act is None or ranges.contains(kept.of(room, link.device, act.device), act.seq):
+        if act is None:
+            continue
+        given = ranges.contains(kept.of(room, link.device, act.device), act.seq)
+        if given and not anew:
             continue
         if not is_there(act):
             found[identity] = act

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,17 +49,48 @@ def test_what_ann_said_before_she_went_home_reaches_bob(three: Three) -> None:
     ann, bob, cem = three
     said = ann.json("send", bob.name, "read this in the morning")
     assert said["state"] == "queued"
+    offer = ann.home.parent / "plan.txt"
+    offer.write_text("the plan")
+    ann.run("send", bob.name, "and this", "--file", str(offer))
+    time.sleep(1.0)  # the words: she shuts down one second later
     left = ann.json("down")
-    assert left["queue"] == {"waiting": 1, "only_here": 0}, "it was handed over before she stopped"
+    assert left["queue"] == {"waiting": 2, "only_here": 0}, "it was handed over before she stopped"
+    os.kill(cem.json("status")["daemon"]["pid"], signal.SIGKILL)
+    up(cem)
     up(bob)
     connect(cem, bob)
-    until(lambda: bob.json("history", ann.name)["messages"] != [])
-    assert [one["text"] for one in bob.json("history", ann.name)["messages"]] == ["read this in the morning"]
+    until(lambda: bob.texts(ann.name) == ["read this in the morning", "and this"])
+    (transfer,) = bob.json("file", "list")["transfers"]
+    assert (transfer["name"], transfer["state"]) == ("plan.txt", "offered"), "its bytes come from ann"
+    assert transfer["peer"]["name"] == ann.name
     bob.run("down")
     up(ann)
+    connect(ann, cem)
     until(lambda: ann.json("queue")["queue"] == [])
-    (message,) = ann.json("history", bob.name)["messages"]
-    assert (message["state"], message["held_by"]) == ("delivered", [])
+    states = [(one["state"], one["held_by"]) for one in ann.json("history", bob.name)["messages"]]
+    assert states == [("delivered", [])] * 2
+
+
+def test_rooms_by_turns(three: Three) -> None:
+    ann, bob, cem = three
+    up(bob)
+    connect(ann, bob)
+    connect(cem, bob)
+    ann.run("room", "create", "launch")
+    ann.run("room", "invite", "launch", bob.name, cem.name)
+    until(lambda: bob.room("launch") != {} != cem.room("launch"))
+    bob.run("down")
+    said = ann.json("send", "launch", "to both")
+    until(lambda: cem.texts("launch") == ["to both"])
+    assert ann.json("down")["queue"] == {"waiting": 1, "only_here": 0}, "a member keeps it"
+    up(bob)
+    connect(cem, bob)
+    until(lambda: bob.texts("launch") == ["to both"])
+    bob.run("down")
+    up(ann)
+    connect(ann, cem)
+    until(lambda: ann.json("history", "launch")["messages"][0]["state"] == "delivered")
+    assert ann.json("history", "launch")["messages"][0]["id"] == said["id"]
 
 
 def test_who_holds_a_message_is_told_everywhere(three: Three) -> None:

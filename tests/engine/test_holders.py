@@ -458,3 +458,25 @@ def test_who_is_added_while_away_comes_into_the_room_by_a_holder(stage: Stage, t
     stage.join(cem, bob)
     assert bob.account in rooms.room(bob.look(), room).graph.members
     assert shown(bob, said).text == "welcome"
+
+
+def test_acts_held_for_one_are_held_for_whoever_comes_in_later(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    dan = stage.actor("dan")
+    stage.join(ann, dan)
+    stage.join(cem, dan)
+    stage.cut()
+    stage.join(ann, cem)
+    room = make_room(ann, bob)
+    ann.do(lambda r: happened.Post(r, "#" + room.hex(), "to bob"))
+    stage.wait(11)
+    ann.do(lambda r: happened.RoomAct(r, "invite", room.hex(), (dan.account.hex(),)))
+    said = str(ann.do(lambda r: happened.Post(r, "#" + room.hex(), "to both"))["id"])
+    stage.wait(11)
+    assert keepers(ann, said) == [cem.device.hex()]
+    stage.cut()
+    stage.join(cem, dan)
+    assert shown(dan, said).text == "to both"
+    stage.cut()
+    stage.join(cem, bob)
+    assert shown(bob, said).text == "to both"

@@ -9,18 +9,21 @@ the other laws.
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import holders, kept, rooms
+from p2pchat.engine import holders, kept, ranges, rooms
 from p2pchat.engine import inputs as happened
-from p2pchat.engine.inputs import Effect, FromPeer, Input, Send
-from p2pchat.ids import AccountId, DeviceId
-from p2pchat.model import DIRECT
+from p2pchat.engine.inputs import Effect, FromPeer, Input, Send, Tell
+from p2pchat.ids import AccountId
+from p2pchat.model import DIRECT, QUEUED, ROOM
 from p2pchat.wire.codec import decode
 from p2pchat.wire.limits import HOLD_MS
-from p2pchat.wire.messages.events import Header
+from p2pchat.wire.messages.events import REMOVE, Header
 from p2pchat.wire.messages.holders import Claim, Deposit, Holding, Kept, Withdraw
+from p2pchat.wire.messages.rooms import ALL
 from tests.kit.cables import Weather
 from tests.kit.laws import law
 from tests.kit.persons import Person
@@ -86,6 +89,15 @@ def draw_turns(scenario: str, seed: int) -> Plan:
     )  # fmt: skip
 
 
+class Turners(RoomWorkload):
+    """People who talk more than they change, and may be told that a holder is full."""
+
+    def told(self, machine: Machine, tell: Tell) -> None:
+        """A remark that is not kept."""
+        if holders.MAX_HELD_PER_DAY != SMALL or tell.subject[:1] != ("holder_full",):  # type: ignore[index]
+            super().told(machine, tell)
+
+
 class Turns(RoomHistory):
     """One seed, lived through by turns."""
 
@@ -100,7 +112,7 @@ class Turns(RoomHistory):
 
     def workload(self, swarm: Swarm, people: list[Person]) -> RoomWorkload:
         """People who talk more than they change."""
-        return RoomWorkload(swarm, people, churn=0.15, direct=0.6)
+        return Turners(swarm, people, churn=0.15, direct=0.6)
 
     def kind(self, person: Person) -> type[Machine]:
         """Some lie."""
@@ -171,11 +183,14 @@ class Turns(RoomHistory):
 
     def _judge_shift(self, there: list[Machine], began: float) -> None:
         for one in there:
+            self._within_bounds(one)
             for other in there:
                 if one.account == other.account:
                     continue
                 if one.account not in self.liars:
                     self._handed_over(one, other)
+                if not self.liars.keys() & {one.account, other.account}:
+                    self._told(one, other)
                 if self._trusts(one, other) and self.plan.scenario != "turns-full":
                     self._entrusted(one, other, there, began)
 
@@ -189,16 +204,47 @@ class Turns(RoomHistory):
         waiting = ledger.holdings.claimed(to.account, to.device, True, 0, 9999)
         waiting += ledger.holdings.claimed(to.account, to.device, False, 0, 9999)
         old = [h for h in waiting if h.at_ms < holder.clock().wall_ms - FRESH_S * 1000]
-        old = [h for h in old if h.depositor != to.account and self._wants(to, h.room)]
+        old = [h for h in old if h.depositor != to.account and self._wants(to, to.account, h.room)]
+        by = {machine.device: machine for machine in self.places}
+        # Who is out by now, and has not heard of it, is owed nothing: what it needed may be withdrawn.
+        old = [h for h in old if self._wants(by[h.author], to.account, h.room)]
         # What was taken back counts as had once its delete is here, which may not have been taken.
         old = [h for h in old if h.body is not None or to.ledger.events.get(h.id) is None]
         law(not old, f"{holder.name} met {to.name} and still holds {len(old)} events for it")
 
-    def _wants(self, to: Machine, room: bytes) -> bool:
-        """Whether he is in that room as far as he knows: of others nothing counts for him."""
-        ctx = to.look()
+    def _told(self, one: Machine, other: Machine) -> None:
+        """Members who have met have of a room what either had before, whoever wrote it."""
+        ctx, their = one.look(), other.look()
+        wall = one.clock().wall_ms
+        for row in ctx.cache.known_rooms.values():
+            if row.kind != ROOM or row.id not in their.cache.known_rooms:
+                continue
+            room, twin = rooms.room(ctx, row.id), rooms.room(their, row.id)
+            if room.graph.settings.history != ALL:
+                continue  # who comes in later is given less
+            if {one.account, other.account} - (room.graph.members.keys() & twin.graph.members.keys()):
+                continue  # one of them has not heard that the other is in
+            for author, held in room.have.items():
+                for low, high in ranges.minus(held, twin.have.get(author, ())):
+                    for event in one.ledger.events.run(row.id, author, low, high, 999):
+                        old = event.received_ms < wall - MEETING_S * 1000 and event.body is not None
+                        got = other.ledger.events.get(event.id) is not None
+                        law(got or not old, f"{one.name} met {other.name}, who still lacks a word of a room")
+
+    def _within_bounds(self, holder: Machine) -> None:
+        """Nobody holds more of one person and day than he may."""
+        for size, depositor in holder.ledger.connection.execute(
+            "SELECT sum(size), depositor FROM holding GROUP BY depositor, at / 86400000"
+        ):
+            law(
+                size <= holders.MAX_HELD_PER_DAY, f"{holder.name} holds {size} bytes of {depositor.hex()[:8]}"
+            )
+
+    def _wants(self, machine: Machine, account: AccountId, room: bytes) -> bool:
+        """Whether somebody is in that room as far as a machine knows: of others nothing counts for him."""
+        ctx = machine.look()
         row = ctx.cache.known_rooms.get(room)  # type: ignore[call-overload]
-        return row is not None and to.account in rooms.room(ctx, row.id).graph.members
+        return row is not None and account in rooms.room(ctx, row.id).graph.members
 
     def _entrusted(self, author: Machine, holder: Machine, there: list[Machine], began: float) -> None:
         """Whoever met a verified person has given him what waits for others, or others hold it."""
@@ -234,20 +280,39 @@ class Turns(RoomHistory):
                 size = machine.ledger.holdings.held_bytes([depositor])
                 law(size <= holders.MAX_HELD_PER_DAY * 30, f"{machine.name} holds {size} bytes of one person")
 
+    def witnessed(self) -> Counter[str]:
+        """What the one who was away came home to, and what ran out meanwhile."""
+        found: Counter[str] = Counter()
+        if self.hermit is not None:
+            ctx = self.hermit.look()
+            for room in map(lambda known: rooms.room(ctx, known), ctx.cache.known_rooms):
+                found["rotations"] += max(0, len(room.epochs) - 1)
+                acts = ctx.ledger.events.control(room.row.id)
+                found["removals"] += sum(act.kind == REMOVE for act in acts)
+        for machine in self.places:
+            told = machine.ledger.connection.execute("SELECT detail FROM feed WHERE type = 'receipt'")
+            found["expired"] += sum(json.loads(row[0]) == [["state", QUEUED]] for row in told)
+        return found
 
-def devices(machines: list[Machine]) -> list[DeviceId]:
-    """Their ids."""
-    return [machine.device for machine in machines]
 
-
-def play(scenario: str, seed: int, *, without: tuple[str, ...] = (), loud: bool = False) -> Trace:
-    """Live through one seed; Broken if a law does not hold. Returns the trace."""
+def play(
+    scenario: str,
+    seed: int,
+    *,
+    without: tuple[str, ...] = (),
+    loud: bool = False,
+    seen: Counter[str] | None = None,
+) -> Trace:
+    """Live through one seed; Broken if a law does not hold. Returns the trace; `seen` counts what
+    happened in it."""
     trace = Trace(loud=loud)
     before = holders.MAX_HELD_PER_DAY
     with remembered_signatures():
         history = Turns(draw_turns(scenario, seed).without(without), trace)
         try:
             history.live()
+            if seen is not None:
+                seen += history.witnessed()
         finally:
             holders.MAX_HELD_PER_DAY = before  # type: ignore[misc]
             history.swarm.close()
