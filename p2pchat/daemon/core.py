@@ -22,8 +22,9 @@ from p2pchat.daemon.bulk import Bulk
 from p2pchat.daemon.bulk_link import shake_hands
 from p2pchat.daemon.checking import Checker, start_process
 from p2pchat.daemon.disk import Disk
+from p2pchat.daemon.examiner import Examiner
 from p2pchat.daemon.identity import Identity
-from p2pchat.daemon.links import Gate, Inbox, Pump
+from p2pchat.daemon.links import Gate, Inbox, Pump, Taker
 from p2pchat.daemon.reaching import Wires
 from p2pchat.daemon.room import Room
 from p2pchat.daemon.runner import Runner
@@ -35,18 +36,21 @@ from p2pchat.engine.inputs import (
     AddPeer,
     CloseLink,
     Configure,
+    Consulted,
     Dial,
     DialFailed,
     Effect,
+    Found,
     Lost,
     NetworkChanged,
+    Search,
     Send,
     SetTimer,
     Sighted,
     Started,
     Stopping,
 )
-from p2pchat.engine.links import BULK, OPEN_OFFICE_KEY, Established, LinkMachine
+from p2pchat.engine.links import BULK, OPEN_OFFICE_KEY, PROBE, Established, LinkMachine
 from p2pchat.engine.node import Node
 from p2pchat.engine.ports import Entropy
 from p2pchat.errors import ArchiveError, CommandError, DialError
@@ -55,7 +59,7 @@ from p2pchat.model import Now
 from p2pchat.net import lan as network
 from p2pchat.net.lan import Address, Announcement, Lan, Listening, Stream
 from p2pchat.store.ledger import Ledger
-from p2pchat.wire.codec import encode
+from p2pchat.wire.codec import Record, encode
 from p2pchat.wire.limits import MAX_HALF_OPEN, MAX_LINKS
 
 log = logging.getLogger(__name__)
@@ -99,6 +103,8 @@ class Parts:
     keep_name: bool = False
     read_receipts: bool = False
     file_auto_max: int = 0
+    search: bool = False
+    interfaces: tuple[str, ...] = ()
     lobby: bool = True
     room: Room | None = None
     disk: Disk | None = None
@@ -133,8 +139,20 @@ class Daemon:
         self._checker = Checker(start_process, _verify, self.mono) if parts.threads else None
         check = self._checker.check if self._checker is not None else None
         self.bulk = self._make_bulk(parts.disk) if parts.disk is not None else None
-        take = self.bulk.take if self.bulk is not None else None
-        self._inbox = Inbox(self.runner.post, self.mono, self.signing_keys, check, take)
+        self.examiner = Examiner(
+            parts.lan,
+            self.look,
+            parts.clock,
+            lambda purpose: self._machine(initiator=True, purpose=purpose),
+            self._say,
+            chosen=parts.interfaces,
+            threads=parts.threads,
+            announcing=parts.announce,
+        )
+        takers: dict[str, Taker] = {PROBE: self.examiner.probes.take}
+        if self.bulk is not None:
+            takers[BULK] = self.bulk.take
+        self._inbox = Inbox(self.runner.post, self.mono, self.signing_keys, check, takers)
 
     # -- made of ----------------------------------------------------------------------------------
 
@@ -149,6 +167,7 @@ class Daemon:
             label=self.label,
             keep_name=parts.keep_name,
             office_key=OPEN_OFFICE_KEY if parts.lobby else None,
+            unlisted=not parts.announce,
         )
         return node, ledger
 
@@ -181,9 +200,7 @@ class Daemon:
         """Carry out what the runner does not itself. Nothing here waits."""
         match effect:
             case Send(link, message):
-                pump = self.pumps.get(link)
-                if pump is not None:
-                    pump.send(message)
+                self._say(link, message)
             case CloseLink(link, reason):
                 pump = self.pumps.get(link)
                 if pump is not None:
@@ -193,11 +210,21 @@ class Daemon:
                     self.runner.post(DialFailed(number, "stopping"))
                 else:
                     self._links.start_soon(self._dial, number, host, port)
+            case Consulted():
+                if self._links is not None and not self.stopping.is_set():
+                    self._links.start_soon(self.examiner.answer, effect)
+            case Found():
+                self.examiner.heard(effect)
             case SetTimer(name, at):
                 self.timers.set(name, at)
             case _ if isinstance(effect, FILE_EFFECTS):
                 if self.bulk is not None:
                     self.bulk.perform(effect)
+
+    def _say(self, link: int, message: Record) -> None:
+        pump = self.pumps.get(link)
+        if pump is not None:
+            pump.send(message)
 
     def taken(self, link: int) -> None:
         """An input of this link has left the inbox."""
@@ -255,6 +282,8 @@ class Daemon:
                 announcement = Announcement(self.label, self.listening.port, PROTOCOL_VERSION, office_tags)
             await outer.start(self.parts.lan.discover, send, announcement)
             outer.start_soon(self._notices, receive)
+            if self.parts.search:
+                await self.runner.ask(lambda request: Search(request, True))
             for host, port in self.parts.peers:
                 outer.start_soon(self._add_peer, host, port)
             async with trio.open_nursery() as clients:
@@ -385,14 +414,16 @@ class Daemon:
         async for notice in notices:
             match notice:
                 case network.Sighting(label, addresses, port, version, tags):
-                    if version == PROTOCOL_VERSION and set(tags) & set(
-                        office_tags(self.parts.clock().wall_ms)
-                    ):
+                    if version != PROTOCOL_VERSION:
+                        self.examiner.other_versions += 1
+                    elif set(tags) & set(office_tags(self.parts.clock().wall_ms)):
                         self.runner.post(Sighted(label, addresses, port, tags))
+                    else:
+                        self.examiner.other_offices += 1
                 case network.Gone(label):
                     self.runner.post(Lost(label))
-                case network.NetworkChanged(addresses):
-                    self.runner.post(NetworkChanged(addresses))
+                case network.NetworkChanged(addresses, networks):
+                    self.runner.post(NetworkChanged(addresses, networks))
 
 
 def _serving(control: ControlListener, handler: Handler, version: str) -> Callable[..., Awaitable[None]]:

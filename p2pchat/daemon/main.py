@@ -207,6 +207,8 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
         keep_name=not values["name"],
         read_receipts=bool(values["read_receipts"]),
         file_auto_max=int(str(values["file_auto_max"])),
+        interfaces=chosen,
+        search=bool(values["probe"]),
         room=Room(where.home),
         disk=Disk(
             where.home / "staging",

@@ -126,5 +126,8 @@ class Own:
             values = {one.key: one.value for one in now}
             receipts, auto_max = values["read_receipts"] is True, int(str(values["file_auto_max"]))
             await self._host.ask(lambda n: inputs.Configure(n, receipts, auto_max))
+        if name == "probe":
+            wanted = {one.key: one.value for one in now}["probe"] is True
+            await self._host.ask(lambda n: inputs.Search(n, wanted))
         chosen = [one for one in settings_file.fields(now) if one["key"] == name]
         return {"settings": chosen, "restart": restart or (name == "name" and not value)}

@@ -36,6 +36,7 @@ from p2pchat.model import (
     TrustRow,
 )
 from p2pchat.wire.messages.events import Header
+from p2pchat.wire.messages.registers import SignedRegister
 from p2pchat.wire.messages.statements import SignedStatement
 
 
@@ -90,6 +91,25 @@ class Target:
     since: float  # when it was last good or first heard of
     dialling: int | None = None
     began: float = 0.0  # when it was last dialled
+    by: DeviceId | None = None  # who introduced it; `device` is then what he says
+
+
+class Introducer(NamedTuple):
+    """What became of one machine's introductions, and when it was last answered; see exchange."""
+
+    asked: bool = False  # we wait for introductions
+    misled: int = 0
+    deaf_until: float = 0.0
+    answered: float = float("-inf")
+
+
+class Relayed(NamedTuple):
+    """A question of diagnosis that was passed on; see consult."""
+
+    link: int
+    number: int
+    device: DeviceId
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +215,20 @@ class Live:
     )  # (events to spare, since)
     taken: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) of strangers
     addresses: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()  # those they lie in
+    unlisted: bool = False  # nobody is told where this machine is
+    searching: bool = False  # see search
+    to_probe: tuple[str, ...] = ()
+    reach: dict[DeviceId, SignedRegister] = field(default_factory=dict)  # of machines linked, and ours
+    introducers: dict[DeviceId, Introducer] = field(default_factory=dict)
+    fruitless: dict[tuple[str, int], float] = field(default_factory=dict)  # introduced in vain; until when
+    asked_strange: dict[DeviceId, None] = field(default_factory=dict)
+    strange_asked: int = 0
+    asked_at: float = 0.0  # whom others know
+    consulted: dict[DeviceId, tuple[float, float]] = field(
+        default_factory=dict
+    )  # (questions to spare, since)
+    relayed: dict[int, Relayed] = field(default_factory=dict)
     links: dict[int, Link] = field(default_factory=dict)
     by_device: dict[DeviceId, int] = field(default_factory=dict)
     contested: dict[int, int] = field(default_factory=dict)  # older link -> newer, until a pong decides

@@ -46,8 +46,11 @@ from p2pchat.wire.messages.link import (
 
 OPEN_OFFICE_KEY: Final = hash_tagged("p2pchat/open-office/1")
 """What everybody who has set up nothing shares. It hides nothing; it marks the protocol."""
+CHAT: Final = "chat"
 BULK: Final = "bulk"
-PURPOSES: Final = ("chat", BULK)
+PROBE: Final = "probe"
+"""A look at the way between two machines; it changes no chat link."""
+PURPOSES: Final = (CHAT, BULK, PROBE)
 OWN_PINGS: Final = 1 << 32
 """Pongs below this number answer the link's own pings and are not handed on."""
 ANSWERER_WAITS_S: Final = 2.0
@@ -117,7 +120,7 @@ class LinkMachine:
         self.state = "greeting" if initiator else "preface"
         self.end: Ended | None = None
         self.purpose = purpose
-        """chat or bulk: what the initiator's preface says."""
+        """chat, bulk or probe: what the initiator's preface says."""
         self.chaining_key = b""
         """Of a bulk link, once open: what its bulk keys are made of."""
         self._secret = noise_secret

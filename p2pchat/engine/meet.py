@@ -12,6 +12,7 @@ from typing import Final
 
 from p2pchat.engine import (
     crowd,
+    exchange,
     file_words,
     frames,
     gossip,
@@ -106,6 +107,7 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
     for room in rooms.common(ctx, link):
         keys.ask_again(ctx, link, room)
     transfers.met(ctx, link)
+    exchange.met(ctx, link)
     ctx.out.append(Tell("peer", link.account))
 
 
@@ -138,6 +140,7 @@ def link_down(ctx: Context, number: int) -> None:
     elif link.device not in ctx.live.by_device:
         gossip.gone(ctx, link.device)
         file_words.gone(ctx, link.device)
+        exchange.gone(ctx, link.device)
         standing = ctx.cache.trust.get(link.account)
         if standing is not None:
             people.put_trust(ctx, replace(standing, last_seen_ms=ctx.now.wall_ms))
@@ -175,6 +178,8 @@ def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.Sig
         if row.kind in (registers.PREKEY, registers.PROFILE):
             if people.learn_register(ctx, row, value) and row.kind == registers.PROFILE:
                 ctx.out.append(Tell("peer", ctx.cache.owner[row.device]))
+        elif row.kind == registers.REACH:
+            exchange.heard(ctx, row.device, one)
         elif link is not None and outbox.concerns_us(ctx, link, row.room, row.author):
             known = ctx.ledger.people.register(row.device, row.kind, row.room, row.author)
             if known is None or known.n < row.n:

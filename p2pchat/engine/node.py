@@ -16,6 +16,8 @@ from typing import Final
 from p2pchat.engine import (
     bodies,
     clock,
+    consult,
+    exchange,
     file_commands,
     file_words,
     gossip,
@@ -32,6 +34,7 @@ from p2pchat.engine import (
     room_commands,
     rooms,
     sas,
+    search,
     sync,
     talk,
     transfers,
@@ -55,7 +58,7 @@ from p2pchat.engine.ports import Entropy, Ledger
 from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat.ids import RoomId
 from p2pchat.model import Now
-from p2pchat.wire.messages import files, registers
+from p2pchat.wire.messages import files, network, registers
 from p2pchat.wire.messages import link as wire
 from p2pchat.wire.messages.statements import SignedStatement
 
@@ -79,15 +82,17 @@ class Node:
         keep_name: bool = False,
         office_key: bytes | None = None,
         sizes: ViewSizes | None = None,
+        unlisted: bool = False,
     ) -> None:
         """`name` is published at the start, with `keep_name` only if none has been; `label` is
         our own mDNS label; `office_key` that of the open office, whose lobby we come into; `sizes`
-        of views are those of the protocol unless a test hands in smaller ones."""
+        of views are those of the protocol unless a test hands in smaller ones;
+        `unlisted`: others are not told where this machine is."""
         self.me = me
         self.ledger = ledger
         self.entropy = entropy
         self.name = name
-        self.live = Live(label=label)
+        self.live = Live(label=label, unlisted=unlisted)
         self.cache = Cache()
         self.batch = Batch()
         self.loaded = False
@@ -217,7 +222,7 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
         case happened.Lost():
             peers.lost(ctx, event.label)
         case happened.NetworkChanged():
-            peers.network_changed(ctx, event.addresses)
+            peers.network_changed(ctx, event.addresses, event.networks)
         case happened.DialFailed():
             peers.dial_failed(ctx, event.dial, event.reason)
         case happened.Started():
@@ -241,6 +246,8 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
             talk.confirm_shown(ctx, event)
         case happened.AddPeer():
             _add_peer(ctx, event)
+        case happened.Search():
+            search.command(ctx, event)
         case happened.ForgetPeer():
             trust.forget(ctx, event)
         case happened.SetTrust():
@@ -289,7 +296,9 @@ def _started(node: Node, ctx: Context, port: int) -> None:
     talk.plan_drafts(ctx)
     transfers.start(ctx)
     ctx.timer("repair", ctx.now.mono + sync.REPAIR_S)
+    exchange.publish(ctx)
     peers.start(ctx)
+    search.begin(ctx)
 
 
 def _tend_prekeys(ctx: Context) -> None:
@@ -321,6 +330,10 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             outbox.receipts_due(ctx)
         case "peers":
             peers.tick(ctx)
+        case "around":
+            exchange.due(ctx)
+        case "search":
+            search.due(ctx)
         case "repair":
             sync.periodic(ctx)
         case "gossip":
@@ -397,6 +410,14 @@ def _from_peer(ctx: Context, event: FromPeer) -> None:
             file_words.heard_back(ctx, link, event.message)
         case files.Knock():
             file_words.knocked(ctx, link)
+        case network.Around():
+            exchange.asked(ctx, link, event.message)
+        case network.Examine():
+            consult.asked(ctx, link, event.message)
+        case network.Findings():
+            consult.answered(ctx, link, event.message)
+        case network.Introductions():
+            exchange.introduced(ctx, link, event.message)
         case wire.Pong():
             meet.ready(ctx, peers.older_answers(ctx, link))
         case _:

@@ -87,7 +87,7 @@ class MdnsDiscovery:
         steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._chosen = chosen
-        self._scan = scan or scanner(chosen)
+        self._scan = scan or scanner(chosen, tunnels=True)
         self._wall_s = wall_s
         self._steady_s = steady_s
         self._state = DiscoveryState(False, (), False, "not started")
@@ -134,16 +134,18 @@ class MdnsDiscovery:
         while True:
             if local != told:
                 told = local
-                box.put(NetworkChanged(tuple(str(address) for address in local)))
-            self._state = DiscoveryState(False, tuple(str(a) for a in local), False, "starting")
-            trouble = "" if local else self._nothing_usable()
+                networks = tuple(f"{address.ip}/{address.prefix}" for address in local)
+                box.put(NetworkChanged(tuple(str(address) for address in local), networks))
+            neighbours = tuple(address for address in local if not address.tunnel)
+            self._state = DiscoveryState(False, tuple(str(a) for a in neighbours), False, "starting")
+            trouble = "" if neighbours else self._nothing_usable()
             if not trouble:
-                trouble = await self._session_until_change(local, announcement, box, watch)
+                trouble = await self._session_until_change(neighbours, local, announcement, box, watch)
             if trouble:
                 if trouble != self._state.trouble:
                     log.info("discovery waits: %s", trouble)
                 self._state = DiscoveryState(False, self._state.addresses, False, trouble)
-                if local:  # the library or the system failed us: try again in a moment
+                if neighbours:  # the library or the system failed us: try again in a moment
                     await trio.sleep(AGAIN_S)
                     local = await watch.look()
                 else:
@@ -159,13 +161,14 @@ class MdnsDiscovery:
 
     async def _session_until_change(
         self,
+        neighbours: tuple[LocalAddress, ...],
         local: tuple[LocalAddress, ...],
         announcement: Announcement | None,
         box: NoticeBox,
         watch: Watch,
     ) -> str:
-        """Run a session while the addresses stay; returns why it failed, or nothing."""
-        session = _Session(local, announcement, box, self._wall_s)
+        """Run a session on `neighbours` while all our addresses stay; why it failed, or nothing."""
+        session = _Session(neighbours, announcement, box, self._wall_s)
         try:
             await session.open()
             self._session = session
@@ -174,7 +177,7 @@ class MdnsDiscovery:
                 await watch.change(local)
                 nursery.cancel_scope.cancel()
         except (OSError, RuntimeError, zeroconf.Error) as error:
-            return f"mDNS does not start on {', '.join(str(a) for a in local)}: {error}"
+            return f"mDNS does not start on {', '.join(str(a) for a in neighbours)}: {error}"
         finally:
             self._session = None
             with trio.move_on_after(CLOSE_S, shield=True):

@@ -176,7 +176,7 @@ class Office:
             name=lambda account: next((m.name for m in self.machines.values() if m.account == account), "?"),
         )
         machine.bulk = Bulk(person.account, disk, wires, entropy, trio.current_time)
-        inbox = Inbox(lambda _: None, trio.current_time, dict, None, machine.bulk.take)
+        inbox = Inbox(lambda _: None, trio.current_time, dict, None, {"bulk": machine.bulk.take})
 
         async def serve(stream: Stream, _: Address) -> None:
             await Pump(0, link_machine("chat", False), stream, inbox).run()
