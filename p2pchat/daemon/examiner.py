@@ -35,6 +35,8 @@ HEARD_S: Final = 12.0
 """So long an answer of another machine is waited for: it dials up to three addresses at once, 5 s each."""
 ASKED: Final = 3
 """Machines asked for their word, and addresses of one machine looked at."""
+SETTLE_S: Final = 2.0
+"""Who has just met may not yet have heard everything."""
 KNOWN_DAYS: Final = 30
 DAY_MS: Final = 24 * 3600 * 1000
 
@@ -181,15 +183,23 @@ class Examiner:
                 both.start_soon(back)
                 if link.port:
                     both.start_soon(forth)
+            near, said = self._near(ctx, link.host), found[0]
+            if (
+                near
+                and said is not None
+                and not (said.sighted and self._sighted(link.device, Address(link.host, link.port)))
+            ):
+                await trio.sleep(SETTLE_S)  # they may have met a moment ago
+                said = await self.consult(link, link.device) or said
             words.append(
                 Word(
                     names.shown(ctx, link.account),
                     link.host,
                     link.port,
-                    self._near(ctx, link.host),
+                    near,
                     out[0] if out else None,
-                    found[0],
-                    any(sight.device == link.device for sight in ctx.live.sights.values()),
+                    said,
+                    self._sighted(link.device, Address(link.host, link.port)),
                 )
             )
 
@@ -200,9 +210,8 @@ class Examiner:
         return await self._around(ctx, tuple(sorted(words)), missed)
 
     async def _around(self, ctx: Context, words: tuple[Word, ...], missed: tuple[Dialled, ...]) -> Own:
-        state = self._lan.discovery_state()
         routers = await self._routers()
-        deaf = self._announcing and state.running and not state.heard_self
+        deaf = await self._deaf()
         returns = await self.system(surroundings.returns, None) if deaf else True
         silent = missed and all(one.reason == "host_down" for one in missed)
         alone = await self.alone(ctx, routers) if silent else None
@@ -227,6 +236,24 @@ class Examiner:
             other_versions=self.other_versions,
             other_offices=self.other_offices,
         )
+
+    def _sighted(self, device: DeviceId | None, where: Address | None) -> bool:
+        """Whether an announcement of that machine was heard: it is known as its, or names that address."""
+        for sight in self._look().live.sights.values():
+            if device is not None and sight.device == device:
+                return True
+            if where is not None and where.host in sight.addresses and where.port == sight.port:
+                return True
+        return False
+
+    async def _deaf(self) -> bool:
+        """Whether our own announcement does not come back; it may take a moment after the start."""
+        for _ in range(10):
+            state = self._lan.discovery_state()
+            if not self._announcing or not state.running or state.heard_self:
+                return False
+            await trio.sleep(SETTLE_S / 10)
+        return True
 
     def _links(self, ctx: Context) -> list[Link]:
         """Those in use, of our own network first: who can say most."""
@@ -365,7 +392,7 @@ class Examiner:
             through="" if not there else there[0][0],
             findings=there[0][1] if there else (met.findings if met is not None else None),
             near=near,
-            sighted=any(s.device == (device or (met and met.device)) for s in ctx.live.sights.values()),
+            sighted=self._sighted(device or (met and met.device), best.address if best is not None else None),
             alone=alone,
             elsewhere=self._elsewhere(own, best.address.host if best is not None else ""),
             own=own,

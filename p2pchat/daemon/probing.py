@@ -13,6 +13,7 @@ from typing import Final
 import trio
 
 from p2pchat.daemon.bulk_link import shake_hands
+from p2pchat.engine.consult import sound
 from p2pchat.engine.links import Ended, Established, Got, LinkMachine
 from p2pchat.errors import DialError
 from p2pchat.ids import AccountId, DeviceId
@@ -87,7 +88,7 @@ async def _look(
         return replace(known, stuck="here")
     found = await talk.asked(question(shaken.device), Findings, ANSWER_S)
     await talk.bye()
-    return replace(known, findings=found if isinstance(found, Findings) else None)
+    return replace(known, findings=found if isinstance(found, Findings) and sound(found) else None)
 
 
 class _Talk:

@@ -9,12 +9,13 @@ from, else only what an introduction may name too (exchange.worth).
 
 from __future__ import annotations
 
-from typing import Final
+import ipaddress
+from typing import Final, get_args
 
 from p2pchat.engine import exchange
 from p2pchat.engine.context import Context, Link, Relayed
 from p2pchat.engine.inputs import Consulted, Found, Send
-from p2pchat.errors import RemoteProtocolError
+from p2pchat.errors import DialReason, RemoteProtocolError
 from p2pchat.ids import DeviceId
 from p2pchat.wire.limits import MAX_ADDRESSES
 from p2pchat.wire.messages.network import Examine, Findings
@@ -30,6 +31,7 @@ MOST_RELAYED: Final = 64
 MAX_VERSION: Final = 32
 MAX_LABEL: Final = 63
 MAX_REASON: Final = 200
+REASONS: Final = ("", *get_args(DialReason))
 
 
 def asked(ctx: Context, link: Link, question: Examine) -> None:
@@ -84,10 +86,7 @@ def absent(question: Examine) -> Findings:
 
 def answered(ctx: Context, link: Link, found: Findings) -> None:
     """An answer: to a question that was passed on, or to one of ours."""
-    texts = [*found.hosts, *(text for pair in found.dialled for text in pair), found.discovery]
-    if len(found.device) != 32 or len(found.hosts) > MAX_ADDRESSES or len(found.dialled) > MAX_ADDRESSES:
-        raise RemoteProtocolError("findings out of range")
-    if any(len(text) > MAX_REASON for text in texts) or len(found.version) > MAX_VERSION:
+    if not sound(found):
         raise RemoteProtocolError("findings out of range")
     waiting = ctx.live.relayed.pop(found.number, None)
     if waiting is None:
@@ -98,3 +97,21 @@ def answered(ctx: Context, link: Link, found: Findings) -> None:
             found.discovery, found.hosts, found.port, found.version, found.wall_ms,
         )  # fmt: skip
         ctx.out.append(Send(waiting.link, told))
+
+
+def sound(found: Findings) -> bool:
+    """Whether findings have the form they must have. Their addresses end in advice to a person, and in
+    commands he may copy: nothing but addresses."""
+    if len(found.device) != 32 or len(found.hosts) > MAX_ADDRESSES or len(found.dialled) > MAX_ADDRESSES:
+        return False
+    if len(found.version) > MAX_VERSION or len(found.discovery) > MAX_REASON:
+        return False
+    if not (0 <= found.port <= 65535 and 0 <= found.wall_ms < 2**48 and 0 <= found.number < 2**63):
+        return False
+    for host in (*found.hosts, *(host for host, _ in found.dialled)):
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return False
+    scoped = any("%" in host for host in found.hosts)  # what follows it may be any text
+    return not scoped and all(reason in REASONS for _, reason in found.dialled)

@@ -25,6 +25,9 @@ TINY = {
     "room_rotation": ["--devices", "8"],
     "handshake": ["--handshakes", "3"],
     "discovery": ["--hosts", "3"],
+    "cable": ["--quick"],
+    "cold_start": ["--daemons", "3"],
+    "traffic": ["--offices", "2", "--seconds", "1"],
     "idle": ["--peers", "2", "--seconds", "1"],
     "cli_start": [],
 }
