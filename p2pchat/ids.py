@@ -61,6 +61,4 @@ def hex_prefix(text: str) -> str | None:
     lowered = text.lower()
     if not MIN_PREFIX <= len(lowered) <= 2 * ID_BYTES:
         return None
-    if any(c not in "0123456789abcdef" for c in lowered):
-        return None
-    return lowered
+    return None if lowered.strip("0123456789abcdef") else lowered

@@ -39,8 +39,7 @@ LEFT = "left"
 REMOVED = "removed"
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
+class Now(NamedTuple):
     """One instant, handed in: wall clock in ms since 1970 and a monotonic clock in s."""
 
     wall_ms: int
@@ -83,8 +82,7 @@ class StoredEvent(_Stored):
     SHOWN: Final = 16  # its body was here, or at another machine, before it was erased
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The newest event of one device in one room."""
 
     seq: int

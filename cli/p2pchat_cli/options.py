@@ -93,7 +93,7 @@ _TIME = "RFC 3339, YYYY-MM-DD, HH:MM, or 10m 2h 3d"
 COMMANDS: Final = (
     Command(
         ("demo",),
-        "Two throwaway people on this machine meet, talk and share a room.",
+        "Two throwaway people on this machine meet, talk, share a room and a file.",
         "demo",
         opts=(Opt(("--keep",), "Leave them running.", "flag"),),
     ),

@@ -96,6 +96,6 @@ def _words(one: Transfer) -> str:
     if one["state"] != "active":
         why = f": {field(one['error']['message'])}" if one["error"] else ""
         return f"{one['state']}{why}"
-    rate = one["rate_bps"]
-    left = f", {span((one['size'] - one['bytes_done']) / rate)} left" if rate else ""
-    return f"{size(rate)}/s{left}"
+    if not one["rate_bps"]:
+        return "active"
+    return f"{size(one['rate_bps'])}/s, {span((one['size'] - one['bytes_done']) / one['rate_bps'])} left"

@@ -14,7 +14,6 @@ from p2pchat.control.operations.files import FINAL
 from p2pchat.errors import EXIT_CODES, CommandError
 from p2pchat_cli.happened import NAME_WIDTH
 from p2pchat_cli.output import size
-from p2pchat_cli.progress import Progress
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import ends, field
 
@@ -40,6 +39,10 @@ WARNINGS: Final = {
 """Flags that a person should read before he takes a file."""
 
 
+LEFT: Final = {"links": "links", "special": "pipes, sockets or devices", "closed": "that may not be read"}
+"""What a folder may hold that is not sent."""
+
+
 def named(one: Transfer, width: int = FILE_WIDTH) -> str:
     """`report.pdf (1.2 MB)`, `plans (14 files, 3.0 MB)`; escaped."""
     count = f"{one['files']} files, " if one["files"] != 1 else ""
@@ -58,7 +61,7 @@ def other(one: Transfer) -> str:
 def standing(one: Transfer) -> str:
     """`active, 45 %, 12.0 MB/s`; `waiting, 45 %`; `done`."""
     words = [str(one["state"])]
-    if one["state"] in ("active", "waiting", "paused") and one["size"]:
+    if one["state"] in ("active", "waiting", "paused") and one["size"] and one["bytes_done"]:
         words.append(f"{100 * min(one['bytes_done'], one['size']) // one['size']} %")
     if one["state"] == "active" and one["rate_bps"]:
         words.append(f"{size(one['rate_bps'])}/s")
@@ -72,8 +75,17 @@ def warn(ctx: Context, one: Transfer) -> None:
         ctx.out.remark(f"warning: {ends(one['name'], FILE_WIDTH)}: {', and '.join(found)}")
 
 
+def warn_left(ctx: Context, answer: Mapping[str, Any]) -> None:
+    """Say what of the folders just offered does not go along."""
+    for one in answer.get("left", ()):
+        counted = ", ".join(f"{one[kind]} {LEFT[kind]}" for kind in LEFT if one[kind])
+        ctx.out.remark(f"warning: not all of {ends(one['path'], FILE_WIDTH)} goes along: {counted} left out")
+
+
 def settle(ctx: Context, found: Sequence[Transfer], timeout: float | None) -> list[Transfer]:
     """Show how far they come until all are settled, or the time is over; as they stand then."""
+    from p2pchat_cli.progress import Progress  # only who waits needs it
+
     progress = Progress(ctx.out)
     deadline = None if timeout is None else time.monotonic() + timeout
     ids = [one["id"] for one in found]
@@ -132,7 +144,11 @@ def _failure(one: Transfer) -> tuple[int, str, str, str] | None:
             return 3, "failed", f"{name!r} was cancelled{': ' + told if told else ''}", ""
         case "failed":
             kind = why.get("kind", "")
-            again = "p2pchat file accept ID tries it again" if one["direction"] == "in" else "send it again"
+            again = "p2pchat file accept ID tries it again"
+            if one["direction"] == "out":
+                again = "send it again"
+            elif kind == "source_changed":
+                again = "ask for it to be sent again"
             message = f"{name!r} has failed{': ' + told if told else ''}"
             return 4, kind if kind in EXIT_CODES and kind != "timeout" else "failed", message, again
         case state:

@@ -22,6 +22,7 @@ from p2pchat.daemon.giving import CHANGED, Given, Partial
 from p2pchat.daemon.moving import Moving
 from p2pchat.daemon.reaching import Reaching, Wires
 from p2pchat.daemon.shelf import Shelf
+from p2pchat.daemon.turns import Turns
 from p2pchat.engine.file_inputs import (
     DialBulk,
     Fetch,
@@ -40,6 +41,7 @@ from p2pchat.engine.links import Established, LinkMachine
 from p2pchat.engine.ports import Entropy
 from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.files import inbox
+from p2pchat.files.source import Left
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.model import TransferRow
 from p2pchat.net.lan import Stream
@@ -50,10 +52,8 @@ from p2pchat.wire.messages.files import OFFER_ID_BYTES, Offer
 
 log = logging.getLogger(__name__)
 
-SLOTS: Final = 4
-"""Links that are given pieces at the same time: a disk is read in few places at once."""
-MAX_QUESTIONS: Final = 64
-"""Of one link that are being worked on: as many as transfers that one accepts at once."""
+LISTS: Final = 2
+"""Lists of hashes that are read for one link at the same time."""
 TELL_S: Final = 0.25
 """How often progress is told at most."""
 IDLE_S: Final = 60.0
@@ -74,9 +74,9 @@ class Bulk:
         self._links: dict[BulkLink, None] = {}
         self._opened: dict[BulkLink, dict[bytes, Given | Partial]] = {}
         self._used: dict[BulkLink, float] = {}
-        self._asking: dict[BulkLink, int] = {}
-        self._slots = trio.Semaphore(SLOTS)
-        self._has_slot: dict[BulkLink, None] = {}
+        self.turns = Turns()
+        self._lists: dict[BulkLink, trio.Semaphore] = {}
+        self._troubled: dict[bytes, None] = {}  # offers of ours that somebody had no room for
         self.shelf = Shelf(me, disk, entropy, mono, self._read, self._failed)
         self._reaching = Reaching(
             wires,
@@ -160,38 +160,35 @@ class Bulk:
             self._nursery.start_soon(self._guarded, task, *arguments)
 
     async def _guarded(self, task: Callable[..., Awaitable[Any]], *arguments: object) -> None:
-        """What goes wrong with one transfer must not end the daemon."""
+        """What goes wrong with one transfer or one link ends neither the others nor the daemon."""
         try:
             await task(*arguments)
-        except CommandError as error:
-            log.warning("with a file: %s", error.message)
-        except Exception:  # a bug of ours, or of one transfer
-            log.exception("something about files went wrong")
+        except Exception:
+            log.exception("a task of transfers ended: it met an error that nobody had thought of")
 
     def _fetch(self, fetch: Fetch) -> None:
-        standing = self._fetchings.get(fetch.offer.id)
-        if standing is not None and standing.stopping:
-            standing.then = fetch  # paused and resumed at once: it begins anew when it has let go
-            standing.banned.clear()
-            standing.wanted.clear()
-            return
-        if standing is not None or self._nursery is None:
+        before = self._fetchings.get(fetch.offer.id)
+        if (before is not None and not before.stopping) or self._nursery is None:
             return
         order = int.from_bytes(self._entropy.bytes(8), "big")
         fetching = Fetching(fetch, self._disk, self, self._mono, order)
         self._fetchings[fetch.offer.id] = fetching
-        self._start(self._fetching, fetching)
+        self._start(self._fetching, fetching, before)
 
-    async def _fetching(self, fetching: Fetching) -> None:
+    async def _fetching(self, fetching: Fetching, before: Fetching | None) -> None:
         try:
+            if before is not None:  # stopped, and still putting away what it has
+                await before.ended.wait()
             await fetching.run()
+        except Exception as error:
+            text = f"it met an error of our own: {error!r}"
+            self._wires.post(FileTrouble(fetching.offer.id, "internal", text, final=True))
+            raise
         finally:
-            del self._fetchings[fetching.offer.id]
+            fetching.ended.set()
+            if self._fetchings.get(fetching.offer.id) is fetching:
+                del self._fetchings[fetching.offer.id]
             self._tell()
-        if fetching.then is not None:
-            self._fetch(fetching.then)
-            for device, author in fetching.wanted.items():
-                self.perform(FileSource(fetching.offer.id, device, author))
 
     async def _withdraw(self, offer: bytes) -> None:
         giver = self.shelf.pop(offer)
@@ -221,6 +218,10 @@ class Bulk:
     async def spool_drop(self, spool: str) -> None:
         """See moving.Bulk."""
         await self.shelf.spool_drop(spool)
+
+    def left(self, offer: bytes) -> Left | None:
+        """See moving.Bulk."""
+        return self.shelf.left.pop(offer, None)
 
     def drop_prepared(self, offers: Sequence[bytes]) -> None:
         """Nobody was told of these offers (shelf.prepare)."""
@@ -270,6 +271,7 @@ class Bulk:
         self._links[link] = None
         self._opened[link] = {}
         self._used[link] = self._mono()
+        self._lists[link] = trio.Semaphore(LISTS)
         for fetching in self._fetchings.values():
             if link.device in fetching.wanted:
                 fetching.opened(link)
@@ -277,8 +279,7 @@ class Bulk:
             await link.run()
         finally:
             del self._links[link]
-            del self._used[link]
-            self._asking.pop(link, None)
+            del self._used[link], self._lists[link]
             for giver in self._opened.pop(link).values():
                 giver.leave(link)
             self.rests(link)
@@ -286,6 +287,13 @@ class Bulk:
                 fetching.closed(link)
                 if link.device in fetching.wanted:
                     self._reach(link.device)
+
+    def chat_renewed(self, device: DeviceId) -> None:
+        """A chat link to a machine has ended and there is another: maybe it has another address now.
+        A bulk link on which what is asked for does not move is soon given up."""
+        for link in self._links:
+            if link.device == device:
+                self._start(link.prove)
 
     def chat_ended(self, device: DeviceId) -> None:
         """No chat link to a machine is left: its bulk links end too."""
@@ -334,14 +342,17 @@ class Bulk:
         if fetching is not None and link.device in fetching.wanted:
             await fetching.heard(link, message)
         elif isinstance(message, wire.Cannot):
-            self._refused(link, message)
+            await self._refused(link, message)
 
-    def _refused(self, link: BulkLink, message: wire.Cannot) -> None:
-        """Who fetches from us says that he can not go on."""
-        giver = self.shelf.get(message.offer)
-        if giver is not None and giver.author and link in giver.openers and message.reason == "disk":
+    async def _refused(self, link: BulkLink, message: wire.Cannot) -> None:
+        """Who fetches from us says that he can not go on: before he has opened it, too."""
+        if message.reason != "disk":
+            return
+        found = await self._wires.ask(lambda n: MayServe(n, link.device, message.offer))
+        if isinstance(found, TransferRow) and not found.incoming:
             name = self._wires.name(link.account)
             text = f"{name!r} has no room for it just now"
+            self._troubled[message.offer] = None
             self._wires.post(FileTrouble(message.offer, "disk_full", text, False))
 
     async def came(self, link: BulkLink, asked: Asked, piece: memoryview) -> None:
@@ -350,12 +361,11 @@ class Bulk:
         if fetching is not None:
             await fetching.came(link, asked, piece)
 
-    def asked(self, link: BulkLink, message: Record) -> None:
+    async def asked(self, link: BulkLink, message: Record) -> None:
         """See bulk_link.Talk."""
         match message:
             case wire.Open(offer):
-                if self._may_begin(link):
-                    self._start(self._open, link, offer)
+                await self._open(link, offer)
             case wire.Done(offer):
                 giver = self._opened.get(link, {}).pop(offer, None)
                 if giver is not None:
@@ -363,57 +373,46 @@ class Bulk:
                     self._tell()
             case wire.GetHashes(offer, first, count):
                 giver = self._opened.get(link, {}).get(offer)
-                if giver is not None and self._may_begin(link):
-                    self._start(self._hashes, link, giver, first, count)
-
-    def _may_begin(self, link: BulkLink) -> bool:
-        """Whether one more question of the peer is worked on: each takes memory, or the time of others."""
-        self._asking[link] = self._asking.get(link, 0) + 1
-        if self._asking[link] > MAX_QUESTIONS:
-            link.end("asks too much at once")
-            return False
-        return True
-
-    def _answered(self, link: BulkLink) -> None:
-        if link in self._asking:
-            self._asking[link] -= 1
+                if giver is not None:
+                    lists = self._lists[link]
+                    await lists.acquire()
+                    self._start(self._hashes, link, giver, first, count, lists)
 
     async def _open(self, link: BulkLink, offer: bytes) -> None:
-        try:
-            await self._open_for(link, offer)
-        finally:
-            self._answered(link)
-
-    async def _open_for(self, link: BulkLink, offer: bytes) -> None:
         if len(offer) != OFFER_ID_BYTES:
             link.end("offer out of form")
             return
+        found = await self._wires.ask(lambda n: MayServe(n, link.device, offer))
+        if not isinstance(found, TransferRow):
+            link.say(wire.Cannot(offer, -1, str(found)))
+            return
         try:
-            found = await self._wires.ask(lambda n: MayServe(n, link.device, offer))
-            if not isinstance(found, TransferRow):
-                link.say(wire.Cannot(offer, -1, str(found)))
-                return
             giver = await self._giver(found)
         except CommandError as error:
             log.info("an offer can not be given: %s", error.message)
-            link.say(wire.Cannot(offer, -1, CHANGED if error.kind == CHANGED else "gone"))
+            changed = error.kind == CHANGED and not found.incoming  # of what is ours: for good
+            link.say(wire.Cannot(offer, -1, CHANGED if changed else "gone"))
             return
         if link in self._links and giver is not None:
             self._opened[link][offer] = giver
-            if not isinstance(giver, Partial) and giver.author and not giver.openers:
-                self._wires.post(FileTrouble(offer, "", "", False))
+            if not isinstance(giver, Partial) and giver.author:
+                if not giver.openers or offer in self._troubled:
+                    self._troubled.pop(offer, None)
+                    self._wires.post(FileTrouble(offer, "", "", False))
             await giver.open(link)
             self._tell()
         elif giver is None:
             link.say(wire.Cannot(offer, -1, "busy"))
 
-    async def _hashes(self, link: BulkLink, giver: Given | Partial, first: int, count: int) -> None:
+    async def _hashes(
+        self, link: BulkLink, giver: Given | Partial, first: int, count: int, lists: trio.Semaphore
+    ) -> None:
         try:
             await giver.hashes(link, first, count)
         except RemoteProtocolError as error:
             link.end(str(error))
         finally:
-            self._answered(link)
+            lists.release()
 
     def piece_size(self, offer: bytes) -> int:
         """See bulk_link.Talk."""
@@ -428,19 +427,15 @@ class Bulk:
         giver = self._opened.get(link, {}).get(offer)
         if giver is None or len(into) < giver.offer.piece_size:
             return (wire.Cannot(offer, number, "gone"),)
-        if link not in self._has_slot:
-            await self._slots.acquire()
-            self._has_slot[link] = None
-        said = await giver.give(link, number, into)
-        if self._slots.statistics().tasks_waiting:
-            self.rests(link)
+        await self.turns.take(link)
+        with self.turns.reading(link):
+            said = await giver.give(link, number, into)
         self._moved = True
         return said
 
     def rests(self, link: BulkLink) -> None:
         """See bulk_link.Talk: its turn is somebody else's."""
-        if self._has_slot.pop(link, 0) is None:
-            self._slots.release()
+        self.turns.rests(link)
 
     # -- givers --------------------------------------------------------------------------
 

@@ -152,7 +152,9 @@ class Daemon:
         takers: dict[str, Taker] = {PROBE: self.examiner.probes.take}
         if self.bulk is not None:
             takers[BULK] = self.bulk.take
-        self._inbox = Inbox(self.runner.post, self.mono, self.signing_keys, check, takers)
+        self._inbox = Inbox(
+            self.runner.post, self.runner.at_once, self.mono, self.signing_keys, check, takers
+        )
 
     # -- made of ----------------------------------------------------------------------------------
 
@@ -335,8 +337,9 @@ class Daemon:
             await pump.run()
         finally:
             del self.pumps[pump.number]
-            if self.bulk is not None and pump.device is not None and not self._linked(pump.device):
-                self.bulk.chat_ended(pump.device)
+            if self.bulk is not None and pump.device is not None:
+                tell = self.bulk.chat_renewed if self._linked(pump.device) else self.bulk.chat_ended
+                tell(pump.device)
             if not self.pumps:
                 self._no_links.set()
 

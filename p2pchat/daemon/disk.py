@@ -25,8 +25,10 @@ from p2pchat.store.space import FLOOR_FILES
 
 T = TypeVar("T")
 
-QUICK_S: Final = 0.004
-"""A step of this length delays nobody who types; eight such between two words are not felt."""
+QUICK_S: Final = 0.012
+"""A step of this length delays nobody who types. Where both cores are busy the system gives a core to
+somebody else for some milliseconds in the middle of a step: with 4 ms such steps were taken for a slow
+disk, and a third of the speed was lost to threads."""
 REMEMBERED: Final = 16
 SLOW_OF_LAST: Final = 2
 TRY_AGAIN: Final = 64

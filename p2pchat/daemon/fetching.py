@@ -70,6 +70,7 @@ class Fetching:
         self._mono = mono
         self._order = order
         self._links: dict[BulkLink, bool] = {}  # opened on it; whether a map came
+        self._asked: dict[BulkLink, tuple[float, float]] = {}  # opened when, and how long until again
         self._author: dict[BulkLink, None] = {}  # whose hashes are the author's own word
         self._lists: dict[BulkLink, bytearray] = {}  # from holders, believed when whole
         self._plan: Plan | None = None
@@ -77,10 +78,11 @@ class Fetching:
         self._trouble: Exception | None = None
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
-        self._discard = False
         self.stopping = False
-        self.then: Fetch | None = None
-        """What is wanted again once this has let go."""
+        """Nothing more is asked for: who wants it again begins anew, once it has ended."""
+        self.ended = trio.Event()
+        """Set by who runs it: nothing of it is in use any more."""
+        self._discard = False
         self.bytes_done = 0
         self.rate_bps = 0.0
         self._rated = (mono(), 0)
@@ -96,7 +98,7 @@ class Fetching:
     def stop(self, *, discard: bool) -> None:
         """Fetch no more; with `discard` remove what is here."""
         self._discard = self._discard or discard
-        self.stopping, self.then = True, None
+        self.stopping = True
         for link in self._links:
             link.say(wire.Done(self.offer.id))
         self._scope.cancel()
@@ -110,17 +112,22 @@ class Fetching:
 
     def opened(self, link: BulkLink) -> None:
         """There is a link to one of `wanted`."""
-        if link.device in self.banned or link in self._links:
+        if link.device in self.banned or self._links.get(link):
+            return
+        if link in self._links:  # it had nothing when it was asked, and says now that it has
+            if self._plan is not None and not self._refused:
+                self._open(link)
             return
         self._links[link] = False
         if self._refused:
             link.say(wire.Cannot(self.offer.id, -1, self._refused))
         elif self._plan is not None:
-            link.say(wire.Open(self.offer.id))
+            self._open(link)
 
     def closed(self, link: BulkLink) -> None:
         """That link is gone."""
         self._links.pop(link, None)
+        self._asked.pop(link, None)
         self._author.pop(link, None)
         self._lists.pop(link, None)
         if self._plan is not None:
@@ -151,11 +158,13 @@ class Fetching:
                     await self._receive()
                 except CommandError as error:
                     if error.kind == CHANGED:
+                        self._discard = self.stopping = True  # the rest of what is no more never comes
                         self._reports.trouble(self, error.kind, error.message, final=True)
                         break
                     self._refuse("disk")
                     self._reports.trouble(self, error.kind, error.message, final=False)
                 except (PieceError, RemoteProtocolError) as error:
+                    self._discard = self.stopping = True
                     self._reports.trouble(self, "internal", f"it cannot be put together: {error}", final=True)
                     break
                 else:
@@ -172,6 +181,7 @@ class Fetching:
         with trio.CancelScope(shield=True):
             async with self.partial.lock:
                 staging, self.partial.staging, self._plan = self.partial.staging, None, None
+                self.partial.leaving = False
                 self._author.clear()
                 self._lists.clear()
                 if staging is not None:
@@ -200,20 +210,23 @@ class Fetching:
                 if self.fetch.root:
                     staging.learn_root(self.fetch.root)
                 for link in list(self._links):
-                    link.say(wire.Open(offer.id))
+                    self._open(link)
                 self._reports.trouble(self, "", "", final=False)
                 same = await self._gather(staging, target)
                 if same is not None:
                     await disk.slow(lambda: self._keep_same(folder, staging))
+                    self.stopping = True
                     self._reports.landed(self, same, staging.root_of_hashes())
                     return
             async with self.partial.lock:
-                self._plan = None
-                await disk.slow(lambda: keep_list(folder, staging))
+                self._plan, self.partial.leaving = None, True
+                if not staging.placed:  # else the list was kept before
+                    await disk.slow(lambda: keep_list(folder, staging))
                 root = staging.root_of_hashes()
                 landed = await disk.slow(
                     partial(inbox.place, staging, target, self._mono(), _conflict(self.fetch.conflict))
                 )
+        self.stopping = True
         self._reports.landed(self, landed, root)
 
     async def _gather(self, staging: Staging, target: Folder) -> inbox.Landed | None:
@@ -230,6 +243,7 @@ class Fetching:
             if staging.root != self.fetch.root and not staging.root:
                 staging.learn_root(self.fetch.root)
                 self._ask_lists()
+            self._open_again()
             self._fill_all()
             if self._wake.is_set():
                 self._wake = trio.Event()
@@ -238,6 +252,10 @@ class Fetching:
             if staging.due(self._mono()):
                 async with self.partial.lock:
                     await self._disk.slow(partial(staging.sync, self._mono()))
+                    # What others put on the disk meanwhile: the archive shall not starve for a file.
+                    await self._disk.slow(lambda: staging.check_room(self._disk.keep_free()))
+        if self._trouble is not None:  # the last piece was here and could not be used
+            raise self._trouble
         return None
 
     def _keep_same(self, folder: Folder, staging: Staging) -> None:
@@ -326,18 +344,14 @@ class Fetching:
 
     def _cannot(self, link: BulkLink, number: int, reason: str) -> None:
         assert self._plan is not None
-        if reason == CHANGED and link in self._author:
+        if reason == CHANGED and (link in self._author or (number < 0 and link.account == self.fetch.author)):
             name = self.offer.name
             self._stumble(
                 CommandError(
                     CHANGED, f"{name!r} was changed or deleted while it was sent", "ask for it again"
                 )
             )
-        elif number >= 0:
-            self._plan.came(link, number)
-            if reason == CHANGED:
-                self._plan.drop(link)
-        else:
+        else:  # what else was asked of it is refused too; it is asked again for a map, after a pause
             self._plan.drop(link)
             self._links[link] = False
             self._reports.moved()
@@ -365,6 +379,19 @@ class Fetching:
         if numbers:
             link.ask(self.offer.id, [(number, size_of(self.offer, number)) for number in numbers])
 
+    def _open(self, link: BulkLink) -> None:
+        """Ask for a map; who has nothing yet, or does not answer, is asked again later."""
+        _, pause = self._asked.get(link, (0.0, AGAIN_S / 2))
+        self._asked[link] = self._mono(), min(2 * pause, AGAIN_MOST_S)
+        link.say(wire.Open(self.offer.id))
+
+    def _open_again(self) -> None:
+        now = self._mono()
+        for link, mapped in self._links.items():
+            at, pause = self._asked.get(link, (0.0, 0.0))
+            if not mapped and now - at >= pause:
+                self._open(link)
+
     def _want_list(self, link: BulkLink) -> None:
         staging = self.partial.staging
         assert staging is not None
@@ -378,11 +405,12 @@ class Fetching:
         """The root is known now: whoever has the list may give it. Maps say who that is."""
         for link in self._links:
             if link not in self._author:
-                link.say(wire.Open(self.offer.id))
+                self._open(link)
 
     def _ban(self, link: BulkLink, why: str) -> None:
         self.banned[link.device] = None
         self._links.pop(link, None)
+        self._asked.pop(link, None)
         self._author.pop(link, None)
         self._lists.pop(link, None)
         if self._plan is not None:

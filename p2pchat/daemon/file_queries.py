@@ -19,7 +19,7 @@ import trio
 from p2pchat.control.operations.fields import Json
 from p2pchat.control.operations.files import LIST_LIMIT, SPOOL_BYTES
 from p2pchat.control.operations.settings_file import Effective
-from p2pchat.daemon.hosting import Host, Params
+from p2pchat.daemon.hosting import Bulk, Host, Params
 from p2pchat.daemon.shown import SETTLED, Transfers
 from p2pchat.engine import inputs
 from p2pchat.engine.file_inputs import FileAct, FileAuto
@@ -53,6 +53,12 @@ class Files:
         self._host = host
         self._settings = settings
 
+    @property
+    def _bulk(self) -> Bulk:
+        if self._host.bulk is None:
+            raise CommandError("policy", "no files are moved here", "start the daemon: p2pchat up")
+        return self._host.bulk
+
     # -- offering ----------------------------------------------------------------------------
 
     async def send(self, params: Params) -> Json:
@@ -69,7 +75,7 @@ class Files:
         return {
             **{key: post[key] for key in ("id", "room", "state")},
             **({"warning": post["warning"]} if post.get("warning") else {}),
-            "transfers": await self.of_message(post["id"]),
+            **await self.beside(post),
         }
 
     async def post(self, paths: Sequence[str], target: str, make: Callable[[int, Prepared], Command]) -> Any:
@@ -93,7 +99,7 @@ class Files:
             raise
         # Whoever goes away in between may have said it all the same: what he prepared then stays.
         await self._let_go(files, told["id"])
-        return told
+        return {**told, "files": files}
 
     async def _let_go(self, files: Prepared, message: object) -> None:
         """Forget what was prepared and is not in `message`: a key that was used before has its own."""
@@ -104,7 +110,9 @@ class Files:
             offered = {one.id for view in views for one in view.files}
         left = [offer.id for offer, _ in files if offer.id not in offered]
         if left:
-            self._host.bulk.drop_prepared(left)
+            self._bulk.drop_prepared(left)
+            for unused in left:
+                self._bulk.left(unused)
 
     async def _of_paths(self, paths: Sequence[str], ttl_s: int) -> Prepared:
         if len(paths) > MAX_FILES:
@@ -118,25 +126,32 @@ class Files:
         try:
             for path in paths:
                 real = await trio.to_thread.run_sync(os.path.realpath, path)
-                found.append((await self._host.bulk.prepare(path, ttl_s), real))
+                found.append((await self._bulk.prepare(path, ttl_s), real))
         except BaseException:
-            self._host.bulk.drop_prepared([offer.id for offer, _ in found])
+            self._bulk.drop_prepared([offer.id for offer, _ in found])
             raise
         return tuple(found)
 
     async def _of_spool(self, spool: str, name: str, ttl_s: int) -> Prepared:
-        return (await self._host.bulk.prepare_spool(spool, name, ttl_s),)
+        return (await self._bulk.prepare_spool(spool, name, ttl_s),)
 
-    async def of_message(self, message: str) -> list[Json]:
-        """The transfers that a message offers."""
-        ident = EventId(bytes.fromhex(message))
+    async def beside(self, post: Any) -> Json:
+        """What is told beside a message that has just offered files: `transfers`, and `left` if something
+        of a folder does not go along."""
+        ident = EventId(bytes.fromhex(post["id"]))
         views = await self._host.read(lambda reader: reader.messages([ident]))
-        return await self._of_ids([one.id for view in views for one in view.files])
+        kept = await self._of_ids([one.id for view in views for one in view.files])
+        left = [
+            {"path": path, "links": found.links, "special": found.special, "closed": found.closed}
+            for offer, path in post["files"]
+            if (found := self._bulk.left(offer.id)) is not None
+        ]
+        return {"transfers": kept, **({"left": left} if left else {})}
 
     # -- what is piped in ----------------------------------------------------------------------
 
     async def spool(self, _: Params) -> Json:
-        return {"spool": await self._host.bulk.spool()}
+        return {"spool": await self._bulk.spool()}
 
     async def spool_add(self, params: Params) -> Json:
         try:
@@ -145,11 +160,11 @@ class Files:
             raise CommandError("usage", "'data' is no base64", "RFC 4648, with padding") from None
         if len(data) > SPOOL_BYTES:
             raise CommandError("usage", f"{len(data)} bytes at once", f"at most {SPOOL_BYTES}")
-        await self._host.bulk.spool_add(params["spool"], data)
+        await self._bulk.spool_add(params["spool"], data)
         return {"bytes": len(data)}
 
     async def spool_drop(self, params: Params) -> Json:
-        await self._host.bulk.spool_drop(params["spool"])
+        await self._bulk.spool_drop(params["spool"])
         return {"spool": params["spool"]}
 
     # -- looking -------------------------------------------------------------------------------

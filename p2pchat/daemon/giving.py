@@ -76,7 +76,6 @@ class Given:
         self._pace = Pace()
         self._mono = mono
         self._lock = trio.Lock()
-        self._hashing = trio.Lock()  # one buffer for all who ask for hashes of what was not read yet
         self._read = read
         self._failed = failed
         self._all_told = False
@@ -122,15 +121,11 @@ class Given:
         total = self.outgoing.known.total
         if not 0 <= first <= first + count <= total:
             raise RemoteProtocolError("hashes of pieces that do not exist")
-        async with self._hashing:
-            await self._hashes(link, first, count)
-
-    async def _hashes(self, link: BulkLink, first: int, count: int) -> None:
-        scratch: memoryview | None = None
+        scratch = memoryview(b"")
         for start in range(first, first + count, MAX_HASHES):
             found = bytearray()
             for number in range(start, min(first + count, start + MAX_HASHES)):
-                if link.over:
+                if link not in self.openers:
                     return
                 if number not in self.outgoing.known:
                     scratch = scratch or memoryview(bytearray(self.offer.piece_size))
@@ -179,6 +174,8 @@ class Partial:
         self.given: dict[DeviceId, int] = {}
         self.openers: dict[BulkLink, None] = {}
         self.staging: Staging | None = None
+        self.leaving = False
+        """All is here and gets its name: from then on it is given from where it lies."""
         self.lock = trio.Lock()
         """Held by whoever uses the staging."""
         self.pace = Pace()
@@ -187,7 +184,7 @@ class Partial:
     async def open(self, link: BulkLink) -> None:
         """See Giver."""
         self.openers[link] = None
-        if self.staging is None:
+        if self.staging is None or self.leaving:
             link.say(wire.Cannot(self.offer.id, -1, "busy"))
             return
         listed = self.staging.all_known and bool(self.staging.root)
@@ -209,7 +206,7 @@ class Partial:
         """See Giver."""
         async with self.lock:
             staging = self.staging
-            if staging is None or number not in staging.done or not staging.has_layout:
+            if staging is None or self.leaving or number not in staging.done or not staging.has_layout:
                 return (wire.Cannot(self.offer.id, number, "busy"),)
             size = await self._disk.quick(self.pace, lambda: staging.read(number, into))
         self.given[link.device] = self.given.get(link.device, 0) + size

@@ -26,7 +26,6 @@ from p2pchat.daemon.moving import Bulk
 from p2pchat.daemon.queries import Sources
 from p2pchat.engine import quota
 from p2pchat.engine.inputs import Command, Tell
-from p2pchat.errors import CommandError
 from p2pchat.paths import Profile
 from p2pchat.store.ledger import Ledger
 from p2pchat.store.reader import Reader, open_reader
@@ -55,12 +54,9 @@ class DaemonHost:
         return self._looks
 
     @property
-    def bulk(self) -> Bulk:
-        """Who moves the bytes of files."""
-        bulk = self._daemon.bulk
-        if bulk is None:
-            raise CommandError("policy", "this daemon moves no files", "")
-        return bulk
+    def bulk(self) -> Bulk | None:
+        """Who moves the bytes of files; None where nobody does."""
+        return self._daemon.bulk
 
     @property
     def inbox(self) -> str:

@@ -74,6 +74,7 @@ class Inbox:
     def __init__(
         self,
         post: Callable[[Input], None],
+        at_once: Callable[[Input], None],
         mono: Callable[[], float],
         signing_keys: Callable[[], Mapping[DeviceId, bytes]],
         check: Check | None,
@@ -81,6 +82,7 @@ class Inbox:
     ) -> None:
         """`takers` by purpose take over a link that somebody else opened, once its handshake is complete."""
         self.post = post
+        self.at_once = at_once
         self.mono = mono
         self.signing_keys = signing_keys
         self.check = check
@@ -226,7 +228,7 @@ class Pump:
                 await self._checking[-1].wait()
             match event:
                 case Got(message):
-                    await self._post(message, None)
+                    await self._post(message, None, last=not self._machine.has_event)
                 case Established():
                     self._established(event)
                     if self._other is not None:
@@ -234,12 +236,13 @@ class Pump:
                 case Ended():
                     self._ended(event)
 
-    async def _post(self, message: Record, checked: tuple[int, ...] | None) -> None:
+    async def _post(self, message: Record, checked: tuple[int, ...] | None, *, last: bool = False) -> None:
         try:
             self._places.acquire_nowait()  # `acquire` gives way to others, once a record
         except trio.WouldBlock:
             await self._places.acquire()
-        self._inbox.post(FromPeer(self.number, message, checked))
+        post = self._inbox.at_once if last else self._inbox.post
+        post(FromPeer(self.number, message, checked))
 
     def _ended(self, end: Ended) -> None:
         if not self._over.is_set():

@@ -21,7 +21,7 @@ import trio
 from p2pchat.control.operations import fields
 from p2pchat.control.operations.fields import Json
 from p2pchat.daemon.looks import Looks
-from p2pchat.daemon.moving import Bulk, Moving
+from p2pchat.daemon.moving import Bulk
 from p2pchat.daemon.shown import Acked, Shown, Transfers, acked
 from p2pchat.engine.inputs import Tell
 from p2pchat.ids import AccountId, EventId, RoomId
@@ -49,7 +49,9 @@ class Source(Protocol):
     @property
     def looks(self) -> Looks: ...
     @property
-    def bulk(self) -> Bulk: ...
+    def bulk(self) -> Bulk | None:
+        """Who moves files; None where nobody does."""
+
     @property
     def inbox(self) -> str:
         """Absolute path of the folder where received files land if no other was named."""
@@ -89,7 +91,7 @@ class Listening:
         self._wake = trio.Event()
         self._cursor = 0
         self._on_the_way: dict[bytes, TransferView] = {}
-        self._motion: dict[bytes, Moving | None] = {}  # as it was last told
+        self._told_of: dict[bytes, tuple[Any, ...]] = {}  # how these stood when it was last told
         self._stopped: dict[bytes, float] = {}  # since when nothing moves of what was told to
 
     async def lines(self, since: int | None) -> AsyncIterator[Json]:
@@ -102,8 +104,8 @@ class Listening:
             warning = await self._begin(since)
             if self._files:
                 self._follow(await self._source.read(lambda reader: reader.transfers()))
-                for ident in self._on_the_way:
-                    self._motion[ident] = self._source.bulk.moving(ident)
+                render = self._render()
+                self._told_of = {ident: _stands(render.one(v)) for ident, v in self._on_the_way.items()}
             yield fields.line_fields(self._cursor, "ready")
             if warning:
                 yield fields.line_fields(self._cursor, "warning", fields.warning_fields("cursor", warning))
@@ -112,11 +114,12 @@ class Listening:
                 rows = await self._source.read(lambda reader: reader.feed(self._cursor, BATCH))
                 for line in await self._durable(rows):
                     yield line
-                moved = self._source.bulk.changed
+                bulk = self._source.bulk
+                moved = [bulk.changed] if bulk is not None and self._files else []
                 for line in (*self._fleeting(), *self._progress()):
                     yield line
                 if len(rows) < BATCH:
-                    await self._rest(changed, *([moved] if self._files and self._on_the_way else []))
+                    await self._rest(changed, *(moved if self._on_the_way else []))
         finally:
             del self._source.tells[self]
 
@@ -196,7 +199,10 @@ class Listening:
             if row.type == "file":
                 transfer = transfers.get(row.ref)
                 if transfer is not None and render is not None and self._wants(transfer.row.room):
-                    found.append(fields.feed_fields(row, render.one(transfer)))
+                    now = render.one(transfer)
+                    found.append(fields.feed_fields(row, now))
+                    if row.ref in self._on_the_way:
+                        self._told_of[row.ref] = _stands(now)
                 continue
             view = messages.get(EventId(row.ref))
             if view is None or not self._concerns(row.type, view):
@@ -230,20 +236,22 @@ class Listening:
             if view.state == ACTIVE and self._wants(view.row.room):
                 self._on_the_way[view.row.id] = view
             else:
-                for kept in (self._on_the_way, self._motion, self._stopped):
+                for kept in (self._on_the_way, self._told_of, self._stopped):
                     kept.pop(view.row.id, None)
 
     def _progress(self) -> Iterator[Json]:
         """What has moved since it was last told; it bears the last durable cursor."""
-        now = trio.current_time()
+        if not self._on_the_way:
+            return
+        at, render, bulk = trio.current_time(), self._render(), self._source.bulk
         for ident, view in self._on_the_way.items():
-            motion = self._source.bulk.moving(ident)
-            if motion == self._motion.get(ident):
+            now = render.one(view)
+            if _stands(now) == self._told_of.get(ident):
                 self._stopped.pop(ident, None)
-            elif motion is not None or now - self._stopped.setdefault(ident, now) >= STOPPED_S:
+            elif (bulk and bulk.moving(ident)) or at - self._stopped.setdefault(ident, at) >= STOPPED_S:
                 self._stopped.pop(ident, None)
-                self._motion[ident] = motion
-                yield fields.line_fields(self._cursor, "file", self._render().one(view))
+                self._told_of[ident] = _stands(now)
+                yield fields.line_fields(self._cursor, "file", now)
 
     # -- what is wanted ------------------------------------------------------------------
 
@@ -280,6 +288,11 @@ class Listening:
             peers = self._source.looks.peer_views()
             return [fields.peer_fields(peer) for peer in peers if peer.account == tell.subject]
         return []
+
+
+def _stands(transfer: Json) -> tuple[Any, ...]:
+    """What of a transfer is told again when it changes while it moves."""
+    return tuple(transfer[key] for key in ("state", "bytes_done", "rate_bps", "sources"))
 
 
 async def _then(wait: Callable[[], Any], act: Callable[[], None]) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 import trio
 
+from p2pchat.files.source import Left
 from p2pchat.wire.messages.files import Offer
 
 
@@ -50,6 +51,9 @@ class Bulk(Protocol):
 
     def moving(self, offer: bytes) -> Moving | None:
         """How it stands just now; None while nothing of it moves."""
+
+    def left(self, offer: bytes) -> Left | None:
+        """What of a prepared folder does not go along, if anything; told once."""
 
     def drop_prepared(self, offers: Sequence[bytes]) -> None:
         """These were offered to nobody."""

@@ -291,7 +291,7 @@ class Queries:
         if post.get("warning"):
             answer["warning"] = post["warning"]
         if paths:
-            answer["transfers"] = await self._files.of_message(post["id"])
+            answer |= await self._files.beside(post)
         return answer
 
     async def _reached(self, message: str) -> Json:

@@ -11,16 +11,22 @@ and for emptying the log, the reserve is there. Memory has no such limits: None 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from p2pchat.engine.inputs import Change, FromPeer, Input, Post
 from p2pchat.errors import ArchiveError
 from p2pchat.store.space import BALLAST_BYTES, FLOOR_MESSAGES, Ballast, free_bytes
+from p2pchat.wire.messages.link import Events
 
 log = logging.getLogger(__name__)
 
 FLOOR_OWN: Final = 2 * BALLAST_BYTES
 """Below this own words are refused too. More than the reserve: giving it up must not look like room."""
+
+_GROWS: Final = (FromPeer, Post, Change)
+"""Inputs that may make the archive larger by more than a row of bookkeeping."""
 
 
 class Room:
@@ -52,3 +58,46 @@ class Room:
             self._ballast.create()
         except ArchiveError as error:
             log.warning("no reserve for a full disk: %s", error)
+
+
+class Door:
+    """What of the inputs the disk has room for; all of it where no disk is watched."""
+
+    def __init__(self, room: Room | None) -> None:
+        self._room = room
+        self.turned_away: dict[int, None] = {}
+        """Links whose events were not taken for lack of room: they begin anew once there is some."""
+
+    def has_room(self) -> bool:
+        """Whether own words may be written."""
+        return self._room is None or self._room.for_own()
+
+    def admit(self, batch: list[Input]) -> tuple[list[Input], Sequence[FromPeer], Sequence[Post | Change]]:
+        """What may in; of others' events those that stay with them; own words that are to be refused."""
+        if self._room is None or not any(isinstance(event, _GROWS) for event in batch):
+            return batch, (), ()
+        if self._room.for_others():
+            return batch, (), ()
+        own = self._room.for_own()
+        kept: list[Input] = []
+        left: list[FromPeer] = []
+        refused: list[Post | Change] = []
+        for event in batch:
+            if isinstance(event, FromPeer) and isinstance(event.message, Events):
+                self.turned_away[event.link] = None
+                left.append(event)
+            elif isinstance(event, Post | Change) and not own:
+                refused.append(event)
+            else:
+                kept.append(event)
+        return kept, left, refused
+
+    def open_again(self) -> list[int]:
+        """If there is room again: the links whose events were not taken. What is missing comes with the
+        next of each."""
+        if self._room is None or not self._room.for_others():
+            return []
+        self._room.restore()
+        links = list(self.turned_away)
+        self.turned_away.clear()
+        return links

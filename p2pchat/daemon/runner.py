@@ -1,4 +1,4 @@
-"""Write, then speak: the one task that owns node and ledger.
+"""Write, then speak: the one loop that owns node and ledger.
 
 Decides: what is handled together in one transaction, when it is committed, what happens
 when that fails, and that no effect leaves before its commit. Does not know: what inputs
@@ -6,12 +6,14 @@ mean (engine) or how an effect is carried out (`Hands`).
 
 The batch is optimistic (docs/decisions/0001): if one input of it fails, the whole is
 rolled back and each is handled again alone, so one poisoned input spoils nothing else.
+
+While the loop rests, whoever brings an input goes through its next step himself (`at_once`): one
+turn of the scheduler less, some 0.1 ms of each message where twelve daemons share two cores.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
@@ -19,13 +21,13 @@ import trio
 
 from p2pchat.daemon import chores
 from p2pchat.daemon.answers import Answers
+from p2pchat.daemon.lanes import BULK_EVENTS, LIVE_BATCH, Lanes, weight
 from p2pchat.daemon.logbook import plain
 from p2pchat.daemon.ordering import part_early, repeats, sends_first
-from p2pchat.daemon.pace import Pace, carry_out, let_others
+from p2pchat.daemon.pace import EFFECTS_S, Pace, carry_out, let_others
 from p2pchat.daemon.refusals import full_disk, internal, is_full
-from p2pchat.daemon.room import Room
+from p2pchat.daemon.room import Door, Room
 from p2pchat.engine.inputs import (
-    Change,
     CloseLink,
     DialFailed,
     Effect,
@@ -35,9 +37,9 @@ from p2pchat.engine.inputs import (
     LinkDown,
     LinkUp,
     NetworkChanged,
-    Post,
     Refuse,
     Reply,
+    Send,
     SetTimer,
     Sighted,
     Started,
@@ -48,30 +50,25 @@ from p2pchat.engine.node import Node
 from p2pchat.errors import ArchiveError, CommandError, P2pchatError, RemoteProtocolError
 from p2pchat.model import Now
 from p2pchat.store.ledger import Ledger
-from p2pchat.wire.messages.link import Events, Given
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LIVE_BATCH: Final = 64
 LIVE_BATCH_S: Final = 0.010
-"""A batch of live inputs ends at this many or after this long, so nobody waits for others."""
+"""A batch of live inputs ends after this long at the latest, so nobody waits for others."""
 LINGER_S: Final = 0.002
 """So long receipts wait for a commit to share: the answers of a room, or one's own next message."""
-BULK_EVENTS: Final = 1024
+TOGETHER_S: Final = 0.002
+"""What comes so soon after an input that was handled at once shares a transaction with others."""
 BULK_SLICE_S: Final = 0.005
-BULK_RUN: Final = 16
-"""A frame with more events than this is backfill, not chat."""
-CHORES_AFTER_S: Final = 0.25
-"""So long nothing must have come before chores are done: chat first."""
+MUCH: Final = BULK_EVENTS // 4
+"""From so many events in a transaction on its commit is worth a thread (docs/decisions/0005)."""
 REBUILD_WINDOW_S: Final = 60.0
 TIMER_AGAIN_S: Final = 60.0
 """A timer that failed fires again after this: each of them carries on something for good."""
 ROOM_AGAIN_S: Final = 1.0
 """How often a full disk is looked at, while somebody waits for room on it."""
-_GROWS: Final = (FromPeer, Post, Change)
-"""Inputs that may make the archive larger by more than a row of bookkeeping."""
 
 
 class Stop(P2pchatError):
@@ -115,22 +112,20 @@ class Runner:
         self._stopwatch = stopwatch
         self._in_thread = in_thread
         self._room = room
-        self._turned_away: dict[int, None] = {}
-        """Links whose events were not taken for lack of room: they begin anew once there is some."""
+        self._door = Door(room)
         self.node, self.ledger = source()
-        self._live: deque[Input] = deque()
-        self._bulk: deque[FromPeer] = deque()
-        self._bulk_of: dict[int, int] = {}
+        self._lanes = Lanes()
         self._wake = trio.Event()
-        self._answers = Answers(self.post)
+        self._answers = Answers(self.at_once)
         self.ask = self._answers.ask
         self.pace = Pace()
         self._failed_at: float | None = None
         self._stopping = False
-        self._rested = False
-        self._resting_since = 0.0
-        self._may_tidy = trio.Event()
-        self._chores_due = False
+        self._leisure = chores.Leisure(self._waken)
+        self._resting = False
+        self._together_until = 0.0
+        self._unsaid: list[Effect] = []
+        self._stop: Stop | None = None
         self.idle = trio.Event()
         self.feed_changed = trio.Event()
         self.tells: dict[object, Callable[[Tell], None]] = {}
@@ -140,23 +135,62 @@ class Runner:
 
     def post(self, event: Input) -> None:
         """Put something into the inbox. Whoever can flood must bound himself (links do)."""
-        if isinstance(event, FromPeer) and self._is_bulk(event):
-            self._bulk.append(event)
-            self._bulk_of[event.link] = self._bulk_of.get(event.link, 0) + 1
-        else:
-            self._live.append(event)
+        self._lanes.put(event)
         self.idle = trio.Event() if self.idle.is_set() else self.idle
         self._wake.set()
 
-    def _is_bulk(self, event: FromPeer) -> bool:
-        """Backfill, and what must not overtake it on the same link."""
-        if isinstance(event.message, Events):
-            return len(event.message.events) > BULK_RUN or event.link in self._bulk_of
-        return isinstance(event.message, Given) and event.link in self._bulk_of
+    def at_once(self, event: Input) -> None:
+        """Like `post`, from whoever has nothing more to post now: if the loop rests, it is handled in
+        this very step of the scheduler. What comes right after it is handled together."""
+        now = self._stopwatch()
+        alone = self._resting and not self._lanes and not self._unsaid and now >= self._together_until
+        if (
+            not alone
+            or self._stopping
+            or self._stop is not None
+            or self._leisure.due
+            or repeats(event)
+            or (isinstance(event, FromPeer) and self._lanes.is_bulk(event))
+            or (self._in_thread is not None and self.pace.slow)
+        ):
+            self.post(event)
+            return
+        self._together_until = now + TOGETHER_S
+        batch = self._admit([event])
+        if not batch:
+            return
+        self.batches += 1
+        before = self.node.snapshot()
+        try:
+            at = self.clock()
+            self.ledger.begin()
+            effects = self.node.handle(event, at)
+            effects = sends_first(effects, self.node.close_batch(at))
+            self._commit_here()
+        except Exception as error:
+            try:
+                self._gone_wrong(error, before, batch, bulk=False)
+            except Stop as stop:  # whoever posted is not to end with it
+                self._stop = stop
+                self._wake.set()
+            return
+        self._taken(batch)
+        began = self._stopwatch()
+        for done, effect in enumerate(effects, 1):
+            self._perform(effect)
+            if done < len(effects) and self._stopwatch() - began > EFFECTS_S:
+                self._unsaid = effects[done:]
+                self.idle = trio.Event()
+                self._wake.set()
+                break
+        self._leisure.begin()
 
     def stop(self) -> None:
         """Handle what lies in the inbox, then return from `run`."""
         self._stopping = True
+        self._wake.set()
+
+    def _waken(self) -> None:
         self._wake.set()
 
     # -- the loop -------------------------------------------------------------------------------
@@ -165,7 +199,7 @@ class Runner:
         """Until `stop`. Raises Stop if the archive fails twice within a minute."""
         failed: Stop | None = None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watching_rest)
+            nursery.start_soon(self._leisure.watch)
             try:
                 await self._loop()
             except Stop as stop:  # as itself, not in a group
@@ -176,14 +210,19 @@ class Runner:
 
     async def _loop(self) -> None:
         while True:
-            if self._live or self._bulk:
-                self._chores_due = False
-            if self._live:
-                await self._batch(self._admit(self._take_live()))
-                if self._live:  # a crowd of links must not keep the loop from everything else
+            if self._stop is not None:
+                raise self._stop
+            if self._unsaid:
+                effects, self._unsaid = self._unsaid, []
+                await carry_out(effects, self._perform, self._stopwatch)
+            if self._lanes:
+                self._leisure.due = False
+            if self._lanes.live:
+                await self._batch(self._admit(self._lanes.take_live()))
+                if self._lanes.live:  # a crowd of links must not keep the loop from everything else
                     await trio.lowlevel.checkpoint()
-            elif self._bulk:
-                await self._batch(self._admit(self._take_bulk(), bulk=True), bulk=True)
+            elif self._lanes.bulk:
+                await self._batch(self._admit(self._lanes.take_bulk(), bulk=True), bulk=True)
                 await let_others()
             elif self._stopping:
                 self.idle.set()
@@ -194,119 +233,73 @@ class Runner:
     async def _rest(self) -> None:
         self.idle.set()
         self._wake = trio.Event()
-        if self._live or self._bulk or self._stopping:
+        if self._lanes or self._stopping:
             return
-        if self._turned_away:
+        if self._door.turned_away:
             with trio.move_on_after(ROOM_AGAIN_S):
                 await self._wake.wait()
-            self._look_for_room()
+            for link in self._door.open_again():
+                self._perform(CloseLink(link, "restart"))
             return
-        if self._chores_due:
-            if not self._rested and self._has_room():
+        if self._leisure.due:
+            if not self._leisure.done and self._door.has_room():
                 await self._chores()
                 return  # and go on, as long as nothing comes
-            self._chores_due = False
-        if not self._rested:
-            self._resting_since = trio.current_time()
-            self._may_tidy.set()
+            self._leisure.due = False
+        self._leisure.begin()
+        self._resting = True
         await self._wake.wait()
-
-    async def _watching_rest(self) -> None:
-        """Wakes the loop for its chores once nothing has come for a while."""
-        while True:
-            await self._may_tidy.wait()
-            wait = self._resting_since + CHORES_AFTER_S - trio.current_time()
-            if wait > 0:  # a scope for each rest of the loop would cost each message more
-                await trio.sleep(wait)
-                continue
-            self._may_tidy = trio.Event()
-            self._chores_due = True
-            self._wake.set()
+        self._resting = False
 
     async def _chores(self) -> None:
         try:
-            self._rested = await chores.do_some(
-                self.ledger, lambda: bool(self._live or self._bulk or self._stopping), self._commit
+            self._leisure.done = await chores.do_some(
+                self.ledger, lambda: bool(self._lanes or self._stopping), self._commit
             )
         except Exception as error:  # as in _batch: nothing half done may stay
             self._rebuild(error)
         await let_others()
 
-    def _take_live(self) -> list[Input]:
-        batch: list[Input] = []
-        while self._live and len(batch) < LIVE_BATCH:
-            batch.append(self._live.popleft())
-        return batch
-
-    def _take_bulk(self, most: int = BULK_EVENTS) -> list[Input]:
-        batch: list[Input] = []
-        while self._bulk and _weight(batch) < most:
-            batch.append(self._bulk.popleft())
-        return batch
-
-    def _has_room(self) -> bool:
-        return self._room is None or self._room.for_own()
-
     def _admit(self, batch: list[Input], *, bulk: bool = False) -> list[Input]:
         """What of `batch` the disk has room for. Others' events stay with them, own words are refused."""
-        if self._room is None or not any(isinstance(event, _GROWS) for event in batch):
-            return batch
-        if self._room.for_others():
-            return batch
-        own = self._room.for_own()
-        kept: list[Input] = []
-        for event in batch:
-            if isinstance(event, FromPeer) and isinstance(event.message, Events):
-                self._turned_away[event.link] = None
-                self._taken([event], bulk=bulk)
-            elif isinstance(event, Post | Change) and not own:
-                self._perform(Refuse(event.request, full_disk()))
-            else:
-                kept.append(event)
+        kept, left, refused = self._door.admit(batch)
+        self._taken(left, bulk=bulk)
+        for event in refused:
+            self._perform(Refuse(event.request, full_disk()))
         return kept
-
-    def _look_for_room(self) -> None:
-        """Room again: links whose events were not taken end, and what is missing comes with the next."""
-        if self._room is None or not self._room.for_others():
-            return
-        self._room.restore()
-        for link in self._turned_away:
-            self._perform(CloseLink(link, "restart"))
-        self._turned_away.clear()
 
     async def _batch(self, batch: list[Input], *, bulk: bool = False) -> None:
         self.batches += 1
         before = self.node.snapshot()
         try:
             effects, handled = await self._try(batch, bulk=bulk)
-            await self._commit()
-        except ArchiveError as error:
-            self._rebuild(error, batch, bulk=bulk)
+            await self._commit(much=bulk and weight(batch[:handled]) >= MUCH)
+        except Exception as error:
+            if self._gone_wrong(error, before, batch, bulk=bulk):
+                for event in batch:
+                    await self._batch([event], bulk=bulk)
             return
-        except P2pchatError as error:
+        self._lanes.put_back(batch[handled:], bulk=bulk)
+        self._taken(batch[:handled], bulk=bulk)
+        await carry_out(effects, self._perform, self._stopwatch)
+
+    def _gone_wrong(self, error: Exception, before: object, batch: list[Input], *, bulk: bool) -> bool:
+        """Undo a batch that failed; whether each of its inputs is to be handled again, alone."""
+        if isinstance(error, P2pchatError) and not isinstance(error, ArchiveError):
             try:
                 self._undo(before)
             except P2pchatError as worse:
-                self._rebuild(worse, batch, bulk=bulk)
-                return
-            if len(batch) == 1:
+                error = worse
+            else:
+                if len(batch) > 1:
+                    return True
                 self._taken(batch, bulk=bulk)
                 self._refuse(batch[0], error)
-                return
-            for event in batch:
-                await self._batch([event], bulk=bulk)
-            return
-        except Exception as error:  # a bug of ours: nothing of this batch may stay, in memory or on disk
-            log.exception("an input could not be handled")
-            self._rebuild(error, batch, bulk=bulk)
-            return
-        for event in reversed(batch[handled:]):
-            if bulk and isinstance(event, FromPeer):
-                self._bulk.appendleft(event)
-            else:
-                self._live.appendleft(event)
-        self._taken(batch[:handled], bulk=bulk)
-        await carry_out(effects, self._perform, self._stopwatch)
+                return False
+        elif not isinstance(error, ArchiveError):
+            log.exception("an input could not be handled")  # a bug of ours
+        self._rebuild(error, batch, bulk=bulk)  # nothing of this batch may stay, in memory or on disk
+        return False
 
     def _taken(self, batch: Sequence[Input], *, bulk: bool = False) -> None:
         """These have left the inbox, and so has the bulk lane what came out of it."""
@@ -315,11 +308,7 @@ class Runner:
                 continue
             self._hands.taken(event.link)
             if bulk:
-                left = self._bulk_of[event.link] - 1
-                if left:
-                    self._bulk_of[event.link] = left
-                else:
-                    del self._bulk_of[event.link]
+                self._lanes.bulk_done(event.link)
 
     async def _try(self, batch: list[Input], *, bulk: bool) -> tuple[list[Effect], int]:
         """Handle inputs of `batch` until the time for one transaction is over.
@@ -341,10 +330,10 @@ class Runner:
                 break
             effects = self._speak_early(effects)
             await let_others()
-            if self._live:
+            if self._lanes.live:
                 break
             if handled == len(batch):  # what has come meanwhile shares the commit
-                batch += self._admit(self._take_bulk(BULK_EVENTS - _weight(batch)), bulk=True)
+                batch += self._admit(self._lanes.take_bulk(BULK_EVENTS - weight(batch)), bulk=True)
             began = self._stopwatch()
         if handled == len(batch) and all(repeats(event) for event in batch):
             effects, now = await self._lingering(batch, effects, now)
@@ -361,17 +350,17 @@ class Runner:
         """
         until = trio.current_time() + LINGER_S
         effects = self._speak_early(effects)
-        while all(repeats(event) for event in batch) and not self._bulk and not self._stopping:
+        while all(repeats(event) for event in batch) and not self._lanes.bulk and not self._stopping:
             self._wake = trio.Event()
-            if not self._live:
+            if not self._lanes.live:
                 with trio.move_on_at(until):
                     await self._wake.wait()
-                if not self._live:
+                if not self._lanes.live:
                     break
             now = self.clock()
             began = self._stopwatch()
-            while self._live and len(batch) < LIVE_BATCH and self._stopwatch() - began <= LIVE_BATCH_S:
-                admitted = self._admit([self._live.popleft()])
+            while self._lanes.live and len(batch) < LIVE_BATCH and self._stopwatch() - began <= LIVE_BATCH_S:
+                admitted = self._admit([self._lanes.live.popleft()])
                 batch += admitted  # before it is handled: if that fails, all are done again alone
                 for event in admitted:
                     effects += self.node.handle(event, now)
@@ -387,17 +376,22 @@ class Runner:
             self._perform(effect)
         return rest
 
-    async def _commit(self) -> None:
+    async def _commit(self, *, much: bool = False) -> None:
+        """`much`: it takes some milliseconds on the best of disks, in which others may go on."""
+        if self.ledger.wrote and self._in_thread is not None and (much or self.pace.slow):
+            with trio.CancelScope(shield=True):
+                await self._in_thread(self._commit_here)
+        else:
+            self._commit_here()
+
+    def _commit_here(self) -> None:
+        """In whatever thread; what getting there takes is not the disk's, and would keep it slow."""
         if not self.ledger.wrote:
             self.ledger.commit()  # touches no disk, and keeps the caches a rollback would drop
             return
-        self._rested = False
+        self._leisure.done = False
         started = self._stopwatch()
-        if self._in_thread is not None and self.pace.slow:
-            with trio.CancelScope(shield=True):
-                await self._in_thread(self.ledger.commit)
-        else:
-            self.ledger.commit()
+        self.ledger.commit()
         self.pace.seconds.append(self._stopwatch() - started)
 
     def _undo(self, before: object) -> None:
@@ -450,14 +444,14 @@ class Runner:
         except ArchiveError as again:
             raise Stop(f"the archive cannot be opened again: {plain(again)}") from again
         self.node.live.counter = counter  # dials under way keep numbers of their own
-        self._turned_away.clear()
+        self._door.turned_away.clear()
         for link in links:
             self._perform(CloseLink(link, "restart"))
         self.post(Started(port))
         self.post(NetworkChanged(addresses))
         for sight in sights:  # who announced himself once will not do so again for us
             self.post(Sighted(sight.label, sight.addresses, sight.port, ()))
-        self._answers.give_up(batch or (), tuple(self._live), error)
+        self._answers.give_up(batch or (), tuple(self._lanes.live), error)
         self._taken(batch or (), bulk=bulk)
         for event in batch or ():
             if isinstance(event, LinkUp):
@@ -469,6 +463,8 @@ class Runner:
 
     def _perform(self, effect: Effect) -> None:
         match effect:
+            case Send():
+                self._hands.perform(effect)
             case Reply(request, result):
                 self._answers.reply(request, result)
             case Refuse(request, error, result):
@@ -481,11 +477,3 @@ class Runner:
                     listener(effect)
             case _:
                 self._hands.perform(effect)
-
-
-def _weight(batch: Sequence[Input]) -> int:
-    """How many events a batch of backfill holds."""
-    return sum(
-        len(one.message.events) if isinstance(one, FromPeer) and isinstance(one.message, Events) else 1
-        for one in batch
-    )

@@ -13,23 +13,24 @@ from typing import Final
 
 import trio
 
-from p2pchat.crypto.primitives import hash_tagged
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.giving import CHANGED, Given
+from p2pchat.engine.offers import offer_id
 from p2pchat.engine.ports import Entropy
 from p2pchat.errors import CommandError
 from p2pchat.files import inbox, outgoing
 from p2pchat.files.outgoing import Outgoing
 from p2pchat.files.seed import landed_source, list_name
-from p2pchat.files.source import FileSource, Source, Spool, open_source
+from p2pchat.files.source import FileSource, FolderSource, Left, Source, Spool, open_source
 from p2pchat.ids import AccountId
 from p2pchat.model import TransferRow
 from p2pchat.wire.codec import decode
-from p2pchat.wire.messages.files import FILE_KEY_BYTES, OFFER_ID_BYTES, Offer
+from p2pchat.wire.messages.files import FILE_KEY_BYTES, Offer
 
-TAG_OFFER: Final = "p2pchat/offer/1"
 IDLE_GIVERS: Final = 32
 """So many transfers that nobody fetches just now stay open: descriptors."""
+IDLE_FILES: Final = 20_000
+"""And no more files than these in all of them: what is known of each takes 0.6 KiB of memory."""
 SPOOL: Final = "spool-"
 
 
@@ -54,6 +55,8 @@ class Shelf:
         self._givers: dict[bytes, Given] = {}
         self._opening: dict[bytes, trio.Lock] = {}
         self._spools: dict[str, Spool] = {}
+        self.left: dict[bytes, Left] = {}
+        """What of folders just offered does not go along: until it is told."""
 
     def get(self, offer: bytes) -> Given | None:
         """What is open of it."""
@@ -73,7 +76,10 @@ class Shelf:
     async def prepare(self, path: str, ttl_s: int = 0) -> Offer:
         """Offer a file or folder of ours, kept open for a while. CommandErrors of open_source."""
         source = await self._disk.slow(lambda: open_source(path))
-        return await self._offer(source, ttl_s)
+        offer = await self._offer(source, ttl_s)
+        if isinstance(source, FolderSource) and source.left.any:
+            self.left[offer.id] = source.left
+        return offer
 
     async def _offer(self, source: Source, ttl_s: int, key: bytes = b"") -> Offer:
         key = key or self._entropy.bytes(FILE_KEY_BYTES)
@@ -168,11 +174,13 @@ class Shelf:
         return Given(begun, self._disk, author=author, mono=self._mono, read=self._read, failed=self._failed)
 
     async def _close_idle(self) -> None:
-        idle = [offer for offer, giver in self._givers.items() if not giver.openers]
-        for offer in idle[: max(0, len(idle) - IDLE_GIVERS)]:
-            await self._givers.pop(offer).close()
-
-
-def offer_id(author: AccountId, file_key: bytes) -> bytes:
-    """The id of an offer: bound to who makes it and to its key, so nobody else can use it first."""
-    return hash_tagged(TAG_OFFER, author, file_key)[:OFFER_ID_BYTES]
+        """The newest stays: it is the one that was just asked for."""
+        idle = [giver for giver in self._givers.values() if not giver.openers]
+        count, files = len(idle), sum(giver.offer.files for giver in idle)
+        for giver in idle[:-1]:
+            if count <= IDLE_GIVERS and files <= IDLE_FILES:
+                return
+            count, files = count - 1, files - giver.offer.files
+            if not giver.openers and self._givers.get(giver.offer.id) is giver:
+                del self._givers[giver.offer.id]
+                await giver.close()

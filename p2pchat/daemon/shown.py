@@ -58,7 +58,7 @@ SETTLED: Final = frozenset({DONE, DECLINED, CANCELLED, FAILED})
 class Transfers:
     """Renders transfers of one answer, all with the same names, and with what moves of them just now."""
 
-    def __init__(self, looks: Looks, bulk: Bulk, inbox: str) -> None:
+    def __init__(self, looks: Looks, bulk: Bulk | None, inbox: str) -> None:
         self._bulk = bulk
         self._inbox = inbox
         self._names = looks.directory()
@@ -67,5 +67,7 @@ class Transfers:
         """One transfer with every field; `have` empty if it is not wanted."""
         if view.row.incoming:
             view = replace(view, flags=tuple(sorted(clean(view.row.name).flags)))
-        motion = None if view.state in SETTLED else self._bulk.moving(view.row.id)
+        motion = None
+        if self._bulk is not None and view.state not in SETTLED:
+            motion = self._bulk.moving(view.row.id)
         return fields.transfer_fields(view, self._names, motion=motion, inbox=self._inbox, have=have)

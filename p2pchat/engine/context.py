@@ -12,7 +12,7 @@ dictionaries of `Live` is frozen: replace a value, never change it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from p2pchat.engine.accounts import Account
@@ -268,14 +268,52 @@ class Live:
 
     def snapshot(self) -> Live:
         """A copy that later changes to this one do not reach."""
-        twin = Live.__new__(Live)  # once a batch, so no detour over `copy`
-        for name in _LIVE_FIELDS:
-            value = getattr(self, name)
-            setattr(twin, name, value.copy() if type(value) is dict else value)
+        twin = Live.__new__(
+            Live
+        )  # once a batch, and field by field: a loop takes two and a half times as long
+        twin.port = self.port
+        twin.label = self.label
+        twin.stopping = self.stopping
+        twin.counter = self.counter
+        twin.strangers_dialled = self.strangers_dialled
+        twin.taken_in = self.taken_in.copy()
+        twin.taken_by = self.taken_by.copy()
+        twin.acts_by = self.acts_by.copy()
+        twin.flooded = self.flooded.copy()
+        twin.pace = self.pace.copy()
+        twin.taken = self.taken.copy()
+        twin.addresses = self.addresses
+        twin.links = self.links.copy()
+        twin.by_device = self.by_device.copy()
+        twin.contested = self.contested.copy()
+        twin.sights = self.sights.copy()
+        twin.targets = self.targets.copy()
+        twin.dials = self.dials.copy()
+        twin.dial_times = self.dial_times
+        twin.waiters = self.waiters.copy()
+        twin.sas = self.sas.copy()
+        twin.recons = self.recons.copy()
+        twin.asked_keys = self.asked_keys.copy()
+        twin.asked_now = self.asked_now.copy()
+        twin.key_pauses = self.key_pauses.copy()
+        twin.bodies_sought = self.bodies_sought.copy()
+        twin.prepared = self.prepared.copy()
+        twin.repaired = self.repaired.copy()
+        twin.repairing = self.repairing.copy()
+        twin.asked_past = self.asked_past.copy()
+        twin.heard_of = self.heard_of.copy()
+        twin.heard_by = self.heard_by.copy()
+        twin.salting = self.salting.copy()
+        twin.receipt_at = self.receipt_at.copy()
+        twin.receipt_due = self.receipt_due.copy()
+        twin.last_seen = self.last_seen.copy()
+        twin.views = self.views.copy()
+        twin.sought = self.sought.copy()
+        twin.file_words = self.file_words.copy()
+        twin.sought_of = self.sought_of.copy()
+        twin.timers = self.timers.copy()
+        twin.shift_ms = self.shift_ms
         return twin
-
-
-_LIVE_FIELDS = tuple(item.name for item in fields(Live))
 
 
 @dataclass(slots=True)

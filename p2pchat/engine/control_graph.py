@@ -194,17 +194,21 @@ class Graph:
     @property
     def members(self) -> dict[AccountId, Member]:
         """Who is in now. Not to be changed by the caller, nor kept across an `add`."""
-        self._settle()
+        bench = self._bench()
+        if self._moved:
+            self._settle(bench)
         return self._members
 
     @property
     def former(self) -> dict[AccountId, str]:
         """Who was in and is not: "left" or "removed"."""
-        self._settle()
+        bench = self._bench()
+        if self._moved:
+            self._settle(bench)
         return self._former
 
-    def _settle(self) -> None:
-        bench, whole = self._bench(), self._races.whole()
+    def _settle(self, bench: Bench) -> None:
+        whole = self._races.whole()
         moved, self._moved = self._moved, set()
         for account in moved:
             self._members.pop(account, None)

@@ -16,7 +16,7 @@ from p2pchat.engine.file_inputs import DialBulk, FileSource, NeedBulk
 from p2pchat.engine.inputs import Send
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import DeviceId
-from p2pchat.model import ACTIVE, DONE, TransferPeer, TransferRow
+from p2pchat.model import ACTIVE, DONE, FAILED, TransferPeer, TransferRow
 from p2pchat.wire.messages import files as wire
 from p2pchat.wire.messages.files import FileHeard, FileState
 
@@ -80,7 +80,8 @@ def _of_ours(ctx: Context, link: Link, row: TransferRow, state: int) -> None:
 def _answer(ctx: Context, link: Link, row: TransferRow) -> None:
     why = transfers.not_given(ctx, row)
     if not row.incoming:
-        transfers.say(ctx, link, row, wire.STOPPED if why else wire.HAS)
+        if row.state != FAILED:  # that is told with its reason, where its bytes go
+            transfers.say(ctx, link, row, wire.STOPPED if why else wire.HAS)
     elif not why:
         transfers.say(ctx, link, row, wire.HAS if row.state == DONE else wire.WANT)
 

@@ -185,6 +185,11 @@ class LinkMachine:
         """What happened next, or None until more bytes come."""
         return self._events.popleft() if self._events else None
 
+    @property
+    def has_event(self) -> bool:
+        """Whether `next_event` has another one already."""
+        return bool(self._events)
+
     def data_to_send(self) -> bytes:
         """Bytes to send now; each is returned once."""
         data = bytes(self._out)
@@ -253,6 +258,8 @@ class LinkMachine:
 
     def _take(self, body: bytes, now: float) -> None:
         match self.state:
+            case "open":
+                self._take_record(body, now)
             case "preface":
                 self._take_preface(body)
             case "first":

@@ -195,21 +195,11 @@ def stored_event(read: Read, received_ms: int, flags: int = 0) -> StoredEvent:
         flags |= StoredEvent.FUTURE
     if read.event.body is None:
         flags |= StoredEvent.ERASED
+    event = read.event
     return StoredEvent(
-        id=read.id,
-        header=read.event.header,
-        signature=read.event.signature,
-        body=read.event.body,
-        room=read.room,
-        device=DeviceId(header.device),
-        seq=header.seq,
-        prev=EventId(header.prev),
-        hlc=header.hlc,
-        kind=header.kind,
-        epoch=EpochId(header.epoch),
-        received_ms=received_ms,
-        flags=flags,
-    )
+        read.id, event.header, event.signature, event.body, read.room, DeviceId(header.device), header.seq,
+        EventId(header.prev), header.hlc, header.kind, EpochId(header.epoch), received_ms, flags,
+    )  # fmt: skip
 
 
 def record(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
@@ -246,8 +236,12 @@ def read_event(event: Event) -> Read:
     if len(event.signature) not in (0, SIGNATURE):
         raise RemoteProtocolError("signature of wrong length")
     header = decode(Header, event.header)
-    hashes = (header.room, header.device, header.prev, header.body_hash, *header.deps, *header.auth)
-    if header.v != 1 or set(map(len, hashes)) != {ID_BYTES} or len(header.epoch) != EPOCH_ID_BYTES:
+    if (
+        header.v != 1
+        or not len(header.room) == len(header.device) == len(header.prev) == len(header.body_hash) == ID_BYTES
+        or len(header.epoch) != EPOCH_ID_BYTES
+        or any([len(one) != ID_BYTES for one in (*header.deps, *header.auth)])
+    ):
         raise RemoteProtocolError("event header with wrong lengths")
     if len(header.deps) > MAX_DEPS or len(header.auth) > MAX_AUTH:
         raise RemoteProtocolError("event header with too many links")

@@ -348,8 +348,8 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             talk.drafts_due(ctx)
         case "files":
             transfers.due(ctx)
-        case "fetching":
-            transfers.ask_again(ctx)
+        case "transfers":
+            transfers.again(ctx)
         case "prekeys":
             _tend_prekeys(ctx)
         case "revoke":

@@ -124,25 +124,29 @@ def load_of(
     link to them, and who was shown others instead could judge it no more.
     """
     since = log.stamp(max(0, ctx.now.wall_ms - RECENT_MS))
-    size = sum(one.size for one in events)
-    weighed = [one for one in events if account == by or not one.act]
-    recent = sum(one.hlc >= since for one in weighed)
-    acts = sum(one.act for one in weighed)
-    return Load(account, device, size, sum(one.size for one in weighed), recent, acts)
+    size = own = recent = acts = 0
+    for one in events:
+        size += one.size
+        if account == by or not one.act:
+            own += one.size
+            recent += one.hlc >= since
+            acts += one.act
+    return Load(account, device, size, own, recent, acts)
 
 
 def takes_all(ctx: Context, room: RoomCache, loads: Sequence[Load]) -> bool:
     """Count all of a frame in at once where the room has place for it; False: ask for each event."""
     if room.row.kind == DIRECT or ctx.me.account not in room.graph.members:
         return False
-    fits = all(_fits(ctx, room, one) for one in loads)
-    # each alone fits; together they must too
-    total = Load(ctx.me.account, ctx.me.device, sum(one.size for one in loads), 0, 0, 0)
-    fits = fits and len({one.account for one in loads}) == len(loads) and _fits(ctx, room, total)
+    today, place = _current(ctx).day, _counted_as(ctx, room)
+    size = sum([one.size for one in loads])  # the room must have place for all of them together
+    fits = _today(ctx.live.taken_in.get(place), today) + size <= MAX_ROOM_PER_DAY
+    fits = fits and len({one.account for one in loads}) == len(loads)
+    fits = fits and all([_in_share(ctx, room, place, today, one) for one in loads])
     strangers = [one for one in loads if _is_stranger(ctx, one.account)] if _is_public(room) else []
     fits = fits and (not strangers or _strangers_fit(ctx, room, strangers))
     for one in loads if fits else ():
-        _count(ctx, room, one)
+        _count(ctx, room, place, today, one)
     for one in strangers if fits else ():
         _count_stranger(ctx, one)
     return fits
@@ -154,12 +158,14 @@ def takes_in(ctx: Context, room: RoomCache, what: Load) -> bool:
     anybody may come in, and in a direct chat, strangers have what is taken from strangers."""
     if room.row.kind == DIRECT or ctx.me.account not in room.graph.members:
         return takes(ctx, room, what)
-    if not _fits(ctx, room, what):
+    today, place = _current(ctx).day, _counted_as(ctx, room)
+    in_room = _today(ctx.live.taken_in.get(place), today) + what.size <= MAX_ROOM_PER_DAY
+    if not in_room or not _in_share(ctx, room, place, today, what):
         _tell_flood(ctx, room, what.device)
         return False
     if _is_public(room) and not takes(ctx, room, what):
         return False
-    _count(ctx, room, what)
+    _count(ctx, room, place, today, what)
     return True
 
 
@@ -178,13 +184,11 @@ def _tell_flood(ctx: Context, room: RoomCache, device: DeviceId) -> None:
         ctx.out.append(Tell("warning", ("quota", text)))
 
 
-def _fits(ctx: Context, room: RoomCache, what: Load) -> bool:
-    today, place, live = _current(ctx).day, _counted_as(ctx, room), ctx.live
-    if _today(live.taken_in.get(place), today) + what.size > MAX_ROOM_PER_DAY:
-        return False
+def _in_share(ctx: Context, room: RoomCache, place: RoomId, today: int, what: Load) -> bool:
+    """Whether it is within a member's share of the room's day, and his machine's pace."""
+    live, member = ctx.live, (place, what.account)
     if what.account == ctx.me.account:
         return True
-    member = (place, what.account)
     return (
         _today(live.taken_by.get(member), today) + what.own <= MAX_MEMBER_PER_DAY
         and _today(live.acts_by.get(member), today) + what.acts <= MAX_ACTS_PER_DAY
@@ -192,9 +196,8 @@ def _fits(ctx: Context, room: RoomCache, what: Load) -> bool:
     )
 
 
-def _count(ctx: Context, room: RoomCache, what: Load) -> None:
-    today, place, live = _current(ctx).day, _counted_as(ctx, room), ctx.live
-    member = (place, what.account)
+def _count(ctx: Context, room: RoomCache, place: RoomId, today: int, what: Load) -> None:
+    live, member = ctx.live, (place, what.account)
     live.taken_in[place] = (today, _today(live.taken_in.get(place), today) + what.size)
     live.taken_by[member] = (today, _today(live.taken_by.get(member), today) + what.own)
     if what.acts:

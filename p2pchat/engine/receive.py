@@ -9,6 +9,7 @@ events are asked for or pushed (sync), or what receipts are sent when (outbox).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from p2pchat.engine import acts, bodies, content, gossip, keys, log, membership, pool, quota, rooms, views
 from p2pchat.engine.context import Context, Link, RoomCache
@@ -34,9 +35,9 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
     """
     reads = [log.read_event(event) for event in received]
     for read in reads:
-        acts.checked_body(read)  # whoever hands on what has no form is to blame, and nobody later
+        if wire.is_control(read.header.kind):
+            acts.checked_body(read)  # whoever hands on what has no form is to blame, and nobody later
     good = {reads[i].id for i in checked if 0 <= i < len(reads)} if checked is not None else set()
-    missing = dict.fromkeys(ctx.ledger.events.missing([read.id for read in reads]))
     by_room: dict[RoomId, list[Read]] = {}
     for read in reads:
         by_room.setdefault(read.room, []).append(read)
@@ -44,6 +45,7 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
         room = rooms.room_with(ctx, link, room_id, hear=True)
         if room is None:
             continue  # of a room this peer has no business with: nothing to judge it by
+        missing = _missing(ctx, room, group)
         access = rooms.access(ctx, link, room)
         if access != rooms.ALL:
             group = [
@@ -54,6 +56,26 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
         if fresh:
             _room_events(ctx, link, room, fresh, good)
         gossip.arrived(ctx, link, room, fresh, [read.id for read in group if read.id not in missing])
+
+
+def _missing(ctx: Context, room: RoomCache, reads: Sequence[Read]) -> dict[EventId, None]:
+    """Which of these are not in the log; what lies beyond the head of its chain, or in a hole of it,
+    cannot be."""
+    heads = room.heads
+    beyond: dict[EventId, None] = {}
+    doubtful: list[EventId] = []
+    for read in reads:
+        head = heads.get(DeviceId(read.header.device))
+        header = read.header
+        if (
+            head is None
+            or header.seq > head.seq
+            or ctx.ledger.events.absent(room.row.id, DeviceId(header.device), header.seq)
+        ):
+            beyond[read.id] = None
+        else:
+            doubtful.append(read.id)
+    return {**beyond, **dict.fromkeys(ctx.ledger.events.missing(doubtful))} if doubtful else beyond
 
 
 def _own_past(ctx: Context, link: Link, room: RoomCache, access: str, read: Read) -> bool:
@@ -156,6 +178,8 @@ def _judge(
 
     authentic = log.covered([*reads, *before], holds, named)
     took_act = False
+    known: tuple[EventId, ...] = ()
+    knows = True
     # One look for all of a room's frame, where there is room for all of it.
     fresh: dict[DeviceId, list[quota.Weight]] = {}
     for read in reads:
@@ -174,8 +198,10 @@ def _judge(
         device, owner = machine.id, ctx.cache.owner[machine.id]
         if machine.revoked and device not in room.graph.revoked:
             continue  # until members have said how much of its chain stands
-        auth = tuple(EventId(one) for one in read.header.auth)
-        judgeable = authentic[read.id] and all(room.graph.knows(one) for one in auth)
+        auth = cast("tuple[EventId, ...]", read.header.auth)
+        if auth != known or not knows:  # what is known stays so, and most link to the same acts
+            known, knows = auth, all([room.graph.knows(one) for one in auth])
+        judgeable = authentic[read.id] and knows
         standing = _standing(room, read, device, owner, auth) if judgeable else ""
         if standing == "never":
             continue

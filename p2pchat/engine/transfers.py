@@ -47,10 +47,11 @@ from p2pchat.wire.messages.files import FileRoot, FileState, Offer
 OTHERS: Final = 16
 """Members' machines told that something is wanted or here: each tells those it is told by."""
 TOLD_AT_ONCE: Final = 256
-"""Ends that one machine is told of at once; the rest with the next link, or in an hour."""
+"""Ends that one machine is told of at once; the rest some a minute, or with the next link."""
 CHECK_S: Final = 3600.0
 AGAIN_S: Final = 60.0
-"""What is not all here is asked for again: who had no right or nothing of it then may have now."""
+"""What is not all here is asked for again, and ends that nobody has heard are told again: who did not
+know us to be in the room then may know by now, or have something of it."""
 AGAIN: Final = 64
 """So many transfers at a time, drawn, for there may be any number that nobody has just now."""
 FEW: Final = 2
@@ -88,6 +89,8 @@ def put(ctx: Context, row: TransferRow, *, tell_people: bool = True) -> None:
         known.untold.setdefault(row.device, {})[row.id] = row
     elif row.id in known.untold.get(row.device, ()):
         del known.untold[row.device][row.id]
+    if untold or row.id in known.fetching:
+        ctx.timer("transfers", ctx.now.mono + AGAIN_S)
     if tell_people:
         ctx.feed("file", row.id)
 
@@ -100,7 +103,7 @@ def end(ctx: Context, row: TransferRow, state: str, *, error: str = "", kind: st
         link = link_to(ctx, row.device)
         if link is not None:
             say(ctx, link, row, offers.ENDS[state])
-    elif state in (CANCELLED, FAILED):
+    elif state == CANCELLED:  # a source that changed is told with its reason, where its bytes go
         for peer in ctx.ledger.transfers.peers(row.id):
             link = link_to(ctx, peer.device)
             if peer.state == wire.WANT and link is not None:
@@ -251,7 +254,6 @@ def want(ctx: Context, row: TransferRow, to: str, conflict: str) -> None:
     put(ctx, row)
     ctx.out.append(_fetch(row))
     _ask(ctx, row, OTHERS)
-    ctx.timer("fetching", ctx.now.mono + AGAIN_S)
 
 
 def _ask(ctx: Context, row: TransferRow, others: int) -> None:
@@ -269,6 +271,8 @@ def _askable(ctx: Context, row: TransferRow, others: int) -> list[tuple[Link, bo
     """Whom to ask and to tell: all of the author's machines that are linked, and some of the others'."""
     links = [ctx.live.links[number] for number in ctx.live.by_device.values()]
     members = rooms.room(ctx, row.room).graph.members
+    if ctx.me.account not in members:
+        return []
     of_author = [link for link in links if link.account == row.author]
     rest = [link for link in links if link.account != row.author and link.account in members]
     drawn = sorted((ctx.entropy.random(), n) for n in range(len(rest)))
@@ -279,33 +283,33 @@ def start(ctx: Context) -> None:
     """A run begins: go on with what is wanted."""
     ctx.out.extend(_fetch(row) for row in opened(ctx).fetching.values())
     ctx.timer("files", ctx.now.mono + CHECK_S)
-    if opened(ctx).fetching:
-        ctx.timer("fetching", ctx.now.mono + AGAIN_S)
+    if opened(ctx).fetching or any(opened(ctx).untold.values()):
+        ctx.timer("transfers", ctx.now.mono + AGAIN_S)
 
 
-def ask_again(ctx: Context) -> None:
-    """Once a minute, while anything is fetched: ask for some of it again, of few."""
+def again(ctx: Context) -> None:
+    """Once a minute, while anything is open: ask for some of it again, of few, and tell ends again."""
     fetching = list(opened(ctx).fetching.values())
-    if not fetching:
+    if not fetching and not any(opened(ctx).untold.values()):
         return
-    ctx.timer("fetching", ctx.now.mono + AGAIN_S)
+    ctx.timer("transfers", ctx.now.mono + AGAIN_S)
+    for number in list(ctx.live.by_device.values()):
+        _tell_ends(ctx, ctx.live.links[number], AGAIN)
     first = int(ctx.entropy.random() * len(fetching)) if len(fetching) > AGAIN else 0
     for row in (fetching[first:] + fetching[:first])[:AGAIN]:
         _ask(ctx, row, FEW)
 
 
 def due(ctx: Context) -> None:
-    """Once an hour: what has expired, and ends that were told and not heard."""
+    """Once an hour: what has expired."""
     ctx.timer("files", ctx.now.mono + CHECK_S)
     for row in ctx.ledger.transfers.expired(ctx.now.wall_ms):
         give_up(ctx, row, EXPIRED, discard=True)
-    for number in list(ctx.live.by_device.values()):
-        _tell_ends(ctx, ctx.live.links[number])
 
 
 def met(ctx: Context, link: Link) -> None:
     """A machine is there: it hears how its offers ended, and is asked for what is wanted."""
-    _tell_ends(ctx, link)
+    _tell_ends(ctx, link, TOLD_AT_ONCE)
     for row in opened(ctx).fetching.values():
         of_author = link.account == row.author
         if of_author:
@@ -314,9 +318,13 @@ def met(ctx: Context, link: Link) -> None:
             say(ctx, link, row, wire.WANT, asking=True)
 
 
-def _tell_ends(ctx: Context, link: Link) -> None:
-    for row in list(opened(ctx).untold.get(link.device, {}).values())[:TOLD_AT_ONCE]:
-        say(ctx, link, row, offers.ENDS[row.state])
+def _tell_ends(ctx: Context, link: Link, most: int) -> None:
+    """Not where one of the two is out, as far as we know: then it is not heard."""
+    for row in opened(ctx).untold.get(link.device, {}).values():
+        members = rooms.room(ctx, row.room).graph.members
+        if most and ctx.me.account in members and link.account in members:
+            say(ctx, link, row, offers.ENDS[row.state])
+            most -= 1
 
 
 def say(ctx: Context, link: Link, row: TransferRow, state: int, *, asking: bool = False) -> None:

@@ -157,7 +157,7 @@ def _counts_as_absent(touch: Touch, author: AccountId | None) -> bool:
 
 
 def _taken_back(author: AccountId, touches: list[Touch]) -> bool:
-    return any(touch.kind == wire.DELETE and touch.account == author for touch in touches)
+    return bool(touches) and any(t.kind == wire.DELETE and t.account == author for t in touches)
 
 
 def lawfully_absent(ctx: Context, event: StoredEvent) -> bool:
@@ -276,10 +276,10 @@ def _offers(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> 
 def compute(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> MessageView | None:
     """The view that a message and its touches, in (hlc, id) order, come to."""
     event, body, author = what.event, what.body, what.account
-    touches = _newest_edit_whole(ctx, author, touches)
     base = body if isinstance(body, wire.Message) else None
     if base is not None and not touches:
         return _untouched(ctx, room, what, base)
+    touches = _newest_edit_whole(ctx, author, touches)
     edits = [t for t in touches if t.kind == wire.EDIT and t.account == author]
     was_here = base is not None or bool(event.flags & StoredEvent.SHOWN)
     # What was erased does not come back, even if what erased it has become void.

@@ -22,6 +22,8 @@ from p2pchat.wire.limits import MAX_DEPTH, MAX_ENTRIES, MAX_MANIFEST, MAX_OFFER_
 from p2pchat.wire.messages.files import Entry, Manifest
 
 VERSION = 1
+_UTF8_MOST = 4
+"""Bytes a letter takes at most."""
 
 
 def make(entries: Iterable[Entry]) -> bytes:
@@ -29,11 +31,11 @@ def make(entries: Iterable[Entry]) -> bytes:
 
     CommandError `too_long` if the folder is beyond what may be sent; the sentence names the limit.
     """
-    ordered = tuple(sorted(entries, key=lambda entry: entry.path))
+    ordered = tuple(sorted(entries, key=_by_path))
     for entry in ordered:
-        if _path_trouble(entry.path):
+        if trouble := _path_trouble(entry.path):
             shown = "/".join(entry.path)
-            raise CommandError("too_long", f"{shown[:200]!r} {_path_trouble(entry.path)}", "send an archive")
+            raise CommandError("too_long", f"{shown[:200]!r} {trouble}", "send an archive")
     if len(ordered) > MAX_ENTRIES:
         raise CommandError(
             "too_long", f"the folder has {len(ordered)} entries, at most {MAX_ENTRIES}", "send an archive"
@@ -59,30 +61,32 @@ def read(raw: bytes, content: int) -> tuple[Entry, ...]:
         raise RemoteProtocolError("manifest with too many entries or of another version")
     total = 0
     before: tuple[str, ...] = ()
-    closed: tuple[str, ...] | None = None  # the last entry: nothing may lie below it
     for entry in manifest.entries:
-        if _path_trouble(entry.path):
+        path, size = entry.path, entry.size
+        if _path_trouble(path):
             raise RemoteProtocolError("manifest with an impossible path")
-        if entry.path <= before:
+        if path <= before:
             raise RemoteProtocolError("manifest out of order")
-        if closed is not None and entry.path[: len(closed)] == closed:
+        if before and path[: len(before)] == before:  # nothing may lie below the last entry
             raise RemoteProtocolError("manifest with something below a file")
-        if (
-            not 0 <= entry.mtime <= MAX_TIME
-            or not 0 <= entry.size <= MAX_SIZE
-            or (entry.folder and entry.size)
-        ):
+        if not 0 <= entry.mtime <= MAX_TIME or not 0 <= size <= MAX_SIZE or (entry.folder and size):
             raise RemoteProtocolError("manifest with an impossible size or time")
-        total += entry.size
-        before = closed = entry.path
+        total += size
+        before = path
     if total != content:
         raise RemoteProtocolError("manifest whose sizes do not add up")
     return manifest.entries
 
 
+def _by_path(entry: Entry) -> tuple[str, ...]:
+    return entry.path
+
+
 def _path_trouble(path: tuple[str, ...]) -> str:
     if not 1 <= len(path) <= MAX_DEPTH:
         return f"lies more than {MAX_DEPTH} folders deep"
+    if _UTF8_MOST * sum(map(len, path)) <= MAX_OFFER_NAME:
+        return ""  # like most, far from any limit
     sizes = [len(name.encode()) for name in path]
     if max(sizes) > MAX_OFFER_NAME:
         return f"has a name of more than {MAX_OFFER_NAME} bytes"
@@ -106,22 +110,23 @@ def places(entries: Iterable[Entry]) -> list[Place]:
     apart. From the manifest alone, so every receiver, and every resume, does the same.
     """
     taken: dict[tuple[str, ...], Taken] = {}
-    folders: dict[tuple[str, ...], Place] = {(): Place((), frozenset())}
-    found = []
-    for entry in entries:
-        place = folders[()]
-        for depth, part in enumerate(entry.path, 1):
-            theirs, above = entry.path[:depth], place
-            known = folders.get(theirs)
-            if known is None:
-                safe = clean(part)
-                name = taken.setdefault(above.path, Taken()).take(safe.name)
-                known = Place((*above.path, name), above.flags | safe.flags)
-                if depth < len(entry.path):
-                    folders[theirs] = known
-            place = known
-        found.append(place)
-    return found
+    known: dict[tuple[str, ...], Place] = {(): Place((), frozenset())}
+
+    def take(theirs: tuple[str, ...], above: Place) -> Place:
+        safe = clean(theirs[-1])
+        names = taken.get(above.path)
+        if names is None:
+            names = taken[above.path] = Taken()
+        flags = above.flags | safe.flags if safe.flags else above.flags
+        return Place((*above.path, names.take(safe.name)), flags)
+
+    def folder(theirs: tuple[str, ...]) -> Place:
+        found = known.get(theirs)
+        if found is None:
+            found = known[theirs] = take(theirs, folder(theirs[:-1]))
+        return found
+
+    return [known.get(entry.path) or take(entry.path, folder(entry.path[:-1])) for entry in entries]
 
 
 class Part(NamedTuple):

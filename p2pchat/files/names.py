@@ -31,6 +31,8 @@ DOUBLE_EXTENSION: Final = "double_extension"
 HIDDEN: Final = "hidden"
 RENAMED: Final = "renamed"
 
+_NO_FLAGS: Final[frozenset[str]] = frozenset()
+
 _REPLACED: Final = "_"
 _SEPARATORS: Final = "/\\\u2044\u2215\u2216\u29f5\u29f8\u29f9\ufe68\uff0f\uff3c\u2571\u2572\u1735\u338f"
 """What separates names somewhere, or looks as if it did."""
@@ -52,6 +54,8 @@ _CLASS_ID: Final = re.compile(r"\.(?=\{[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_ .,()+=@-]*")
 """What most names consist of: nothing in it is replaced, and to see that is all it costs."""
+
+_COMMON_ENDING: Final = re.compile(r"[a-z][a-z0-9]{0,4}|[0-9][a-z0-9]{1,4}")
 
 _RUNS: Final = frozenset(
     """
@@ -98,11 +102,13 @@ def clean(suggested: str, fallback: str = FALLBACK) -> Safe:
         flags |= {HIDDEN}
     if name != suggested:
         flags |= {RENAMED}
-    return Safe(name, frozenset(flags))
+    return Safe(name, frozenset(flags) if flags else _NO_FLAGS)
 
 
 def same_key(name: str) -> str:
     """Two names with one key are one name on some system: case, composition and width do not count."""
+    if name.isascii():
+        return name.lower()  # what the rest comes to
     folded = unicodedata.normalize("NFKC", name).casefold()
     return unicodedata.normalize("NFKC", folded)
 
@@ -129,12 +135,15 @@ class Taken:
         """`name` if it is free, else the first of `name (2)`, `name (3)`, … that is. The same names
         in the same order always give the same."""
         key, chosen = same_key(name), name
-        number = self._next.get(key, 2)
-        while same_key(chosen) in self._keys:
-            chosen = numbered(name, number)
-            number += 1
-        self._next[key] = number
-        self._keys.add(same_key(chosen))
+        now = key
+        if now in self._keys:
+            number = self._next.get(key, 2)
+            while now in self._keys:
+                chosen = numbered(name, number)
+                now = same_key(chosen)
+                number += 1
+            self._next[key] = number
+        self._keys.add(now)
         return chosen
 
 
@@ -148,7 +157,9 @@ def _safe_character(one: str) -> str:
 
 
 def _is_reserved(name: str) -> bool:
-    plain = unicodedata.normalize("NFKC", name).casefold()  # superscript digits and wide letters count
+    plain = name.lower()
+    if not name.isascii():
+        plain = unicodedata.normalize("NFKC", name).casefold()  # superscript digits and wide letters count
     return plain.split(".")[0].strip(" ") in _RESERVED or plain in _SHELL
 
 
@@ -164,6 +175,8 @@ def _split(name: str) -> tuple[str, str]:
 
 def _cut(name: str) -> str:
     """At most MAX_NAME_BYTES of it, the ending kept, and no space or dot where it was cut."""
+    if len(name) <= MAX_NAME_BYTES // 4:  # four bytes a letter at most
+        return name
     if len(name.encode()) <= MAX_NAME_BYTES:
         return name
     stem, suffix = _split(name)
@@ -182,10 +195,11 @@ def _shorten(text: str, room: int) -> str:
 
 
 def _warnings(name: str) -> set[str]:
-    parts = [part.strip(" ").casefold() for part in name.split(".")]
-    flags = set()
-    if len(parts) > 1 and parts[-1] in _RUNS:
-        flags.add(EXECUTABLE)
-        if len(parts) > 2 and re.fullmatch(r"[a-z][a-z0-9]{0,4}|[0-9][a-z0-9]{1,4}", parts[-2]):
-            flags.add(DOUBLE_EXTENSION)
+    last = name.rpartition(".")
+    if not last[1] or last[2].strip(" ").casefold() not in _RUNS:
+        return set()
+    flags = {EXECUTABLE}
+    before = last[0].rpartition(".")
+    if before[1] and _COMMON_ENDING.fullmatch(before[2].strip(" ").casefold()):
+        flags.add(DOUBLE_EXTENSION)
     return flags

@@ -86,12 +86,12 @@ class Outgoing:
         offer = self.offer
         start, size = number * offer.piece_size, length(number, offer.size, offer.piece_size)
         view = into[:size]
-        self._source.read(start, view)
+        same = self._source.read(start, view)
         found = hash_piece(offer.file_key, view)
         expected = self.hash_of(number)
         if expected is None:
             # Read for the first time: it must be what was offered, not half of a later version.
-            if not self._source.untouched(start, size):
+            if not same:
                 raise _changed(offer, number)
             self._log.append(states.HASHES, struct.pack(">I", number) + found)
             self._take(number, found)

@@ -41,8 +41,8 @@ class Seed:
         """Nothing: the hashes of all pieces are known, and they say whether it still is the same."""
         return b"landed"
 
-    def read(self, offset: int, into: memoryview) -> None:
-        """See source.Source."""
+    def read(self, offset: int, into: memoryview) -> bool:
+        """See source.Source; False, for nothing is noted and every hash is known."""
         for part in self._layout.parts(offset, len(into)):
             target = into[part.start : part.start + part.length]
             if part.entry < 0:
@@ -55,9 +55,6 @@ class Seed:
                 raise _changed(self.path) from error
             if count != part.length:
                 raise _changed(self.path)
-
-    def untouched(self, offset: int, length: int) -> bool:
-        """See source.Source: never asked, for every hash is known."""
         return False
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from p2pchat.files.manifest import Layout
 from p2pchat.files.pieces import MAX_SIZE, MAX_TIME
 from p2pchat.files.tree import Path, Tree
 from p2pchat.files.trouble import need_room, told, told_of
-from p2pchat.platform.folders import Folder, Look, NotPlain, sync_file, write_at
+from p2pchat.platform.folders import Folder, Look, NotPlain, read_at, sync_file, write_at
 from p2pchat.wire.limits import MAX_DEPTH, MAX_ENTRIES
 from p2pchat.wire.messages.files import Entry
 
@@ -35,7 +35,7 @@ class Noted(NamedTuple):
 
 
 class Source(Protocol):
-    """Something being sent. `read` and `untouched` are called from one thread at a time."""
+    """Something being sent. `read` is called from one thread at a time."""
 
     @property
     def name(self) -> str:
@@ -61,12 +61,10 @@ class Source(Protocol):
     def noted(self) -> bytes:
         """What was noted when it was offered, to be kept and compared after a restart."""
 
-    def read(self, offset: int, into: memoryview) -> None:
-        """Fill `into`. CommandError `source_changed` if the file is gone, is another kind of thing,
-        or has another size than was offered."""
-
-    def untouched(self, offset: int, length: int) -> bool:
-        """Whether the files of this stretch still are the ones that were offered, unchanged since."""
+    def read(self, offset: int, into: memoryview) -> bool:
+        """Fill `into`; whether the files of this stretch still were the ones that were offered, unchanged
+        since, after they were read. CommandError `source_changed` if one is gone, is another kind of
+        thing, or has another size than was offered."""
 
     def close(self) -> None:
         """Let go of everything; harmless when repeated."""
@@ -132,11 +130,8 @@ class FileSource:
     def noted(self) -> bytes:
         return repr((tuple(self._note), self.name)).encode()
 
-    def read(self, offset: int, into: memoryview) -> None:
-        _read(self._tree, (self._own,), self._note, self.path, offset, into)
-
-    def untouched(self, offset: int, length: int) -> bool:
-        return _same(self._tree, (self._own,), self._note)
+    def read(self, offset: int, into: memoryview) -> bool:
+        return _read(self._tree, (self._own,), self._note, self._folder.path, offset, into)
 
     def close(self) -> None:
         self._tree.close()
@@ -198,20 +193,15 @@ class FolderSource:
     def noted(self) -> bytes:
         return self._manifest + repr([tuple(note) for note in self._notes]).encode()
 
-    def read(self, offset: int, into: memoryview) -> None:
-        for part in self._layout.parts(offset, len(into)):
-            target = into[part.start : part.start + part.length]
-            if part.entry < 0:
-                target[:] = self._manifest[part.offset : part.offset + part.length]
-            else:
-                own, note = self._paths[part.entry], self._notes[part.entry]
-                _read(self._tree, own, note, os.path.join(self.path, *own), part.offset, target)
-
-    def untouched(self, offset: int, length: int) -> bool:
-        return all(
-            part.entry < 0 or _same(self._tree, self._paths[part.entry], self._notes[part.entry])
-            for part in self._layout.parts(offset, length)
-        )
+    def read(self, offset: int, into: memoryview) -> bool:
+        same = True
+        for entry, at, start, length in self._layout.parts(offset, len(into)):
+            target = into[start : start + length]
+            if entry < 0:
+                target[:] = self._manifest[at : at + length]
+            elif not _read(self._tree, self._paths[entry], self._notes[entry], self.path, at, target):
+                same = False
+        return same
 
     def close(self) -> None:
         self._tree.close()
@@ -311,6 +301,8 @@ class Spool:
 
 def wire_name(name: str) -> str:
     """A name of this system as text that can be sent: bytes that are no UTF-8 become U+FFFD."""
+    if name.isascii():
+        return name
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -326,30 +318,26 @@ def _note(look: Look) -> Noted:
 
 
 def _time(mtime_ns: int) -> int:
-    return min(max(0, mtime_ns), MAX_TIME)
+    return mtime_ns if 0 <= mtime_ns <= MAX_TIME else min(max(0, mtime_ns), MAX_TIME)
 
 
-def _read(tree: Tree, own: Path, note: Noted, path: str, offset: int, into: memoryview) -> None:
+def _read(tree: Tree, own: Path, note: Noted, above: str, offset: int, into: memoryview) -> bool:
+    """Bytes of one file; whether it was the noted one, unchanged, once they were read. `above` is where
+    the tree is."""
     try:
-        status = os.fstat(tree.descriptor(own))
-        count = tree.read(own, offset, into)
+        descriptor = tree.descriptor(own)
+        count = read_at(descriptor, into, offset)
+        now = os.fstat(descriptor)
     except FileNotFoundError as error:
-        raise _changed(path, "is not there any more") from error
+        raise _changed(os.path.join(above, *own), "is not there any more") from error
     except NotPlain as error:
-        raise _changed(path, f"is {error.kind} now") from error
+        raise _changed(os.path.join(above, *own), f"is {error.kind} now") from error
     except OSError as error:
-        raise _changed(path, f"cannot be read: {(error.strerror or str(error)).lower()}") from error
-    if status.st_size != note.size or count != len(into):
-        raise _changed(path, f"has {status.st_size} bytes now and had {note.size}")
-
-
-def _same(tree: Tree, own: Path, note: Noted) -> bool:
-    try:
-        status = os.fstat(tree.descriptor(own))
-    except OSError:
-        return False
-    now = Noted(status.st_size, status.st_mtime_ns, (status.st_dev, status.st_ino))
-    return now == note and status.st_nlink > 0
+        why = f"cannot be read: {(error.strerror or str(error)).lower()}"
+        raise _changed(os.path.join(above, *own), why) from error
+    if now.st_size != note.size or count != len(into):
+        raise _changed(os.path.join(above, *own), f"has {now.st_size} bytes now and had {note.size}")
+    return now.st_mtime_ns == note.mtime_ns and (now.st_dev, now.st_ino) == note.place and now.st_nlink > 0
 
 
 def _changed(path: str, why: str) -> CommandError:

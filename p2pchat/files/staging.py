@@ -67,6 +67,7 @@ class Staging:
         self._tree = Tree(here, writing=True)
         self._layout = None if offer.head else Layout(0, (offer.size,))
         self._paths: list[Path] = [] if offer.head else [(DATA,)]
+        self._finished: set[int] = set()  # entries whose file was written in one go: size and time are right
         self._bytes = 0
         self._synced_at = now
         self._broken = False
@@ -173,6 +174,11 @@ class Staging:
         return count(self.offer.head, self.offer.piece_size)
 
     @property
+    def placed(self) -> bool:
+        """Whether it got its name before a crash: of a folder the list is no longer here."""
+        return self.placing is not None and self.placing[0] == states.PLACED
+
+    @property
     def has_layout(self) -> bool:
         """Whether it is known which bytes belong to which file: any piece may come."""
         return self._layout is not None
@@ -270,12 +276,14 @@ class Staging:
         root = self.root_of_hashes()
         if self.root and self.root != root:
             raise PieceError(0, "belongs to a list that does not fit the signed root")
+        both = zip(self.entries, self._paths, strict=False)
+        unfinished = [one for number, one in enumerate(both) if number not in self._finished]
         with told("write", self.offer.name):
             if not self.offer.head:
                 self._tree.make_file((DATA,), self.offer.size)
             else:
                 self._tree.make_folder((TREE,))
-            for entry, path in zip(self.entries, self._paths, strict=False):
+            for entry, path in unfinished:
                 if entry.folder:
                     self._tree.make_folder(path)
                 else:
@@ -284,7 +292,7 @@ class Staging:
         with told("write", self.offer.name):
             if not self.offer.head:
                 self._tree.set_mtime((DATA,), self.offer.mtime)
-            for entry, path in zip(self.entries, self._paths, strict=False):
+            for entry, path in unfinished:
                 if not entry.folder:
                     self._tree.set_mtime(path, entry.mtime)
         self._tree.close()
@@ -329,10 +337,16 @@ class Staging:
 
     def _spread(self, start: int, view: memoryview) -> None:
         assert self._layout is not None
-        for part in self._layout.parts(start, len(view)):
-            if part.entry >= 0:
-                data = view[part.start : part.start + part.length]
-                self._tree.write(self._paths[part.entry], part.offset, data)
+        tree, entries = self._tree, self.entries
+        for entry, offset, begin, size in self._layout.parts(start, len(view)):
+            if entry < 0:
+                continue
+            path, data = self._paths[entry], view[begin : begin + size]
+            if entries and entries[entry].size == size and tree.write_new(path, data, entries[entry].mtime):
+                self._finished.add(entry)
+            else:
+                self._finished.discard(entry)
+                tree.write(path, offset, data)
 
     def _read_manifest(self) -> memoryview:
         """The manifest is whole: from here on every byte has a place. Returns its pieces."""

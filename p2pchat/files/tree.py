@@ -26,6 +26,7 @@ OPEN_FILES: Final = 16
 OPEN_FOLDERS: Final = 32
 HOLE_FROM: Final = 64 * 1024
 """Zeros of at least this length at the end of a file become a hole: what was sparse stays sparse."""
+_TIMED_WHILE_OPEN: Final = os.utime in os.supports_fd
 _ZEROS: Final = bytes(HOLE_FROM)
 
 Path = tuple[str, ...]
@@ -53,6 +54,24 @@ class Tree:
             set_size(descriptor, offset + len(data))
         else:  # something may have been written here before
             write_at(descriptor, data, offset)
+
+    def write_new(self, path: Path, data: memoryview, mtime_ns: int) -> bool:
+        """A whole file at once, with the time others shall see, and it is let go again; False, and nothing
+        done, where that is not what is to be done: go by `write` then."""
+        if not _TIMED_WHILE_OPEN or len(data) >= HOLE_FROM:
+            return False
+        try:
+            descriptor = self._folder(path[:-1]).create(path[-1])
+        except FileExistsError:
+            return False
+        self._new_in[path[:-1]] = None
+        self._touched[path] = None
+        try:
+            write_at(descriptor, data, 0)
+            os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+        finally:
+            os.close(descriptor)
+        return True
 
     def read(self, path: Path, offset: int, into: memoryview) -> int:
         """Fill `into` from a file; how many bytes there were."""

@@ -146,8 +146,12 @@ class Stream(Protocol):
         """At least one byte, or `b""` once the other side has ended its half."""
         ...
 
-    async def receive_into(self, into: memoryview) -> int:
-        """The same into a buffer of at least one byte: how many bytes came, 0 at the end."""
+    async def receive_into(self, into: memoryview, least: int = 1) -> int:
+        """The same into a buffer of at least one byte: how many bytes came, 0 at the end.
+
+        `least`: with fewer bytes it is no use to wake up. They may be given all the same, and where the
+        system knows no such wish they are. No more than `into` holds, and only what is sure to come.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import trio
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 BACKLOG: Final = 128
 """Connections the system holds for us while the loop is busy: an office coming back at once."""
+
+READ_BYTES: Final = 64 * 1024
+"""Read at once where nobody says how much."""
 
 FOLLOW_S: Final = 2.0
 """How often chosen interfaces are looked at for new addresses; a scan costs 0.4 ms."""
@@ -55,6 +58,8 @@ class TcpStream:
 
     stream: trio.SocketStream
     remote_address: Address
+    _least: list[int] = field(default_factory=lambda: [1], init=False, repr=False, compare=False)
+    """What the system was told last."""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """See lan.Stream."""
@@ -76,12 +81,29 @@ class TcpStream:
         await self.stream.send_eof()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """See lan.Stream."""
-        return await self.stream.receive_some(max_bytes)
+        """See lan.Stream. It waits first: trio tries before, in vain after nearly every message, and
+        its layers cost more than the read."""
+        number = self.stream.socket.fileno()
+        if sys.platform == "win32" or number < 0:
+            return await self.stream.receive_some(max_bytes)
+        while True:
+            await trio.lowlevel.wait_readable(number)
+            if self.stream.socket.fileno() != number:  # its number may be another's by now
+                raise trio.ClosedResourceError("this stream was closed here")
+            try:
+                return os.read(number, READ_BYTES if max_bytes is None else max_bytes)
+            except BlockingIOError:
+                continue  # the system was mistaken, as it may be
+            except OSError as error:
+                raise trio.BrokenResourceError(f"the connection broke: {error}") from error
 
-    async def receive_into(self, into: memoryview) -> int:
-        """See lan.Stream."""
+    async def receive_into(self, into: memoryview, least: int = 1) -> int:
+        """See lan.Stream. Linux wakes us all the same where its buffer holds no more (tcp(7), SO_RCVLOWAT);
+        that others do is not known."""
         try:
+            if sys.platform == "linux" and least != self._least[0]:
+                self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
+                self._least[0] = least
             return await self.stream.socket.recv_into(into)
         except OSError as error:
             if self.stream.socket.fileno() < 0:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from p2pchat.errors import LocalProtocolError
 
 NO_NAME: Final = ("", ".", "..")
+_KINDS: Final = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 
 
 class NotPlain(OSError):
@@ -54,11 +55,7 @@ def one_name(name: str) -> str:
 
 def kind_of(mode: int) -> str:
     """`Look.kind` of a mode."""
-    if stat.S_ISREG(mode):
-        return "file"
-    if stat.S_ISDIR(mode):
-        return "folder"
-    return "link" if stat.S_ISLNK(mode) else "special"
+    return _KINDS.get(stat.S_IFMT(mode), "special")
 
 
 def look_of(status: os.stat_result) -> Look:

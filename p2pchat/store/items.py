@@ -7,7 +7,6 @@ not, and none leaves. Does not know: which events are allowed, or the reconcilia
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import Final
 
 from p2pchat.ids import DeviceId, EventId, RoomId
@@ -68,9 +67,10 @@ class Items:
         self._count(number, control, items)
 
     def _count(self, room: int, control: bool, items: Sequence[tuple[int, EventId]]) -> None:
-        by_week = sorted(items, key=_week_of)
-        for week, group in groupby(by_week, key=_week_of):
-            ids = [int.from_bytes(identity, "little") for _, identity in group]
+        fresh: dict[int, list[int]] = {}
+        for ms, identity in items:
+            fresh.setdefault(ms // WEEK_MS, []).append(int.from_bytes(identity, "little"))
+        for week, ids in fresh.items():
             place = (room, int(control), week)
             count, total = self._core.weeks.get(place) or self._counted(place)
             count, total = count + len(ids), (total + sum(ids)) % _MODULUS
@@ -88,7 +88,3 @@ class Items:
             "SELECT count, sum FROM week WHERE room = ? AND control = ? AND week = ?", place
         ).fetchone()
         return (row[0], int.from_bytes(row[1], "little")) if row else (0, 0)
-
-
-def _week_of(item: tuple[int, EventId]) -> int:
-    return item[0] // WEEK_MS

@@ -26,7 +26,7 @@ class Seen:
         self._conn.execute(
             "INSERT INTO seen (room, device, author, kind, ranges) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT DO UPDATE SET ranges = excluded.ranges",
-            (intern(room), intern(device), intern(author), kind, json.dumps(ranges, separators=(",", ":"))),
+            (intern(room), intern(device), intern(author), kind, _text(ranges)),
         )
 
     def seen(self, room: RoomId) -> list[tuple[DeviceId, DeviceId, int, Ranges]]:
@@ -39,6 +39,11 @@ class Seen:
             (DeviceId(name(device)), DeviceId(name(author)), kind, _ranges(text))
             for device, author, kind, text in rows
         )
+
+
+def _text(ranges: Ranges) -> str:
+    """The same JSON as `json.dumps` without its detours: it is written with every message."""
+    return "[" + ",".join([f"[{low},{high}]" for low, high in ranges]) + "]"
 
 
 def _ranges(text: str) -> Ranges:

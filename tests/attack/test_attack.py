@@ -183,7 +183,7 @@ def test_what_a_machine_said_before_its_add_became_void_can_still_be_touched(ann
     key = b"k" * 32
     members = epochs.member_hash(encode(ev.MemberSet(tuple(sorted((ann.account, b.account))), ())))
     b.say(wire.Events((b.event(ev.EPOCH, encode(ev.Epoch(1, epochs.epoch_id(key), 1, members, True)), 1),)))
-    said = b.event(ev.MESSAGE, encode(ev.Message(1, "hello", b"", b"", (), False, 0)), 2, key=key)
+    said = b.event(ev.MESSAGE, encode(ev.Message(1, "hello", b"", b"", (), False, 0, ())), 2, key=key)
     b.say(wire.Events((said,)), wire.Keys(b.room, (key,)))
     c.say(wire.Statements((Family(ann).revoked(Keys("mallory")),)))
     ann.node.forget()  # any rollback

@@ -211,6 +211,11 @@ def _file_system(folder: str) -> str:
     return found
 
 
+def missed(report: Report) -> int:
+    """The exit code of a script that holds its demands: 1 if one was missed."""
+    return int(any(verdict.word == "missed" for verdict in report.verdicts))
+
+
 Measure = Callable[[argparse.Namespace, Report], None]
 
 

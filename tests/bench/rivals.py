@@ -17,9 +17,11 @@ import tempfile
 from pathlib import Path
 
 DEBIAN = ("prosody", "mosquitto", "openssl", "avahi-daemon", "avahi-utils", "dbus")
+DEBIAN_FILES = ("openssh-server", "openssh-client", "nginx-light", "curl", "rsync", "syncthing")
 DEBIAN_NODE = ("nodejs", "npm")
 """Only where there is no npm: beside one from elsewhere they do not install."""
-PYTHON = ("slixmpp", "paho-mqtt", "libp2p", "zeroconf")
+PYTHON = ("slixmpp", "paho-mqtt", "libp2p", "zeroconf", "magic-wormhole")
+PYTHON_SERVERS = ("magic-wormhole-mailbox-server", "magic-wormhole-transit-relay")
 NODE = ("secret-stack@6", "ssb-db2", "ssb-ebt", "ssb-caps", "ssb-keys")
 TYPER = "typer==0.28.*"
 
@@ -51,6 +53,10 @@ class Rivals:
         libraries = self.python.parent.parent / "lib"
         return self.python.exists() and any(libraries.glob(f"python3*/site-packages/{name}"))
 
+    def program(self, name: str) -> str:
+        """Where a program of a Python rival is."""
+        return str(self.python.parent / name)
+
 
 def default_folder() -> Path:
     """Below the folder for temporary files, by user."""
@@ -64,8 +70,8 @@ def install(folder: Path | None) -> None:
     if shutil.which("apt-get") and os.geteuid() == 0:
         _debian()
     else:
-        print(f"install these Debian packages as root: {' '.join(DEBIAN)}", file=sys.stderr)
-    for name, wanted in (("venv", PYTHON), ("typer", (TYPER,))):
+        print(f"install these Debian packages as root: {' '.join(DEBIAN + DEBIAN_FILES)}", file=sys.stderr)
+    for name, wanted in (("venv", PYTHON + PYTHON_SERVERS), ("typer", (TYPER,))):
         place = rivals.folder / name
         _try(sys.executable, "-m", "venv", str(place))
         for package in wanted:  # one by one: a rival that does not install hinders no other
@@ -86,7 +92,8 @@ def _debian() -> None:
     try:
         _try("apt-get", "update", "-q", env=quiet)
         wanted = DEBIAN if shutil.which("npm") else (*DEBIAN, *DEBIAN_NODE)
-        _try("apt-get", "install", "-qy", "--no-install-recommends", *wanted, env=quiet)
+        for some in (wanted, DEBIAN_FILES):
+            _try("apt-get", "install", "-qy", "--no-install-recommends", *some, env=quiet)
     finally:
         if made:
             policy.unlink()

@@ -28,6 +28,9 @@ TINY = {
     "cable": ["--quick"],
     "cold_start": ["--daemons", "3"],
     "traffic": ["--offices", "2", "--seconds", "1"],
+    "file_copy": ["--mib", "3"],
+    "file_many": ["--files", "40"],
+    "file_room": ["--mib", "2", "--receivers", "2"],
     "idle": ["--peers", "2", "--seconds", "1"],
     "cli_start": [],
 }
@@ -35,6 +38,8 @@ RIVALS = {
     "message_rtt": 3,
     "message_rate": 4,
     "cli_start": 1,
+    "file_copy": 2,
+    "file_many": 2,
 }
 """How many rivals a script has that the gate lacks."""
 

@@ -136,6 +136,14 @@ def test_what_was_piped_in_is_dropped_when_it_is_not_sent(tmp_path: Path) -> Non
         assert fake.asked("files.spool_drop") == {"spool": "s1"}
 
 
+def test_what_of_a_folder_does_not_go_along_is_told(tmp_path: Path) -> None:
+    left = [{"path": "/home/ann/plans", "links": 2, "special": 0, "closed": 1}]
+    said = "warning: not all of /home/ann/plans goes along: 2 links, 1 that may not be read left out\n"
+    with daemon(tmp_path, files__send={**sent(1), "left": left}, send={**sent(1), "left": left}):
+        assert run(tmp_path, "file", "send", "bob", "/").err == said
+        assert run(tmp_path, "send", "bob", "--file", "/").err == said
+
+
 def test_send_with_files(tmp_path: Path, report: Path) -> None:
     with daemon(tmp_path, send={**SENT, "transfers": [out()]}) as fake:
         ran = run(tmp_path, "send", "bob", "--file", str(report), "--file", str(tmp_path), stdin=b"not read")
@@ -285,7 +293,7 @@ def test_file_list(tmp_path: Path) -> None:
         ["f2f2f2f2f2f2", "from Bob", "offered", "1.2 MB", "[executable, double extension] invoice.pdf.exe"],
         ["f3f3f3f3f3f3", "to #launch", "failed", "1.2 MB", "report.pdf"],
         ["f4f4f4f4f4f4", "from Bob in #launch", "done", "1.2 MB", "/in/plans"],
-        ["f5f5f5f5f5f5", "to Bob", "done", "1.2 MB", "/home/ann/report.pdf"],
+        ["f5f5f5f5f5f5", "to Bob", "done", "1.2 MB", "report.pdf"],
     ]
     assert ran.err == "f3f3f3f3f3f3: it was changed\n"
     assert [cell for cell in have.out.splitlines()[5].split("  ") if cell][-2] == "Bob"
@@ -483,9 +491,13 @@ def test_names_of_files_reach_no_terminal_unescaped(text: str, tmp_path: Path) -
             samples.transfer(state="active", **FAILED),
             "report.pdf                 [                    ]   0 %  waiting: no space left",
         ),
+        (
+            samples.transfer(state="active", motion=Motion(600_000)),
+            "report.pdf                 [##########          ]  50 %  active",
+        ),
         (samples.transfer(size=0), "report.pdf                 [                    ]   0 %  offered"),
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_a_bar(one: dict[str, Any], line: str) -> None:
     assert bar(one, 79) == line

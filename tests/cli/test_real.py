@@ -221,6 +221,8 @@ def test_the_demo_plays_and_cleans_up(tmp_path: Path) -> None:
     assert "\u2026" not in done.stdout
     assert "Three is fine. I bring the green folder." in done.stdout
     assert done.stdout.count("Good. The green folder is on my desk.") >= 2  # said in the room, and read there
+    assert "/bob/inbox/floor-plan.txt" in done.stdout
+    assert done.stdout.count("floor-plan.txt") >= 5, "offered, in the inbox, taken, listed, in the history"
     assert done.stdout.rstrip().endswith("p2pchat up")
     assert list(tmp_path.iterdir()) == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from p2pchat_cli.text import columns
@@ -179,3 +180,38 @@ def test_a_killed_daemon_ends_a_chat_after_its_patience_only(tmp_path: Path) -> 
         fake.stop()
         screen.type("\x04")
         assert screen.finish() == 0
+
+
+def test_files_on_their_way_are_drawn_in_place(tmp_path: Path) -> None:
+    """Two bars, redrawn: each drawing goes up over the one before, and no line is longer than the screen."""
+    steps = iter([(0, 0), (400_000, 0), (800_000, 600_000)])
+
+    def wait(_: dict[str, Any]) -> dict[str, Any]:
+        step = next(steps, None)
+        found = []
+        for number in (1, 2):
+            more: dict[str, Any] = {"name": f"{number}" + "宽" * 40 + ".pdf", "incoming": False}
+            if step is None:
+                found.append(samples.transfer(number, state="done", **more))
+            else:
+                motion = samples.Motion(step[number - 1], 1e6)
+                found.append(samples.transfer(number, state="active", motion=motion, **more))
+        return {"transfers": found}
+
+    offered = [samples.transfer(number, incoming=False) for number in (1, 2)]
+    with daemon(tmp_path, files__wait=wait, files__send={**SENT, "transfers": offered}):
+        with terminal(tmp_path, "file", "send", "bob", "/", "/", "--wait", columns=80) as screen:
+            assert screen.finish() == 0
+    drawings = screen.seen.replace("\r\n", "\n").split("\x1b[2A")
+    assert len(drawings) == 5, "as offered, three steps, and the end"
+    for drawing in drawings[1:]:
+        one, two, rest = drawing.split("\x1b[K\n")
+        assert all(columns(line.strip("\r")) <= 79 for line in (one, two))
+        assert rest == ""
+    assert "]  66 %  1.0 MB/s, 0 s left" in drawings[3]
+    assert drawings[-1].count("100 %  done") == 2
+    with daemon(tmp_path, files__wait=wait, files__send={**SENT, "transfers": offered}):
+        with terminal(tmp_path, "file", "send", "bob", "/", "/", "--wait", env={"TERM": "dumb"}) as screen:
+            assert screen.finish() == 0
+    assert "\x1b" not in screen.seen
+    assert screen.lines() == [one["id"] for one in offered]

@@ -29,10 +29,10 @@ DISK_MIB = 112
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """An empty disk of DISK_MIB."""
+def small_disk(folder: Path, size_mib: int = DISK_MIB) -> Iterator[Path]:
+    """An empty disk of that size."""
     folder.mkdir(parents=True)
-    words = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0755", "tmpfs", os.fspath(folder)]
+    words = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m,mode=0755", "tmpfs", os.fspath(folder)]
     subprocess.run(words, check=True)
     try:
         yield folder

@@ -199,7 +199,7 @@ class FalseHost:
         self.answer: dict[str, Any] = {"room": samples.room_view()}
         self.feed_changed = trio.Event()
         self.tells: dict[object, Callable[[Tell], None]] = {}
-        self.bulk = FalseBulk()
+        self.bulk: Any = FalseBulk()
         self.inbox = "/home/ann/inbox"
         self.refusal: CommandError | None = None
         self.sources = Sources(Path("/nonexistent/config.toml"), {"file_auto_max": 5_000_000}, {})

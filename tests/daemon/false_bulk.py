@@ -8,6 +8,7 @@ import trio
 
 from p2pchat.daemon.moving import Moving
 from p2pchat.errors import CommandError
+from p2pchat.files.source import Left
 from p2pchat.wire.messages.files import Offer
 
 
@@ -26,6 +27,7 @@ class FalseBulk:
         self.spools: dict[str, bytes] = {}
         self.motion: dict[bytes, Moving] = {}
         self.missing: set[str] = set()
+        self.left_out: dict[bytes, Left] = {}
         self.changed = trio.Event()
         self._numbers = 0
 
@@ -60,6 +62,9 @@ class FalseBulk:
 
     def moving(self, offer: bytes) -> Moving | None:
         return self.motion.get(offer)
+
+    def left(self, offer: bytes) -> Left | None:
+        return self.left_out.pop(offer, None)
 
     def drop_prepared(self, offers: Sequence[bytes]) -> None:
         self.dropped += offers

@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from p2pchat.daemon import shelf
 from p2pchat.daemon.bulk_link import BulkLink
 from p2pchat.engine.file_inputs import (
     DialBulk,
@@ -72,6 +73,26 @@ async def test_a_folder_lands_whole(tmp_path: Path, autojump_clock: MockClock) -
         assert contents(bob.inbox / "project") == contents(folder)
 
 
+async def test_folders_nobody_fetches_are_let_go(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is known of each file takes memory, so few files stay open; what was let go is opened again."""
+    monkeypatch.setattr(shelf, "IDLE_FILES", 5)
+    async with office(tmp_path) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        offers = []
+        for number in range(4):
+            folder = tmp_path / f"folder{number}"
+            folder.mkdir()
+            for name in "ab":
+                written(folder / name, 1000, number)
+            offers.append(await ann.offer(folder))
+        assert [ann.bulk.shelf.get(offer.id) is not None for offer in offers] == [False, False, True, True]
+        bob.fetch(offers[0], ann)
+        await bob.until(lambda: bob.landed(offers[0]) is not None)
+        assert contents(bob.inbox / "folder0") == contents(tmp_path / "folder0")
+
+
 async def test_five_in_a_room_share(tmp_path: Path, autojump_clock: MockClock) -> None:
     """Five fetch the same file from its author and each other: the author gives far less than five copies."""
     async with office(tmp_path) as house:
@@ -126,8 +147,8 @@ class Flipping:
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
-    async def receive_into(self, into: memoryview) -> int:
-        got = await self._stream.receive_into(into)
+    async def receive_into(self, into: memoryview, least: int = 1) -> int:
+        got = await self._stream.receive_into(into, least)
         if 0 <= self._left < got:
             into[self._left] ^= 4
         self._left -= got
@@ -246,6 +267,8 @@ async def test_a_full_disk_waits_and_goes_on(tmp_path: Path, autojump_clock: Moc
         free["floor"] = 0
         await bob.until(lambda: bob.landed(offer) is not None)
         assert FileTrouble(offer.id, "", "", False) in bob.told
+        troubles = [one for one in ann.told if isinstance(one, FileTrouble)]
+        assert [one.kind for one in troubles] == ["disk_full", ""], "and its author hears that it goes on"
 
 
 async def test_the_same_bytes_are_not_fetched(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -285,6 +308,91 @@ async def test_pause_keeps_and_cancel_does_not(tmp_path: Path, autojump_clock: M
         assert list((bob.base / "staging").iterdir()) == []
 
 
+async def test_paused_and_resumed_in_one_go(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """What is stopped is still putting its pieces away when it is wanted again: it goes on all the same."""
+    async with office(tmp_path, latency_s=0.05) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        offer = await ann.offer(written(tmp_path / "x", 20 * MIB))
+        for discard in False, True:
+            bob.fetch(offer, ann)
+            await bob.until(lambda: done(bob, offer) > 5 * MIB)
+            bob.bulk.perform(StopFetch(offer.id, discard=discard))
+        bob.fetch(offer, ann)
+        await bob.until(lambda: bob.landed(offer) is not None)
+        assert (bob.inbox / "x").read_bytes() == pattern(20 * MIB)
+
+
+async def test_a_pause_disturbs_nothing_else_on_the_link(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """What was asked for and is not wanted any more is refused in its turn, so that all keep their place."""
+    async with office(tmp_path, latency_s=0.05) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        first = await ann.offer(written(tmp_path / "first", 40 * MIB))
+        second = await ann.offer(written(tmp_path / "second", 20 * MIB, 1))
+        bob.fetch(first, ann)
+        bob.fetch(second, ann)
+        await bob.until(lambda: done(bob, first) > 3 * MIB)
+        links = list(bob.bulk._links)
+        bob.bulk.perform(StopFetch(first.id, discard=False))
+        await bob.until(lambda: bob.landed(second) is not None)
+        bob.fetch(first, ann)
+        await bob.until(lambda: bob.landed(first) is not None)
+        assert list(bob.bulk._links) == links
+        assert contents(bob.inbox) == {"first": pattern(40 * MIB), "second": pattern(20 * MIB, 1)}
+
+
+async def test_a_changed_source_is_told_to_all(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Two are fetching when the file goes: each hears why, and its author once."""
+    async with office(tmp_path, latency_s=0.02) as house:
+        ann, bob, cyn = [await house.add(name) for name in ("ann", "bob", "cyn")]
+        path = written(tmp_path / "x", 20 * MIB)
+        offer = await ann.offer(path)
+        for one in (bob, cyn):
+            one.fetch(offer, ann)
+        for one in (bob, cyn):
+            await one.until(lambda one=one: done(one, offer) > 2 * MIB)
+        path.unlink()
+        path.write_bytes(pattern(20 * MIB, 7))
+        for one in (bob, cyn):
+            await one.until(lambda one=one: any(trouble.final for trouble in one.troubles()))
+        await trio.sleep(5)
+        for one in (ann, bob, cyn):
+            assert [(told.kind, told.final) for told in one.troubles()] == [("source_changed", True)]
+        for one in (bob, cyn):
+            assert contents(one.inbox) == {}
+            assert list((one.base / "staging").iterdir()) == []
+
+
+async def test_a_folder_that_had_its_name_before_a_crash_is_served(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """The archive did not hear that it landed: it is told again, once is enough, and others can have it."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for number in range(5):
+        written(folder / f"{number}", MIB // 2 + number, number)
+    async with office(tmp_path) as house:
+        ann, bob, cyn = [await house.add(name) for name in ("ann", "bob", "cyn")]
+        offer = await ann.offer(folder)
+        settle, bob.bulk.shelf.settle = bob.bulk.shelf.settle, never
+        bob.fetch(offer, ann)
+        await bob.until(lambda: bob.landed(offer) is not None)
+        bob.told.clear()
+        bob.bulk.shelf.settle = settle  # type: ignore[method-assign]
+        bob.fetch(offer, ann)
+        await bob.until(lambda: bob.landed(offer) is not None)
+        assert sorted(path.name for path in bob.inbox.iterdir()) == ["project"]
+        root = next(one.root for one in ann.told if isinstance(one, FileRead))
+        house.part(ann, cyn)
+        cyn.fetch(offer, ann, bob, root=root)
+        cyn.bulk.chat_ended(ann.device)
+        await cyn.until(lambda: cyn.landed(offer) is not None)
+        assert contents(cyn.inbox / "project") == contents(folder)
+
+
+async def never(_: bytes) -> None:
+    """The machine went down before."""
+
+
 async def test_who_has_no_right_gets_nothing(tmp_path: Path, autojump_clock: MockClock) -> None:
     """Nor does somebody who asks for what nobody offered."""
     async with office(tmp_path) as house:
@@ -307,3 +415,46 @@ def given(machine: Machine, to: Machine, offer: Offer) -> int:
     """Bytes that one machine has given another."""
     giver = machine.bulk.shelf.get(offer.id)
     return giver.given.get(to.device, 0) if giver is not None else 0
+
+
+async def test_what_comes_in_one_piece_with_the_handshake_is_heard(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """The first question may arrive together with the last words of the handshake."""
+
+    class Holding:
+        """Keeps the last words of the handshake until more is said."""
+
+        def __init__(self, stream: Stream) -> None:
+            self._stream, self._said, self._held = stream, 0, b""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._stream, name)
+
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            self._said += 1
+            if self._said == 2:
+                self._held = bytes(data)
+                return
+            held, self._held = self._held, b""
+            await self._stream.send_all(held + bytes(data))
+
+    async with office(tmp_path) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        house.wrap = lambda _a, _b, stream: cast(Stream, Holding(stream))
+        offer = await ann.offer(written(tmp_path / "x", 2 * MIB))
+        bob.fetch(offer, ann)
+        await bob.until(lambda: bob.landed(offer) is not None, 10)
+
+
+async def test_who_had_nothing_yet_is_asked_again(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """A holder that does not know of the offer when it is asked, and does a little later."""
+    async with office(tmp_path) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        offer = await ann.offer(written(tmp_path / "x", 2 * MIB))
+        row = ann.rows.pop(offer.id)
+        bob.fetch(offer, ann)
+        await trio.sleep(3)
+        assert bob.bulk.moving(offer.id) is not None
+        ann.rows[offer.id] = row
+        await bob.until(lambda: bob.landed(offer) is not None, 30)

@@ -15,6 +15,7 @@ from p2pchat.daemon.listening import STOPPED_S
 from p2pchat.engine.file_inputs import FileAct, FileAuto
 from p2pchat.engine.inputs import Post
 from p2pchat.errors import CommandError
+from p2pchat.files.source import Left
 from p2pchat.ids import EventId
 from p2pchat.model import FeedRow, FileBrief
 from p2pchat.wire.limits import MAX_FILES
@@ -63,6 +64,18 @@ async def test_files_are_offered_for_as_long_as_the_room_keeps_them(desk: Desk) 
     spool = (await desk.call("files.spool"))["spool"]
     await desk.call("files.send", target="launch", spool=spool, name="x")
     assert desk.host.posted[-1].files[0][0].ttl_s == 30 * 86_400
+
+
+async def test_what_of_a_folder_does_not_go_along_is_told_once(desk: Desk) -> None:
+    posted(desk, 1, 2)
+    for method, params in (("files.send", {"paths": ["/a"]}), ("send", {"text": "", "files": ["/a"]})):
+        desk.host.bulk.left_out = {offer("a", n).id: Left(links=2, special=1) for n in (1, 2)}
+        answer = await desk.call(method, target="bob", **params)
+        assert answer["left"] == [{"path": "/a", "links": 2, "special": 1, "closed": 0}]
+        assert len(desk.host.bulk.left_out) == 1
+    desk.host.bulk.left_out = {offer("a", 3).id: Left(links=2)}
+    assert "left" not in await desk.call("files.send", target="bob", paths=["/a"], key="used before")
+    assert desk.host.bulk.left_out == {}
 
 
 async def test_what_no_message_offers_is_let_go(desk: Desk) -> None:
@@ -304,6 +317,20 @@ async def test_taking_without_being_asked_says_up_to_what_size(desk: Desk) -> No
     assert answer == {"account": BOB.hex(), "name": "Bob", "auto": True, "max_bytes": 5_000_000}
     assert desk.host.posted == [FileAuto(1, "bob", True)]
     assert (await desk.refused("files.auto", person="nobody", on=True)).code == 4
+
+
+async def test_where_nobody_moves_files_all_else_is_answered(
+    desk: Desk, autojump_clock: trio.abc.Clock
+) -> None:
+    desk.host.reader.offers = [samples.transfer_view(1, state="active")]
+    desk.host.bulk = None
+    assert (await desk.refused("files.send", target="bob", paths=["/a"])).kind == "policy"
+    assert (await desk.refused("files.spool")).kind == "policy"
+    assert (await desk.call("files.list"))["transfers"][0]["state"] == "waiting"
+    assert (await desk.call("inbox"))["files"] == []
+    async with listening(desk) as stream:
+        happened(desk, samples.transfer_view(1, state="active"))
+        assert (await stream.next())["file"]["state"] == "waiting"
 
 
 # -- waiting ---------------------------------------------------------------------------------

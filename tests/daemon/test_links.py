@@ -85,6 +85,7 @@ class End:
     pump: Pump
     wire: Wire
     inbox: list[Input] = field(default_factory=list)
+    at_once: list[Input] = field(default_factory=list)
 
     def of(self, kind: type[Input]) -> list[Input]:
         return [event for event in self.inbox if isinstance(event, kind)]
@@ -112,7 +113,11 @@ def ends(
             if prompt and isinstance(event, FromPeer):
                 end[0].pump.handled()
 
-        inbox = Inbox(post, trio.current_time, lambda: {AUTHOR: b"k" * 32}, check)
+        def at_once(event: Input, end: list[End] = end, post: Callable[[Input], None] = post) -> None:
+            post(event)
+            end[0].at_once.append(event)
+
+        inbox = Inbox(post, at_once, trio.current_time, lambda: {AUTHOR: b"k" * 32}, check)
         pump = Pump(number, one, wire, inbox, dial=7 if number == 1 else None)
         end.append(End(pump, wire))
         made.append(end[0])
@@ -164,6 +169,22 @@ async def test_records_arrive_in_the_order_they_were_sent(autojump_clock: MockCl
         await settled(lambda: len(bob.records()) == len(sent))
         alice.pump.close("bye")
     assert bob.records() == sent
+
+
+async def test_the_last_record_of_a_read_may_be_handled_at_once(autojump_clock: MockClock) -> None:
+    """Nothing comes behind it, so nothing is kept from sharing its transaction."""
+    alice, bob = ends()
+    sent = [SasReveal(n.to_bytes(32, "big")) for n in range(5)]
+    async with trio.open_nursery() as nursery:
+        await run_both(nursery, alice, bob)
+        for record in sent:  # before the reader has a turn: they come in one read
+            alice.pump.send(record)
+        await settled(lambda: len(bob.records()) == len(sent))
+        assert bob.at_once == [FromPeer(2, sent[-1])]
+        alice.pump.send(BIG)
+        await settled(lambda: len(bob.records()) > len(sent))
+        assert bob.at_once[1:] == [FromPeer(2, BIG)]
+        alice.pump.close("bye")
 
 
 async def test_what_was_sent_before_the_close_still_arrives(autojump_clock: MockClock) -> None:

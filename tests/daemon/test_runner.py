@@ -10,7 +10,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from p2pchat.daemon import pace
-from p2pchat.daemon.runner import LINGER_S, LIVE_BATCH
+from p2pchat.daemon.lanes import LIVE_BATCH
+from p2pchat.daemon.runner import LINGER_S
 from p2pchat.errors import ArchiveError
 from tests.daemon.stagehands import Stage, ask, from_link, receipt, sends_after_commit
 
@@ -164,33 +165,33 @@ async def test_a_quick_disk_is_committed_to_at_once_a_slow_one_in_a_thread() -> 
     stage.ledger.commit_takes = commit_takes
     for n in range(40):
         stage.tell(f"write {n}")
-        await stage.runner._batch(stage.runner._take_live())
+        await stage.runner._batch(stage.runner._lanes.take_live())
     assert went == []
     takes[0] = pace.QUICK_COMMIT_S * 1.5
     for n in range(pace.SLOW_OF_LAST):
         stage.tell(f"write {n}")
-        await stage.runner._batch(stage.runner._take_live())
+        await stage.runner._batch(stage.runner._lanes.take_live())
     assert went == [], "a few slow commits come with every disk"
     stage.tell("write one more")
-    await stage.runner._batch(stage.runner._take_live())
+    await stage.runner._batch(stage.runner._lanes.take_live())
     assert went == ["thread"], "four of the last 32 are no accident"
     takes[0] = 0.0001
     for n in range(pace.COMMITS_REMEMBERED + 5):
         stage.tell(f"write {n}")
-        await stage.runner._batch(stage.runner._take_live())
+        await stage.runner._batch(stage.runner._lanes.take_live())
     before = len(went)
     takes[0] = 0.030
     for n in range(2):
         stage.tell(f"write {n}")
-        await stage.runner._batch(stage.runner._take_live())
+        await stage.runner._batch(stage.runner._lanes.take_live())
     assert len(went) == before + 1, "one that nearly stops the loop is enough"
     takes[0] = 0.0001
     for n in range(pace.COMMITS_REMEMBERED + 5):
         stage.tell(f"write {n}")
-        await stage.runner._batch(stage.runner._take_live())
+        await stage.runner._batch(stage.runner._lanes.take_live())
     before = len(went)
     stage.tell("write last")
-    await stage.runner._batch(stage.runner._take_live())
+    await stage.runner._batch(stage.runner._lanes.take_live())
     assert len(went) == before, "quick again"
 
 

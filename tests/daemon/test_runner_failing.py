@@ -10,7 +10,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from p2pchat.daemon import runner as loop
-from p2pchat.daemon.runner import LIVE_BATCH, Stop
+from p2pchat.daemon.lanes import LIVE_BATCH
+from p2pchat.daemon.runner import Stop
 from p2pchat.engine.context import Sight
 from p2pchat.engine.inputs import LinkDown, LinkUp, SetTimer
 from p2pchat.errors import ArchiveError, CommandError

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from p2pchat.daemon import chores
-from p2pchat.daemon import runner as loop
-from p2pchat.daemon.runner import BULK_EVENTS, BULK_RUN
-from p2pchat.engine.inputs import FromPeer
+from p2pchat.daemon.lanes import BULK_EVENTS, BULK_RUN
+from p2pchat.daemon.runner import MUCH
+from p2pchat.engine.inputs import Effect, FromPeer, Input
+from p2pchat.model import Now
 from p2pchat.wire.messages.events import Event
 from p2pchat.wire.messages.link import Events
 from tests.daemon.stagehands import Stage, from_link
@@ -63,7 +67,7 @@ async def test_what_follows_backfill_on_its_link_does_not_overtake_it() -> None:
     stage.runner.post(run_of(2, 1))
     await stage.play()
     assert [link for word, link in stage.story if word == "handled"] == [2, 2, 1, 1, 1]
-    assert stage.runner._bulk_of == {}
+    assert stage.runner._lanes.links_behind == ()
 
 
 # -- rest --
@@ -72,12 +76,12 @@ async def test_what_follows_backfill_on_its_link_does_not_overtake_it() -> None:
 async def test_text_is_indexed_when_nothing_else_is_there(autojump_clock: MockClock) -> None:
     stage = Stage()
     stage.ledger.unindexed = chores.INDEX_SLICE * 2 + 5
-    stage.runner._rested = False
+    stage.runner._leisure.done = False
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stage.runner.run)
-        await trio.sleep(loop.CHORES_AFTER_S / 2)
+        await trio.sleep(chores.AFTER_S / 2)
         stage.tell("read")
-        await trio.sleep(loop.CHORES_AFTER_S * 0.9)
+        await trio.sleep(chores.AFTER_S * 0.9)
         assert stage.ledger.unindexed == chores.INDEX_SLICE * 2 + 5, "not while somebody speaks"
         await trio.sleep(2)
         assert stage.ledger.unindexed == 0
@@ -90,7 +94,7 @@ async def test_text_is_indexed_when_nothing_else_is_there(autojump_clock: MockCl
 async def test_indexing_gives_way_to_who_speaks(autojump_clock: MockClock) -> None:
     stage = Stage()
     stage.ledger.unindexed = chores.INDEX_SLICE * 8
-    stage.runner._rested = False
+    stage.runner._leisure.done = False
     left: list[int] = []
 
     def heard() -> None:
@@ -125,3 +129,35 @@ async def test_stop_handles_what_lies_there_and_idle_says_when_all_is_done() -> 
         stage.runner.stop()
         await stage.runner.idle.wait()
         assert stage.disk == ["a", "b"]
+
+
+# -- commits of backfill --
+
+
+@pytest.mark.parametrize(("frames", "went"), [(1, []), (5, ["thread"])])
+async def test_a_commit_of_much_backfill_takes_its_milliseconds_elsewhere(
+    frames: int, went: list[str]
+) -> None:
+    """However quick the disk is: a thousand events are 10 ms of SQLite's own work."""
+    seen: list[str] = []
+
+    async def in_thread(work: Callable[[], None]) -> None:
+        seen.append("thread")
+        await trio.lowlevel.checkpoint()
+        work()
+
+    stage = Stage(in_thread)
+    handle = stage.node.handle
+
+    def written(event: Input, now: Now) -> list[Effect]:
+        stage.ledger.wrote = True
+        return handle(event, now)
+
+    stage.node.handle = written  # type: ignore[method-assign]
+    for _ in range(frames):
+        stage.runner.post(run_of(1, 60))
+    assert 60 < MUCH <= 300
+    stage.runner.stop()
+    await stage.runner.run()
+    assert stage.committed() == [True]
+    assert seen == went

@@ -245,7 +245,9 @@ def test_trouble_is_told_and_over_again(pair: tuple[Actor, Actor]) -> None:
     ann.feed(FileTrouble(pdf.id, "source_changed", "'x.pdf' has changed", True))
     ann.stage.settle()
     assert serves(ann, bob, pdf) == "source_changed"
-    assert (state(ann, pdf), state(bob, pdf)) == ("failed", "cancelled")
+    assert (state(ann, pdf), state(bob, pdf)) == ("failed", "active"), "he hears why where its bytes go"
+    bob.feed(FileTrouble(pdf.id, "source_changed", "'x.pdf' was changed while it was sent", True))
+    assert (state(bob, pdf), row(bob, pdf).error_kind) == ("failed", "source_changed")
 
 
 def test_what_landed_and_was_changed_since_is_not_served(pair: tuple[Actor, Actor]) -> None:

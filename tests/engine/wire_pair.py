@@ -45,6 +45,7 @@ def machine(
     psks: Sequence[bytes] = (OPEN_OFFICE_KEY,),
     now: float = T0,
     raw_hello: bytes | None = None,
+    purpose: str = "chat",
     **changed: object,
 ) -> LinkMachine:
     """A machine of `who`; `changed` replaces fields of its hello."""
@@ -56,6 +57,7 @@ def machine(
         psks={"office": tuple(psks)},
         entropy=Dice(f"{who.name} {initiator}"),
         now=now,
+        purpose=purpose,
     )
 
 

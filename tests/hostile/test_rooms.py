@@ -71,7 +71,7 @@ class Room:
 
     def flood(self, count: int, *to: Actor, text: str = "spam", **more: int) -> list[Event]:
         written = [
-            self.hand.write(ev.MESSAGE, ev.Message(1, f"{text} {n}", b"", b"", (), False, 0), **more)
+            self.hand.write(ev.MESSAGE, ev.Message(1, f"{text} {n}", b"", b"", (), False, 0, ()), **more)
             for n in range(count)
         ]
         for one in to:
@@ -253,7 +253,7 @@ def test_a_different_story_for_each_is_kept_marked_and_the_same_for_all(room: Ro
     other = room.hand.twin()
     for number in range(20):
         for hand, actor, side in ((room.hand, room.ann, "left"), (other, room.bob, "right")):
-            body = ev.Message(1, f"{side} {number}", b"", b"", (), False, 0)
+            body = ev.Message(1, f"{side} {number}", b"", b"", (), False, 0, ())
             hand.give(actor, hand.write(ev.MESSAGE, body))
     room.talk("do you see what I see")
     room.agree()
@@ -320,7 +320,7 @@ def test_what_is_said_in_a_direct_chat_changes_nothing_in_a_room(room: Room, fir
     """Only Bob has what Mallory writes to him; of the room he must show what Ann shows."""
     room.mal.say(room.bob, "hello bob")
     words = [
-        room.hand.write(ev.MESSAGE, ev.Message(1, f"word {n}", b"", b"", (), False, n)) for n in range(4)
+        room.hand.write(ev.MESSAGE, ev.Message(1, f"word {n}", b"", b"", (), False, n, ())) for n in range(4)
     ]
     edited, deleted, pinned, asked = (event_id(word.header, word.signature) for word in words)
     chat = Hand(room.mal, rooms.direct_id(room.mal.account, room.bob.account))
@@ -350,7 +350,7 @@ def test_what_is_said_in_a_direct_chat_changes_nothing_in_a_room(room: Room, fir
 def test_a_body_is_not_lawfully_absent_by_a_delete_elsewhere(room: Room) -> None:
     """The author's delete in a direct chat lets nobody count as held what has no text."""
     room.mal.say(room.bob, "hello bob")
-    word = room.hand.write(ev.MESSAGE, ev.Message(1, "word", b"", b"", (), False, 0))
+    word = room.hand.write(ev.MESSAGE, ev.Message(1, "word", b"", b"", (), False, 0, ()))
     target = event_id(word.header, word.signature)
     chat = Hand(room.mal, rooms.direct_id(room.mal.account, room.bob.account))
     chat.give(room.bob, chat.write(ev.DELETE, ev.Delete(1, target)))

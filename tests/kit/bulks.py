@@ -7,7 +7,7 @@ know: rooms, messages, archives.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +60,8 @@ class Machine:
     host: FakeHost
     base: Path
     bulk: Bulk = field(init=False)
+    dial: Callable[[DeviceId], Awaitable[tuple[LinkMachine, Stream, Established]]] = field(init=False)
+    """A bulk link as its bulk part opens one, for whoever wants to speak on it himself."""
     disk: Disk = field(init=False)
     told: list[Input] = field(default_factory=list)
     rows: dict[bytes, TransferRow] = field(default_factory=dict)
@@ -168,6 +170,7 @@ class Office:
             made = link_machine(BULK, True)
             return made, stream, await shake_hands(made, stream)
 
+        machine.dial = dial
         wires = Wires(
             linked=lambda device: device in machine.linked,
             dial=dial,
@@ -176,7 +179,8 @@ class Office:
             name=lambda account: next((m.name for m in self.machines.values() if m.account == account), "?"),
         )
         machine.bulk = Bulk(person.account, disk, wires, entropy, trio.current_time)
-        inbox = Inbox(lambda _: None, trio.current_time, dict, None, {"bulk": machine.bulk.take})
+        nobody: Callable[[Input], None] = lambda _: None  # noqa: E731 - told nothing here
+        inbox = Inbox(nobody, nobody, trio.current_time, dict, None, {"bulk": machine.bulk.take})
 
         async def serve(stream: Stream, _: Address) -> None:
             await Pump(0, link_machine("chat", False), stream, inbox).run()

@@ -192,8 +192,8 @@ class FakeStream:
             raise ValueError("max_bytes must be >= 1")
         return await self.incoming.receive(max_bytes or RECEIVE_BYTES)
 
-    async def receive_into(self, into: memoryview) -> int:
-        """See lan.Stream."""
+    async def receive_into(self, into: memoryview, least: int = 1) -> int:
+        """See lan.Stream; this wire gives what there is."""
         data = await self.receive_some(len(into))
         into[: len(data)] = data
         return len(data)

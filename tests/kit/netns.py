@@ -112,6 +112,17 @@ class Host:
             self.address("add", address, device)
         ip("-n", self.namespace, "link", "set", device, "up")
 
+    def limit(self, mbit: int, device: str = "eth0") -> None:
+        """So many megabits a second each way from now on (tc-tbf), as on a slow socket; what waits is at
+        most 20 ms of it. RuntimeError where the kernel has no tbf."""
+        shape = ("root", "tbf", "rate", f"{mbit}mbit", "burst", "128k", "latency", "20ms")
+        ends = ((self.namespace, device), (self.network.namespace, self._port(device)))
+        for namespace, end in ends:
+            argv = ["tc", "-n", namespace, "qdisc", "replace", "dev", end, *shape]
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise RuntimeError(f"{' '.join(argv)}: {done.stderr.strip()}")
+
     def address(self, verb: str, address: str, device: str = "eth0") -> None:
         """`verb` add or del an address with its prefix length."""
         nodad = ["nodad"] if verb == "add" and ":" in address else []

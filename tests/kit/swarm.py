@@ -18,19 +18,20 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import overview
-from p2pchat.engine.accounts import verify_hello
 from p2pchat.engine.context import Context, Me, ViewSizes
+from p2pchat.engine.file_inputs import FILE_EFFECTS
 from p2pchat.engine.inputs import CloseLink, Dial, Effect, Input, Refuse, Reply, Send, SetTimer, Tell
 from p2pchat.engine.node import Node
 from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.model import Now
 from p2pchat.store.ledger import MEMORY, Ledger, open_image, open_ledger
-from p2pchat.wire.codec import Record, decode, encode
+from p2pchat.wire.codec import Record
 from p2pchat.wire.messages.events import Event
-from p2pchat.wire.messages.link import Events, Hello, decode_frame, encode_frame
+from p2pchat.wire.messages.link import Events, decode_frame, encode_frame
 from tests.kit.cables import Cable, End, Way, Weather
+from tests.kit.false_mover import Mover
+from tests.kit.greetings import hello, link_up
 from tests.kit.persons import Person
 from tests.kit.seeds import SeededEntropy, Trace, dice
 
@@ -71,10 +72,13 @@ class Machine:
         self.lag_s = 0.003  # how long inputs lie before a batch takes them
         self.requests = 0
         self.refused = 0  # the link whose frame broke a rule last
+        self.mover: Mover | None = None  # who moves the bytes of files, if anybody does
         self._fresh()
 
     def _fresh(self) -> None:
         self.ready = False
+        if self.mover is not None:
+            self.mover.fresh()
         self.inbox: list[Input] = []
         self.pending: list[Effect] = []
         self.busy = False
@@ -165,7 +169,7 @@ class Machine:
         self.inbox.append(event)
         if not self.busy:
             self.busy = True
-            self._soon(self.chance.random() * self.lag_s, self._turn)
+            self.soon(self.chance.random() * self.lag_s, self._turn)
 
     def ask(self, build: Callable[[int], Input]) -> int:
         """A command, built from its request number."""
@@ -173,7 +177,8 @@ class Machine:
         self.post(build(self.requests))
         return self.requests
 
-    def _soon(self, delay: float, act: Callable[[], None]) -> None:
+    def soon(self, delay: float, act: Callable[[], None]) -> None:
+        """Do `act` in a while, unless it is another run by then."""
         boot = self.boot
 
         def unless_restarted() -> None:
@@ -185,12 +190,12 @@ class Machine:
     def _turn(self) -> None:
         most = min(len(self.inbox), 1 + int(self.chance.expovariate(0.2)))
         self._batch(most)
-        self._soon(self.chance.random() * self.lag_s, self._after)
+        self.soon(self.chance.random() * self.lag_s, self._after)
 
     def _after(self) -> None:
         self._carry_out()
         if self.inbox:
-            self._soon(0.0, self._turn)
+            self.soon(0.0, self._turn)
         else:
             self.busy = False
 
@@ -267,13 +272,17 @@ class Machine:
             case SetTimer(name, at) if at is not None:
                 self.timers[name] = at
                 wait = max(0.0, at - self.clock().mono)
-                self._soon(wait, lambda: self._ring(name, at))
+                self.soon(wait, lambda: self._ring(name, at))
+            case Reply(request, result) if request < 0 and self.mover is not None:
+                self.mover.answered(request, result)
             case Reply(request, result):
                 swarm.witness.answered(self, request, result, None)
             case Refuse(request, error, result):
                 swarm.witness.answered(self, request, result, error)
             case Tell():
                 swarm.witness.told(self, effect)
+            case _ if isinstance(effect, FILE_EFFECTS) and self.mover is not None:
+                self.mover.perform(effect)
 
     def _ring(self, name: str, at: float) -> None:
         if self.timers.get(name) == at:
@@ -338,7 +347,7 @@ class Swarm:
     def add(self, person: Person, index: int, kind: type[Machine] = Machine) -> Machine:
         """One machine of `person`, switched off."""
         name = person.name if index == 0 else f"{person.name}.{index + 1}"
-        address = f"192.0.2.{len(self.machines) + 1}"
+        address = "198.18.{}.{}".format(*divmod(len(self.machines) + 1, 256))  # nobody dials 192.0.2.256
         machine = kind(self, name, person.machines[index], address, person.name)
         self.machines[name] = self.by_address[address] = machine
         return machine
@@ -453,10 +462,10 @@ class Swarm:
             self.swept = len(self.cables)
         self.cables.append(cable)
         shared = self.chance.randbytes(64)
-        ours, theirs = _hello(machine), _hello(target)
-        machine.attach(cable, first, _link_up(first.number, target, theirs, shared, dial))
+        ours, theirs = hello(machine), hello(target)
+        machine.attach(cable, first, link_up(first.number, target, theirs, shared, dial))
         # The third message of the handshake is the first thing that travels.
-        up = _link_up(second.number, machine, ours, shared, None)
+        up = link_up(second.number, machine, ours, shared, None)
         cable.ways[0].send(lambda: target.attach(cable, second, up))
 
     # -- faults ----------------------------------------------------------------------------------
@@ -485,16 +494,3 @@ class Swarm:
         """Give all archives back."""
         for machine in self.machines.values():
             machine.ledger.close()
-
-
-def _link_up(number: int, peer: Machine, said: Hello, shared: bytes, dial: int | None) -> happened.LinkUp:
-    verify_hello(said, peer.me.noise_public)
-    return happened.LinkUp(
-        number, peer.device, peer.account, said.statements, said.registers, dial is not None,
-        peer.address, said.port, shared, said.wall_ms, dial,
-    )  # fmt: skip
-
-
-def _hello(machine: Machine) -> Hello:
-    """What a machine says of itself in a handshake, through its bytes."""
-    return decode(Hello, encode(overview.hello(machine.look())))

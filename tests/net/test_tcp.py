@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 
 import pytest
 import trio
+import trio.testing
 
 from p2pchat.errors import DialError, SettingsError
 from p2pchat.net import tcp
@@ -33,6 +35,40 @@ async def test_one_port_for_ipv4_and_ipv6(host: str) -> None:
         assert stream.stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         local = stream.stream.socket.getsockname()
         assert await stream.receive_some() == str(Address(local[0], local[1])).encode()
+        await stream.aclose()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="SO_RCVLOWAT with its care for full buffers is Linux's")
+async def test_lumps_are_waited_for_and_an_end_is_not() -> None:
+    """Fewer bytes than are worth waking up for wake nobody; the end of the stream does, with what is left."""
+    lan = TcpTransport()
+    go = trio.Event()
+
+    async def speak(stream: Stream, _: Address) -> None:
+        await stream.send_all(bytes(1000))
+        await go.wait()
+        await stream.send_all(bytes(1000))
+        await stream.send_eof()
+
+    async with trio.open_nursery() as nursery:
+        listening: Listening = await nursery.start(lan.listen, 0, speak)
+        stream = await lan.dial("127.0.0.1", listening.port)
+        buffer = memoryview(bytearray(4096))
+        assert await stream.receive_into(buffer) == 1000
+        got = 0
+
+        async def hear() -> None:
+            nonlocal got
+            got = await stream.receive_into(buffer, 4096)
+
+        async with trio.open_nursery() as hearing:
+            hearing.start_soon(hear)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert got == 0
+            go.set()
+        assert got == 1000
+        assert await stream.receive_into(buffer) == 0
         await stream.aclose()
         nursery.cancel_scope.cancel()
 

@@ -134,6 +134,8 @@ def run(count: int, seed: int, sizes: ViewSizes | None = None) -> dict[str, floa
     for machine in machines:
         swarm.later(2.0 * chance.random(), machine.start)
     swarm.run(count / 4 + 30.0)
+    alone = [machine.name for machine in machines if len(machine.look().live.by_device) != count - 1]
+    assert not alone, f"no full mesh: {len(alone)} machines lack links, the first is {alone[0]}"
     first = machines[0]
     first.ask(lambda r: happened.CreateRoom(r, "all"))
     swarm.run(swarm.now + 1.0)

@@ -151,7 +151,7 @@ class Rogue(Machine):
             lambda: (ev.REVOKE, wire.Revoke(1, device, (chance.randbytes(50), bytes(64)), ())),
             lambda: (ev.EPOCH, self._epoch(room)),
             lambda: (ev.SEAL, ev.Seal(1, self._some_epoch(room), (ev.SealedKey(device, 1, bytes(80)),))),
-            lambda: (ev.MESSAGE, ev.Message(1, "rogue text", b"", b"", (), False, 0)),
+            lambda: (ev.MESSAGE, ev.Message(1, "rogue text", b"", b"", (), False, 0, ())),
             lambda: (ev.DELETE, ev.Delete(1, bytes(target))),
             lambda: (ev.NAME, wire.Name(1, "name", "rogue")),
             lambda: (ev.PIN, ev.Pin(1, bytes(target), False)),

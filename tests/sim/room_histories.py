@@ -47,13 +47,19 @@ def play(scenario: str, seed: int, *, without: tuple[str, ...] = (), loud: bool 
     """Live through one seed; Broken if a law does not hold. Returns the trace."""
     trace = Trace(loud=loud)
     with remembered_signatures():
-        kind = _siege() if scenario == "byzantine" else RoomHistory
+        kind = {"byzantine": _siege, "files": _files}.get(scenario, lambda: RoomHistory)()
         history = kind(draw_rooms(scenario, seed).without(without), trace)
         try:
             history.live()
         finally:
             history.swarm.close()
     return trace
+
+
+def _files() -> type[RoomHistory]:
+    from tests.sim.file_histories import FileHistory  # it builds on this module
+
+    return FileHistory
 
 
 def _siege() -> type[RoomHistory]:

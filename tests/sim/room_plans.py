@@ -16,9 +16,16 @@ SCENARIOS: Final = {
     "rooms": "3 to 12 people with one machine each make up to three rooms and change who is in",
     "room-homes": "the same, half of the people with two machines",
     "room-clocks": "the same, most clocks are wrong, up to ten years, and some jump",
+    "files": "the same with files: offered, wanted, taken back; and whoever likes asks for them",
     "byzantine": "one to three of the machines do as they please",
 }
-_LIKE: Final = {"rooms": "direct", "room-homes": "homes", "room-clocks": "clocks", "byzantine": "direct"}
+_LIKE: Final = {
+    "rooms": "direct",
+    "room-homes": "homes",
+    "room-clocks": "clocks",
+    "files": "homes",
+    "byzantine": "direct",
+}
 
 
 def draw_rooms(scenario: str, seed: int) -> Plan:

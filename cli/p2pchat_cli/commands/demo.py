@@ -1,4 +1,4 @@
-"""`demo`: two throwaway people on this machine meet, talk and share a room.
+"""`demo`: two throwaway people on this machine meet, talk, share a room and a file.
 
 Decides: the little play, and that nothing of it stays. Does not know: how anything is
 done; it runs the same commands a person would type, against real daemons.
@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ from p2pchat_cli.session import Context
 from p2pchat_cli.text import body, field
 
 MEET_S: Final = 10
+LOOK_S: Final = 0.1
+PLAN: Final = "floor-plan.txt"
 STEP_S: Final = 90.0
 
 
@@ -54,6 +57,7 @@ class Stage:
             timeout=STEP_S,
             env={**environment(self._environ()), "PYTHONIOENCODING": "utf-8"},
             check=False,
+            cwd=self.folder,
         )
         self.steps.append(
             {
@@ -100,6 +104,15 @@ class Stage:
         except ValueError:
             found = None
         return found if isinstance(found, dict) else {}
+
+    def until(self, who: str, transfer: str, state: str) -> None:
+        """Let the other machine's word come; what is missing after MEET_S is seen in the next command."""
+        deadline = time.monotonic() + MEET_S
+        while time.monotonic() < deadline:
+            found = self.silent(who, "file", "list").get("transfers", [])
+            if any(one["id"] == transfer and one["state"] == state for one in found):
+                return
+            time.sleep(LOOK_S)
 
 
 def run(ctx: Context) -> int:
@@ -157,6 +170,14 @@ def _play(stage: Stage) -> None:
     stage.run(bob, "send", "plans", "Good. The green folder is on my desk.", "--wait", "delivered")
     stage.run(bob, "history", "plans")
     stage.run(ann, "room", "members", "plans")
+    stage.say("\nthey share a file: it goes straight from one to the other, when it is taken")
+    (stage.folder / PLAN).write_text("ground floor: kitchen, hall, stairs\n" * 20_000, encoding="utf-8")
+    offered = stage.run(ann, "file", "send", bob, PLAN).strip()
+    stage.until(bob, offered, "offered")
+    stage.run(bob, "inbox")
+    stage.run(bob, "file", "accept", offered[:8], "--wait", "--timeout", str(MEET_S))
+    stage.until(ann, offered, "done")
+    stage.run(ann, "file", "list", "--have")
     stage.say("\nevery word stays in the archive of both")
     stage.run(ann, "history", bob)
     stage.run(bob, "search", "green folder")

@@ -108,6 +108,7 @@ def _dropped(ctx: Context, spool: str) -> None:
 def _warned(ctx: Context, answer: dict[str, Any]) -> None:
     if answer.get("warning"):
         ctx.out.remark(f"warning: {field(ctx.out.hint(answer['warning']))}")
+    transfers.warn_left(ctx, answer)
 
 
 # -- looking ------------------------------------------------------------------------------------
@@ -149,11 +150,12 @@ def listing(ctx: Context) -> int:
 
 
 def _named(ctx: Context, one: transfers.Transfer) -> str:
-    """Where it is, else what it is called, with what is dangerous about it."""
+    """Where it has landed, else what it is called, with what is dangerous about it."""
     flags = [word.replace("_", " ") for word in transfers.WARNINGS if word in one["flags"]]
     mark = f"[{', '.join(flags)}] " if flags and one["direction"] == "in" else ""
     width = (FILE_WIDTH if ctx.out.tty else 2000) - len(mark)
-    return mark + ends(one["path"] or one["name"], width)
+    where = one["path"] if one["direction"] == "in" else None
+    return mark + ends(where or one["name"], width)
 
 
 # -- deciding -----------------------------------------------------------------------------------

@@ -61,6 +61,10 @@ def run(ctx: Context) -> int:
     ctx.out.line(answer["id"])
     if answer.get("warning"):
         ctx.out.remark(f"warning: {field(ctx.out.hint(answer['warning']))}")
+    if paths:
+        from p2pchat_cli.transfers import warn_left
+
+        warn_left(ctx, answer)
     return 0
 
 

@@ -42,6 +42,11 @@ MEANING: Final = (
     "`expires` until when it can be had, null: as long as somebody has it"
 )
 
+LEFT: Final = (
+    '`left`, if something of a folder does not go along, `[{"path","links","special","closed"}]`: how many '
+    "links, pipes sockets and devices, and things that may not be read"
+)
+
 _ID = Param("id", "str", "a transfer: its id, or a unique prefix of 6 digits or more")
 
 OPERATIONS: Final = (
@@ -57,7 +62,7 @@ OPERATIONS: Final = (
             Param("text", "str", "what the message says, at most 16 KiB of UTF-8; may be empty", ""),
             Param("key", "str", "the same key gives the same message and is sent once", ""),
         ),
-        f'`{{"id","room","state","transfers":[…]}}`: the message, and each {TRANSFER}; {MEANING}',
+        f'`{{"id","room","state","transfers":[…]}}`: the message, and each {TRANSFER}; {MEANING}; {LEFT}',
     ),
     Operation(
         "files.spool",

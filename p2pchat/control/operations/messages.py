@@ -32,7 +32,7 @@ OPERATIONS: Final = (
             Param("wait", "str", "answer only in this state", "", ("", "delivered", "read")),
             Param("timeout_s", "number", "how long `wait` lasts, in seconds", 30.0),
         ),
-        '`{"id","room","state"}`, with `files` also `transfers` as in `files.send`; '
+        '`{"id","room","state"}`, with `files` also `transfers` and `left` as in `files.send`; '
         "after `timeout_s` the failure `timeout` whose `result` is that object "
         "with `progress`, as in a message",
     ),

@@ -106,7 +106,9 @@ def _typed(param: Param, value: object) -> Value:
 
 def _fits(text: str) -> bool:
     # A lone surrogate can be written in JSON but not in UTF-8, hence neither stored nor sent.
-    return len(text) <= MAX_STRING and not any("\ud800" <= c <= "\udfff" for c in text)
+    if len(text) > MAX_STRING:
+        return False
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _expected(param: Param) -> str:

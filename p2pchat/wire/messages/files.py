@@ -109,8 +109,11 @@ class FileRoot(Record, frozen=True):
     pieces: int
 
 
-class Entry(Record, frozen=True):
-    """A file, or a folder that holds nothing. Others folders show by what is in them."""
+class Entry(Record, frozen=True, gc=False):
+    """A file, or a folder that holds nothing. Others folders show by what is in them.
+
+    Without the collector's eyes (gc): nothing in it can refer back to it, and there may be 100,000.
+    """
 
     path: tuple[str, ...]
     folder: bool
