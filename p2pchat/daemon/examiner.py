@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -153,6 +154,10 @@ class Examiner:
 
     async def probe(self, host: str, port: int) -> Probed:
         """Look at one address with a whole handshake."""
+        seen = await self._probe(host, port)
+        return replace(seen, reason="host_down") if await self._absent(seen.reason, host) else seen
+
+    async def _probe(self, host: str, port: int) -> Probed:
         return await probe(self._lan.dial, lambda: self._machine(PROBE), Address(host, port), self._question)
 
     async def system(self, work: Callable[[], T], otherwise: T) -> T:
@@ -264,20 +269,27 @@ class Examiner:
         """Whether an address lies on a network of ours."""
         if "%" in host:
             return True
-        try:
-            ip = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        nets = [ipaddress.ip_network(one, strict=False) for one in ctx.live.networks]
-        return any(ip.version == net.version and ip in net for net in nets)
+        return any(_inside(host, one) for one in ctx.live.networks)
 
     async def _missed(self, ctx: Context) -> tuple[Dialled, ...]:
         """Nobody is linked: are those still there who were here lately, on our own network?"""
         since = ctx.now.wall_ms - KNOWN_DAYS * DAY_MS
         known = [row for row in ctx.cache.addresses.values() if row.device and row.last_ok_ms >= since]
-        near = [row for row in known if self._near(ctx, row.host) and ":" not in row.host]
+        near = [row for row in known if self._near(ctx, row.host)]
         newest = sorted(near, key=lambda row: -row.last_ok_ms)[:ASKED]
-        return tuple(await self._each([Address(row.host, row.port) for row in newest], self.dial))
+        return tuple(await self._each([Address(row.host, row.port) for row in newest], self._surely))
+
+    async def _surely(self, host: str, port: int) -> Dialled:
+        """A dial to a neighbour; where none answers, whether he is there at all."""
+        seen = await self.dial(host, port)
+        return seen._replace(reason="host_down") if await self._absent(seen.reason, host) else seen
+
+    async def _absent(self, reason: str, host: str) -> bool:
+        """Whether silence means that nobody is there. The system sends to a neighbour it knew for seconds
+        after he has gone, so that a dial alone does not tell."""
+        if reason != "timeout" or not self._near(self._look(), host):
+            return False
+        return await self.system(partial(surroundings.answers, host), None) is False
 
     async def _each(self, where: Iterable[Address], act: Callable[[str, int], Awaitable[T]]) -> list[T]:
         """The same for several addresses at once, answers in their order."""
@@ -296,7 +308,7 @@ class Examiner:
         """Whether on our network (that of `among`) nobody but the router answers at all; None: unknown."""
         for network in ctx.live.networks:
             ours = ipaddress.ip_interface(network)
-            if ours.version != 4 or (among and ipaddress.ip_address(among) not in ours.network):
+            if ours.version != 4 or (among and ":" not in among and not _inside(among, network)):
                 continue
             answered = await self.system(partial(surroundings.sweep, network), _NOBODY)
             if answered:
@@ -377,6 +389,7 @@ class Examiner:
             number = ctx.live.by_device.get(met.device) if met.device is not None else None
             linked = [ctx.live.links[number]] if number is not None else []
         own = await self.own()
+        whose = device or (met.device if met is not None else None)
         best = met or (probed[0] if probed else None)
         near = best is not None and self._near(ctx, best.address.host)
         alone = None
@@ -392,7 +405,7 @@ class Examiner:
             through="" if not there else there[0][0],
             findings=there[0][1] if there else (met.findings if met is not None else None),
             near=near,
-            sighted=self._sighted(device or (met and met.device), best.address if best is not None else None),
+            sighted=self._sighted(whose, best.address if best is not None else None),
             alone=alone,
             elsewhere=self._elsewhere(own, best.address.host if best is not None else ""),
             own=own,
@@ -419,13 +432,17 @@ class Examiner:
 
     def _elsewhere(self, own: Own, host: str) -> str:
         """The interface that is not in use and whose network `host` lies in; empty if none."""
-        try:
-            ip = ipaddress.ip_address(host)
-        except ValueError:
-            return ""
         for left in own.unused:
-            for one in left.networks:
-                net = ipaddress.ip_network(one, strict=False)
-                if ip.version == net.version and ip in net:
-                    return left.name
+            if any(_inside(host, one) for one in left.networks):
+                return left.name
         return ""
+
+
+def _inside(host: str, network: str) -> bool:
+    """Whether an address lies in a network; a name lies nowhere."""
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    net = ipaddress.ip_network(network, strict=False)
+    return ip.version == net.version and ip in net

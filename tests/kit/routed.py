@@ -73,6 +73,19 @@ def route(host: Host, where: str, via: str, via6: str = "", *, where6: str = "de
         ip("-n", host.namespace, "-6", "route", "replace", where6, "via", via6)
 
 
+def doubting(*hosts: Host) -> None:
+    """The systems of these notice within two seconds, not within a minute, that a neighbour is gone."""
+    for host in hosts:
+        for family in ("ipv4", "ipv6"):
+            host.run("sh", "-c", _DOUBTS.format(family), check=True)
+
+
+_DOUBTS = (
+    "cd /proc/sys/net/{}/neigh/eth0;"
+    " echo 1500 > base_reachable_time_ms; echo 1 > delay_first_probe_time; echo 200 > retrans_time_ms"
+)
+
+
 @contextmanager
 def filtered(host: Host, hook: str, rules: str) -> Iterator[None]:
     """nft rules on `host` at `hook` (input, output, forward), one a line; loopback is spared."""

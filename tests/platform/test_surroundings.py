@@ -2,45 +2,57 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from p2pchat.platform import surroundings
+from tests.kit.hosts import ROOT
+from tests.kit.needs import needs_netns, needs_tool
+from tests.kit.netns import Host, Network
+from tests.kit.routed import doubting, filtered
 
 ROUTE = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
 eth0\t00000000\tFE004D0A\t0003\t0\t0\t0\t00000000\t0\t0\t0
 eth0\t00004D0A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
 """
-ARP = """IP address       HW type     Flags       HW address            Mask     Device
-10.77.0.254      0x1         0x2         02:00:00:00:00:04     *        eth0
-10.77.0.7        0x1         0x0         00:00:00:00:00:00     *        eth0
-"""
 
 
-@pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "route").write_text(ROUTE)
-    (tmp_path / "arp").write_text(ARP)
+def test_routers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(surroundings, "ROUTES", tmp_path / "route")
-    monkeypatch.setattr(surroundings, "ARP", tmp_path / "arp")
-    return tmp_path
-
-
-def test_routers_and_neighbours(told: Path) -> None:
+    (tmp_path / "route").write_text(ROUTE)
     assert surroundings.routers() == ("10.77.0.254",)
-    assert surroundings.neighbours() == {"10.77.0.254": True, "10.77.0.7": False}
+    (tmp_path / "route").unlink()
+    assert surroundings.routers() == (), "another system, or it does not tell"
 
 
-def test_a_system_that_says_nothing_blames_nobody(told: Path) -> None:
-    (told / "route").unlink()
-    (told / "arp").unlink()
-    assert surroundings.routers() == ()
-    assert surroundings.neighbours() == {}
-    assert surroundings.sweep("10.77.0.1/24") == ()
+@needs_netns
+@needs_tool("nft")
+def test_who_is_there_whatever_his_firewall_says() -> None:
+    """Three machines on a switch, one says nothing to anybody; one is pulled out, and the kernel takes
+    its time to believe it, here less than usual."""
+    code = (
+        "from p2pchat.platform import surroundings as s; import sys;"
+        " print(s.answers(sys.argv[1]), s.sweep('10.77.0.1/29'))"
+    )
+
+    def ask(host: Host, of: str) -> str:
+        return host.run(sys.executable, "-c", code, of, cwd=ROOT, check=True).stdout.strip()
+
+    with Network(3) as net:
+        ann, bob, cyn = net.hosts
+        doubting(ann)
+        with filtered(cyn, "input", "meta l4proto { tcp, udp } drop"):
+            assert ask(ann, cyn.ip).startswith("True")
+        assert ask(ann, bob.ip) == f"True ('{bob.ip}', '{cyn.ip}')"
+        assert ask(ann, bob.ip6).startswith("True")
+        bob.unplug()
+        assert ask(ann, bob.ip) == f"False ('{cyn.ip}',)"
+        assert ask(ann, f"{bob.link_local}%eth0").startswith("False")
 
 
-def test_only_ipv4_is_swept(told: Path) -> None:
+def test_only_ipv4_is_swept() -> None:
     assert surroundings.sweep("fd77::1/64") == ()
 
 
