@@ -74,7 +74,8 @@ def route(host: Host, where: str, via: str, via6: str = "", *, where6: str = "de
 
 
 def doubting(*hosts: Host) -> None:
-    """The systems of these notice within two seconds, not within a minute, that a neighbour is gone."""
+    """The systems of these notice within some seconds, not within a minute, that a neighbour is gone. Of
+    those they know already they notice it later."""
     for host in hosts:
         for family in ("ipv4", "ipv6"):
             host.run("sh", "-c", _DOUBTS.format(family), check=True)

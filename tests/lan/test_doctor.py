@@ -19,11 +19,22 @@ pytestmark = [needs_netns, needs_tool("nft")]
 TCP = "tcp dport 26700-26709 drop"
 
 
-def examined(machine: Machine, *target: str, ok: bool = False) -> dict[tuple[str, str], dict[str, Any]]:
-    """`doctor`; what it found wrong, by name and side."""
+class Wrong(dict[tuple[str, str], dict[str, Any]]):
+    """What a doctor found wrong, by name and side; who looks for more is shown all that he said."""
+
+    def __init__(self, checks: list[dict[str, Any]]) -> None:
+        super().__init__({(one["name"], one["side"]): one for one in checks if not one["ok"]})
+        self.checks = checks
+
+    def __missing__(self, key: tuple[str, str]) -> dict[str, Any]:
+        raise AssertionError(f"nothing wrong with {key}: {self.checks}")
+
+
+def examined(machine: Machine, *target: str, ok: bool = False) -> Wrong:
+    """`doctor`, and what it found wrong."""
     answer = machine.attempt("doctor", *target, timeout_s=120)
     checks = answer.json["checks"]
-    found = {(one["name"], one["side"]): one for one in checks if not one["ok"]}
+    found = Wrong(checks)
     assert answer.code == (1 if found else 0), answer
     assert answer.json["ok"] is not bool(found)
     for one in checks:
@@ -34,7 +45,7 @@ def examined(machine: Machine, *target: str, ok: bool = False) -> dict[tuple[str
     return found
 
 
-def causes(found: dict[tuple[str, str], dict[str, Any]]) -> set[str]:
+def causes(found: Wrong) -> set[str]:
     return {one["cause"] for one in found.values()}
 
 
@@ -119,10 +130,10 @@ def test_multicast_blocked_by_the_switch(tmp_path: Path) -> None:
 def test_an_access_point_that_isolates(tmp_path: Path) -> None:
     """Ann and Bob are clients, Cyn hangs on a cable: she reaches both."""
     with office(3, tmp_path) as (_, (ann, bob, cyn)):
+        doubting(host_of(ann))
         for machine in (ann, bob, cyn):
             machine.up()
         meet(ann, bob, cyn)
-        doubting(host_of(ann))
         isolate(host_of(ann), host_of(bob))
         for one, other in ((ann, bob), (bob, ann)):
             until(lambda a=one, b=other: not a.sees(b), 20, "isolated")  # type: ignore[misc]
@@ -138,11 +149,11 @@ def test_nobody_but_the_router_answers(tmp_path: Path) -> None:
     """A guest network: Ann knows Bob from yesterday."""
     with office(3, tmp_path, names=("ann", "bob")) as (net, (ann, bob)):
         Router(net.hosts[2])
+        doubting(host_of(ann))
         ann.up()
         bob.up()
         meet(ann, bob)
         examined(ann, ok=True)
-        doubting(host_of(ann))
         isolate(host_of(ann), host_of(bob))
         until(lambda: not ann.sees(bob), 20, "isolated")
         found = examined(ann)
