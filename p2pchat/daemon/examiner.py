@@ -371,6 +371,10 @@ class Examiner:
     ) -> Case:
         probed: list[Probed] = []
         there: list[tuple[str, Findings]] = []
+        here: list[Own] = []
+
+        async def around() -> None:
+            here.append(await self.own())
 
         async def look() -> None:
             for one in range(0, len(where), AT_ONCE):
@@ -381,6 +385,7 @@ class Examiner:
                 there.extend(await self._words_of(device, linked))
 
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(around)
             nursery.start_soon(look)
             nursery.start_soon(ask)
         ctx = self._look()
@@ -388,7 +393,7 @@ class Examiner:
         if device is None and met is not None:  # an address that nobody is remembered at
             number = ctx.live.by_device.get(met.device) if met.device is not None else None
             linked = [ctx.live.links[number]] if number is not None else []
-        own = await self.own()
+        own = here[0]
         whose = device or (met.device if met is not None else None)
         best = met or (probed[0] if probed else None)
         near = best is not None and self._near(ctx, best.address.host)
