@@ -34,9 +34,9 @@ LOOK_S: Final = 0.02
 PATIENCE_S: Final = 60.0
 
 
-def seconds(holds: Callable[[], bool], otherwise: str) -> float:
-    """How long until it holds; WorkerFailed if it does not."""
-    start = time.monotonic()
+def seconds(holds: Callable[[], bool], otherwise: str, start: float | None = None) -> float:
+    """How long until it holds, from now or from `start`; WorkerFailed if it does not."""
+    start = time.monotonic() if start is None else start
     while not holds():
         if time.monotonic() - start > PATIENCE_S:
             ours.until(holds, otherwise, 0.0)
@@ -75,10 +75,11 @@ def _round(net: Network, folder: Path, stack: ExitStack, table: Table, number: i
             for client in (a, b):
                 seconds(lambda one=client: ours.connected(one) == 0, "nobody is missed")  # type: ignore[misc]
             a.call("send", {"target": "bob", "text": f"in round {number}"}, 10.0)
+            start = time.monotonic()
             alice_at.plug()
-            table.add(KNOWN, s=seconds(lambda: waiting(a) == 0, "it is not delivered"))
-        carol_at.plug()
+            table.add(KNOWN, s=seconds(lambda: waiting(a) == 0, "it is not delivered", start))
         start = time.monotonic()
+        carol_at.plug()
         c.call("peers.wait", {"name": "bob", "timeout_s": PATIENCE_S}, PATIENCE_S + 5)
         c.call("send", {"target": "bob", "text": "good morning", "wait": "delivered"}, PATIENCE_S)
         table.add(NEW, s=time.monotonic() - start)

@@ -73,6 +73,20 @@ def route(host: Host, where: str, via: str, via6: str = "", *, where6: str = "de
         ip("-n", host.namespace, "-6", "route", "replace", where6, "via", via6)
 
 
+def bridge(host: Host, name: str, address: str, *, plugged: bool = True) -> None:
+    """A bridge inside the machine, as containers have it; with a container's cable in it or without."""
+    host.run("ip", "link", "add", name, "type", "bridge", check=True)
+    host.address("add", address, name)
+    if plugged:
+        ends = (f"{name}a", f"{name}b")
+        host.run("ip", "link", "add", ends[0], "type", "veth", "peer", "name", ends[1], check=True)
+        host.run("ip", "link", "set", ends[0], "master", name, check=True)
+        for end in ends:  # what is in the container is none of ours
+            host.run("sh", "-c", f"echo 1 > /proc/sys/net/ipv6/conf/{end}/disable_ipv6", check=True)
+            host.run("ip", "link", "set", end, "up", check=True)
+    host.run("ip", "link", "set", name, "up", check=True)
+
+
 def doubting(*hosts: Host) -> None:
     """The systems of these notice within some seconds, not within a minute, that a neighbour is gone. Of
     those they know already they notice it later."""

@@ -3,7 +3,8 @@ is silent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from tests.kit.hosts import Machine, drop, host_of, meet, office, until
 from tests.kit.needs import needs_netns, needs_tool
-from tests.kit.routed import FAR, Router, doubting, filtered, isolate, no_multicast
+from tests.kit.routed import FAR, Router, bridge, doubting, filtered, isolate, no_multicast
 
 pytestmark = [needs_netns, needs_tool("nft")]
 
@@ -49,6 +50,12 @@ def causes(found: Wrong) -> set[str]:
     return {one["cause"] for one in found.values()}
 
 
+def at_once(*looks: Callable[[], Wrong]) -> list[Wrong]:
+    """Several doctors at a time."""
+    with ThreadPoolExecutor(len(looks)) as pool:
+        return [one.result() for one in [pool.submit(look) for look in looks]]
+
+
 @pytest.fixture
 def three(tmp_path: Path) -> Iterator[tuple[Machine, Machine, Machine]]:
     with office(3, tmp_path) as (_, (ann, bob, cyn)):
@@ -81,23 +88,21 @@ def behind(folder: Path, hook: str) -> Iterator[tuple[Machine, Machine]]:
 def test_a_firewall_that_lets_nothing_in(tmp_path: Path) -> None:
     """Ann's: she is told of herself; Bob is told of her."""
     with behind(tmp_path, "input") as (ann, bob):
-        found = examined(ann)
+        found, seen = at_once(lambda: examined(ann), lambda: examined(bob, "ann"))
         assert found["tcp_in", "here"]["cause"] == "firewall_here"
         assert found["firewall", "here"]["cause"] == "firewall_here"
         assert "26700" in found["firewall", "here"]["fix"]
-        found = examined(bob, "ann")
-        assert found["tcp_out", "here"]["cause"] == "firewall_there"
-        assert "firewall_here" not in causes(found)
+        assert seen["tcp_out", "here"]["cause"] == "firewall_there"
+        assert "firewall_here" not in causes(seen)
 
 
 def test_a_firewall_that_lets_nothing_out(tmp_path: Path) -> None:
     with behind(tmp_path, "output") as (ann, bob):
-        found = examined(ann)
+        found, seen = at_once(lambda: examined(ann), lambda: examined(bob, "ann"))
         assert found["tcp_out", "here"]["cause"] == "firewall_here"
         assert ("tcp_in", "here") not in found
-        found = examined(bob, "ann")
-        assert found["tcp_out", "there"]["cause"] == "firewall_there"
-        assert ("tcp_out", "here") not in found
+        assert seen["tcp_out", "there"]["cause"] == "firewall_there"
+        assert ("tcp_out", "here") not in seen
 
 
 def test_mdns_stopped_on_this_machine(tmp_path: Path) -> None:
@@ -232,6 +237,21 @@ def test_ipv6_alone(tmp_path: Path) -> None:
         examined(ann, ok=True)
         examined(ann, "bob", ok=True)
         examined(bob, "ann", ok=True)
+
+
+def test_container_bridges(tmp_path: Path) -> None:
+    """Both have containers behind bridges of the same usual address, and a bridge that is empty."""
+    with office(2, tmp_path) as (_, (ann, bob)):
+        for machine in (ann, bob):
+            bridge(host_of(machine), "docker0", "172.17.0.1/16")
+            bridge(host_of(machine), "docker1", "172.18.0.1/16", plugged=False)
+            machine.up()
+        meet(ann, bob)
+        assert ann.send(bob, "past the containers", "--wait", "delivered")["state"] == "delivered"
+        for one, other in ((ann, bob), (bob, ann)):
+            assert not (one.peer(other) or {})["address"].startswith("172."), "that would be itself"
+            examined(one, ok=True)
+            examined(one, other.name, ok=True)
 
 
 def test_after_a_new_lease(tmp_path: Path) -> None:
