@@ -97,8 +97,7 @@ def open_body(key: bytes, room: RoomId, device: DeviceId, seq: int, ad: bytes, s
         raise RemoteProtocolError("sealed body too short")
     if not _placed(room, device, seq):  # here the place comes from a peer's header
         raise RemoteProtocolError("sealed body of an impossible place")
-    _need_key(key)
-    # `body_key`, whose checks have just been made: a long history opens hundreds of thousands
+    # `body_key`, whose checks of the place have just been made: a long history opens hundreds of thousands
     return open_xchacha(keyed_hash(key, room, device, seq.to_bytes(8, "big")), nonce, ad, ciphertext)
 
 

@@ -242,8 +242,11 @@ class Bulk:
         if giver is None or not giver.openers:
             return None
         known = giver.outgoing.known
-        done = min(max(giver.given.values(), default=0), giver.offer.size)
-        return Moving(done, 0.0, len(giver.openers), known.here, known.total, "active")
+        return Moving(giver.most, giver.rate(), len(giver.openers), known.here, known.total, "active")
+
+    async def resting(self, offer: Offer) -> Moving:
+        """See moving.Bulk."""
+        return await self.shelf.resting(offer)
 
     # -- links ---------------------------------------------------------------------------
 

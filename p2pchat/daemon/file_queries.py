@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -20,15 +21,19 @@ from p2pchat.control.operations.fields import Json
 from p2pchat.control.operations.files import LIST_LIMIT, SPOOL_BYTES
 from p2pchat.control.operations.settings_file import Effective
 from p2pchat.daemon.hosting import Bulk, Host, Params
+from p2pchat.daemon.moving import Moving
 from p2pchat.daemon.shown import SETTLED, Transfers
 from p2pchat.engine import inputs
 from p2pchat.engine.file_inputs import FileAct, FileAuto
 from p2pchat.engine.inputs import Command
 from p2pchat.errors import CommandError
 from p2pchat.ids import EventId, hex_prefix, show
-from p2pchat.model import OFFERED, TransferView
+from p2pchat.model import OFFERED, PAUSED, TransferView
+from p2pchat.wire.codec import decode
 from p2pchat.wire.limits import MAX_FILES
 from p2pchat.wire.messages.files import Offer
+
+log = logging.getLogger(__name__)
 
 Prepared = tuple[tuple[Offer, str], ...]
 """Offers, and the absolute path of each."""
@@ -180,7 +185,7 @@ class Files:
             views = views[ids.index(last) + 1 :] if last in ids else []
         shown: list[Json] = []
         people = 0
-        render = self._render()
+        render = await self._render(views[:limit])
         for view in views[:limit]:
             people += len(view.have) if params["have"] else 0
             if shown and people > MAX_PEOPLE:
@@ -190,7 +195,7 @@ class Files:
 
     async def offered(self) -> list[Json]:
         """What is offered to me and not decided, newest first, for the inbox."""
-        render = self._render()
+        render = await self._render()
         waiting = [v for v in await self._views() if v.row.incoming and v.state == OFFERED]
         return [render.one(view, have=False) for view in waiting[:LIST_LIMIT]]
 
@@ -228,7 +233,8 @@ class Files:
 
     async def _act(self, verb: str, ref: str, to: str = "", conflict: str = "rename") -> Json:
         told = await self._host.ask(lambda n: FileAct(n, verb, ref, to, conflict))
-        return {"transfer": self._render().one(told["transfer"])}
+        view: TransferView = told["transfer"]
+        return {"transfer": (await self._render([view])).one(view)}
 
     async def auto(self, params: Params) -> Json:
         account = self._host.looks.person(params["person"])
@@ -239,8 +245,19 @@ class Files:
 
     # -- rendering -----------------------------------------------------------------------------
 
-    def _render(self) -> Transfers:
-        return Transfers(self._host.looks, self._host.bulk, self._host.inbox)
+    async def _render(self, views: Sequence[TransferView] = ()) -> Transfers:
+        """Renders these, and any others of which nothing rests here."""
+        bulk = self._host.bulk
+        resting: dict[bytes, Moving] = {}
+        for view in views:
+            row = view.row
+            if bulk is None or view.state != PAUSED or not row.incoming or bulk.moving(row.id) is not None:
+                continue
+            try:
+                resting[row.id] = await bulk.resting(decode(Offer, row.offer))
+            except CommandError as error:
+                log.info("how far a paused file is can not be told: %s", error)  # the rest can
+        return Transfers(self._host.looks, bulk, self._host.inbox, resting)
 
     async def _views(self) -> list[TransferView]:
         """All transfers, newest first."""
@@ -254,7 +271,7 @@ class Files:
 
     async def _of_ids(self, ids: Sequence[bytes]) -> list[Json]:
         kept = await self._host.read(lambda reader: [reader.transfer(one) for one in ids])
-        render = self._render()
+        render = await self._render([view for view in kept if view is not None])
         return [render.one(view) for view in kept if view is not None]
 
 

@@ -17,6 +17,7 @@ import trio
 
 from p2pchat.daemon.bulk_link import BulkLink
 from p2pchat.daemon.disk import Disk, Pace
+from p2pchat.daemon.rates import Rate
 from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.files.outgoing import Outgoing
 from p2pchat.files.pieces import HASH_BYTES, Bits, length
@@ -71,6 +72,7 @@ class Given:
         self.author = author
         self.given: dict[DeviceId, int] = {}
         self.openers: dict[BulkLink, None] = {}
+        self._rate = Rate(mono)
         self._told: dict[BulkLink, Bits] = {}
         self._disk = disk
         self._pace = Pace()
@@ -82,6 +84,8 @@ class Given:
 
     async def open(self, link: BulkLink) -> None:
         """A map, and from the author the hashes that are known."""
+        if not self.openers:
+            self._rate.begin(self.most)
         self.openers[link] = None
         known = self.outgoing.known
         told = self._told[link] = Bits(known.total)
@@ -92,6 +96,15 @@ class Given:
                 link.say(wire.Hashes(self.offer.id, first, run))
                 for number in range(first, first + len(run) // HASH_BYTES):
                     told.add(number)
+
+    @property
+    def most(self) -> int:
+        """Bytes that the one who has got the most was given."""
+        return min(max(self.given.values(), default=0), self.offer.size)
+
+    def rate(self) -> float:
+        """Bytes a second lately, to that one."""
+        return self._rate.of(self.most)
 
     def leave(self, link: BulkLink) -> None:
         """That link needs no more of it."""

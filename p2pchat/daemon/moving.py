@@ -52,6 +52,9 @@ class Bulk(Protocol):
     def moving(self, offer: bytes) -> Moving | None:
         """How it stands just now; None while nothing of it moves."""
 
+    async def resting(self, offer: Offer) -> Moving:
+        """How far one is that is not moving: what of it is kept. CommandError if the disk refuses."""
+
     def left(self, offer: bytes) -> Left | None:
         """What of a prepared folder does not go along, if anything; told once."""
 

@@ -14,7 +14,8 @@ from typing import Final
 import trio
 
 from p2pchat.daemon.disk import Disk
-from p2pchat.daemon.giving import CHANGED, Given
+from p2pchat.daemon.giving import CHANGED, Given, size_of
+from p2pchat.daemon.moving import Moving
 from p2pchat.engine.offers import offer_id
 from p2pchat.engine.ports import Entropy
 from p2pchat.errors import CommandError
@@ -22,6 +23,7 @@ from p2pchat.files import inbox, outgoing
 from p2pchat.files.outgoing import Outgoing
 from p2pchat.files.seed import landed_source, list_name
 from p2pchat.files.source import FileSource, FolderSource, Left, Source, Spool, open_source
+from p2pchat.files.staging import so_far
 from p2pchat.ids import AccountId
 from p2pchat.model import TransferRow
 from p2pchat.wire.codec import decode
@@ -123,6 +125,13 @@ class Shelf:
         if found is None:
             raise CommandError("no_such_target", f"nothing is piped in as {spool[:16]!r}", "send it again")
         return found
+
+    async def resting(self, offer: Offer) -> Moving:
+        """See moving.Bulk."""
+        folder = await self._disk.slow(self._disk.staging)
+        here = await self._disk.slow(lambda: so_far(folder, offer))
+        size = sum(size_of(offer, number) for number in range(here.total) if number in here)
+        return Moving(size, 0.0, 0, here.here, here.total, "waiting")
 
     async def remove(self, offer: bytes) -> None:
         """Forget what is kept of a transfer: nothing of it is wanted any more."""

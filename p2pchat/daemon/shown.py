@@ -17,7 +17,7 @@ from typing import Final
 from p2pchat.control.operations import fields
 from p2pchat.control.operations.fields import Json
 from p2pchat.daemon.looks import Directory, Looks
-from p2pchat.daemon.moving import Bulk
+from p2pchat.daemon.moving import Bulk, Moving
 from p2pchat.files.names import clean
 from p2pchat.ids import AccountId, EventId
 from p2pchat.model import CANCELLED, DECLINED, DONE, FAILED, MessageView, TransferView
@@ -56,10 +56,14 @@ SETTLED: Final = frozenset({DONE, DECLINED, CANCELLED, FAILED})
 
 
 class Transfers:
-    """Renders transfers of one answer, all with the same names, and with what moves of them just now."""
+    """Renders transfers of one answer, all with the same names, and with what moves of them just now;
+    `resting`: how far those are that do not, where that is known."""
 
-    def __init__(self, looks: Looks, bulk: Bulk | None, inbox: str) -> None:
+    def __init__(
+        self, looks: Looks, bulk: Bulk | None, inbox: str, resting: Mapping[bytes, Moving] | None = None
+    ) -> None:
         self._bulk = bulk
+        self._resting = resting or {}
         self._inbox = inbox
         self._names = looks.directory()
 
@@ -69,5 +73,5 @@ class Transfers:
             view = replace(view, flags=tuple(sorted(clean(view.row.name).flags)))
         motion = None
         if self._bulk is not None and view.state not in SETTLED:
-            motion = self._bulk.moving(view.row.id)
+            motion = self._bulk.moving(view.row.id) or self._resting.get(view.row.id)
         return fields.transfer_fields(view, self._names, motion=motion, inbox=self._inbox, have=have)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from p2pchat.engine import bodies, log, outbox, rooms, views
+from p2pchat.engine import bodies, log, outbox, rooms, transfers, views
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.control_graph import Act
 from p2pchat.ids import AccountId, DeviceId, EventId
@@ -72,7 +72,7 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
     if event.kind in CHANGES:
         room.late = None
         ctx.cache.meant.clear()  # rooms we are in, and they alone, compete with people for a name
-    _await_new(ctx, room)
+    _await_new(ctx, room, me_before=me_before)
     change = CHANGES.get(event.kind)
     if change is not None and event.id not in graph.void:
         detail = [("change", change), ("by", act.account.hex()), ("event", event.id.hex())]
@@ -101,15 +101,16 @@ def proofs_came(ctx: Context, account: AccountId) -> None:
         if any(ctx.cache.owner.get(device) == account for device in graph.unproved):
             log.settle(ctx, room, may_stay_unsigned=False)
             before = _Before(graph.void, graph.cuts, graph.cut_accounts, graph.revoked)
+            me_before = ctx.me.account in graph.members
             graph.reconsider()
             ctx.cache.meant.clear()
             _judge_again(ctx, room, before)
             room.accounts = tuple(sorted(graph.members))
             room.sending = None
-            _await_new(ctx, room)
+            _await_new(ctx, room, me_before=me_before)
 
 
-def _await_new(ctx: Context, room: RoomCache) -> None:
+def _await_new(ctx: Context, room: RoomCache, *, me_before: bool) -> None:
     """Own messages from now on are for whoever is in now: they link to the acts known here."""
     head = room.heads.get(ctx.me.device)
     first = head.seq + 1 if head else 1
@@ -125,6 +126,9 @@ def _await_new(ctx: Context, room: RoomCache) -> None:
         ctx.ledger.rooms.put_awaited(room.row.id, account, 0)
     if gone:
         outbox.settle(ctx, room)
+    me_out = me_before and ctx.me.account not in members
+    if gone or me_out:
+        transfers.parted(ctx, room.row.id, gone, me=me_out)
 
 
 def _judge_again(ctx: Context, room: RoomCache, before: _Before) -> None:

@@ -80,8 +80,9 @@ class EventLog(Protocol):
     def of_kind(self, room: RoomId, kind: int) -> list[StoredEvent]:
         """All events of a rare kind, in (hlc, id) order: NAME."""
 
-    def absent(self, room: RoomId, device: DeviceId, seq: int) -> bool:
-        """Whether no event of that place is here, as far as is known without a look at the log."""
+    def hole(self, room: RoomId, device: DeviceId, seq: int) -> tuple[int, int] | None:
+        """First and last number of those around `seq` of which no event is here, as far as is known
+        without a look at the log; None if one may be here."""
 
     def keyless(self, room: RoomId, epoch: EpochId) -> list[StoredEvent]:
         """Events that wait for this epoch's key, in (device, seq) order."""
@@ -298,6 +299,9 @@ class TransferStore(Protocol):
 
     def of_event(self, event: EventId) -> list[TransferRow]:
         """What one message offers, by id."""
+
+    def of_room(self, room: RoomId) -> list[TransferRow]:
+        """What is offered in a room and not at its end, by id."""
 
     def fetching(self) -> list[TransferRow]:
         """Incoming ones that are wanted and not all here, oldest first."""

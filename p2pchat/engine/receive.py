@@ -61,17 +61,17 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
 def _missing(ctx: Context, room: RoomCache, reads: Sequence[Read]) -> dict[EventId, None]:
     """Which of these are not in the log; what lies beyond the head of its chain, or in a hole of it,
     cannot be."""
-    heads = room.heads
     beyond: dict[EventId, None] = {}
     doubtful: list[EventId] = []
+    holes: dict[bytes, tuple[int, int]] = {}
     for read in reads:
-        head = heads.get(DeviceId(read.header.device))
-        header = read.header
-        if (
-            head is None
-            or header.seq > head.seq
-            or ctx.ledger.events.absent(room.row.id, DeviceId(header.device), header.seq)
-        ):
+        device, seq = read.header.device, read.header.seq
+        low, high = holes.get(device, (1, 0))
+        if not low <= seq <= high:
+            head = room.heads.get(DeviceId(device))
+            hole = ctx.ledger.events.hole(room.row.id, DeviceId(device), seq) if head else None
+            low, high = holes[device] = hole or ((1, 0) if head and seq <= head.seq else (seq, seq))
+        if low <= seq <= high:
             beyond[read.id] = None
         else:
             doubtful.append(read.id)
@@ -307,6 +307,10 @@ def _twins(ctx: Context, room: RoomCache, read: Read) -> int:
     forked = device in room.forks
     if head is None or (not forked and (seq, prev) == (head.seq + 1, head.id)):
         return 0  # what almost every event is
+    if follows and not forked:  # what comes in order, into a hole that goes on
+        hole = ctx.ledger.events.hole(room.row.id, device, seq)
+        if hole is not None and seq < hole[1]:
+            return 0
     marked = [*_at(ctx, room, device, seq, head.seq)]
     mine = bool(marked) or any(e.prev != read.id for e in _at(ctx, room, device, seq + 1, head.seq))
     if forked or not follows:
@@ -328,7 +332,7 @@ def _twins(ctx: Context, room: RoomCache, read: Read) -> int:
 
 def _at(ctx: Context, room: RoomCache, device: DeviceId, seq: int, top: int) -> list[StoredEvent]:
     """What stands at a number of a chain whose head is `top`."""
-    if not 0 < seq <= top or ctx.ledger.events.absent(room.row.id, device, seq):
+    if not 0 < seq <= top or ctx.ledger.events.hole(room.row.id, device, seq) is not None:
         return []
     return ctx.ledger.events.at(room.row.id, device, seq)
 

@@ -11,6 +11,7 @@ is still to be asked for or told of.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -28,7 +29,7 @@ from p2pchat.engine.file_inputs import (
     Withdraw,
 )
 from p2pchat.engine.inputs import Reply, Send
-from p2pchat.ids import AccountId, DeviceId, EventId
+from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import (
     ACTIVE,
     CANCELLED,
@@ -59,6 +60,7 @@ FEW: Final = 2
 
 EXPIRED: Final = "its time is over"
 DELETED: Final = "its message was deleted"
+OUT: Final = "you are not in its room any more"
 UNCOUNTED: Final = "its message does not count any more"
 
 
@@ -232,6 +234,25 @@ def voided(ctx: Context, message: EventId) -> None:
             ctx.out.append(Withdraw(row.id))
 
 
+def parted(ctx: Context, room: RoomId, gone: Sequence[AccountId], *, me: bool) -> None:
+    """People have left a room, or were removed: what they want is not waited for any more. `me`: we are
+    out, and nobody gives us what was offered there."""
+    for row in ctx.ledger.transfers.of_room(room):
+        if me and row.incoming:
+            give_up(ctx, row, OUT, discard=True)
+        elif not row.incoming:
+            wanted = [
+                peer
+                for peer in ctx.ledger.transfers.peers(row.id)
+                if peer.account in gone and peer.state == wire.WANT
+            ]
+            for peer in wanted:
+                ctx.ledger.transfers.put_peer(row.id, replace(peer, state=wire.STOPPED))
+            if wanted:
+                ctx.batch.wrote = True
+                ctx.feed("file", row.id)
+
+
 def give_up(ctx: Context, row: TransferRow, why: str, *, discard: bool) -> None:
     """It is over, and not because somebody here wanted it so."""
     if row.state not in (OFFERED, ACTIVE, PAUSED):
@@ -242,7 +263,9 @@ def give_up(ctx: Context, row: TransferRow, why: str, *, discard: bool) -> None:
         return
     if row.state != OFFERED:
         ctx.out.append(StopFetch(row.id, discard))
-    put(ctx, replace(row, state=CANCELLED, error=why, error_kind="", told=wire.STOPPED))  # its author knows
+    # Its author knows; of who is out only if he sees him out too, so that he hears it once both are in.
+    told = {ACTIVE: -1, PAUSED: row.told}.get(row.state, wire.STOPPED) if why == OUT else wire.STOPPED
+    put(ctx, replace(row, state=CANCELLED, error=why, error_kind="", told=told))
 
 
 # -- wanting -----------------------------------------------------------------------------------

@@ -382,6 +382,18 @@ class Staging:
             self._read_manifest()  # what came with it was synced with its last piece
 
 
+def so_far(folder: Folder, offer: Offer) -> Bits:
+    """Which pieces are durable of a transfer that rests; none of one that was never begun."""
+    here = Bits(count(offer.size, offer.piece_size))
+    with told("read", f"{folder.path}/{state_name(offer.id)}"):
+        records = states.peek(folder, state_name(offer.id))
+    for kind, body in records:
+        if kind == states.DONE:
+            for number in states.unpack_ranges(body):
+                here.add(number)
+    return here
+
+
 def state_name(offer_id: bytes) -> str:
     """The log's name in the staging folder."""
     return f"{offer_id.hex()}.state"

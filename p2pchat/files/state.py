@@ -149,6 +149,20 @@ class StateLog:
             os.close(descriptor)
 
 
+def peek(folder: Folder, name: str) -> list[tuple[int, bytes]]:
+    """The records of a log that may be in use: nothing is cut off or written. None if there is no log."""
+    try:
+        descriptor = folder.file(name)
+    except FileNotFoundError:
+        return []
+    try:
+        raw = bytearray(min(folder_size(folder, name), MAX_LOG))
+        del raw[read_at(descriptor, memoryview(raw), 0) :]
+    finally:
+        os.close(descriptor)
+    return [(kind, body) for kind, body, _, _ in believed(raw)]
+
+
 def folder_size(folder: Folder, name: str) -> int:
     """Bytes of the file `name`; 0 if it is gone."""
     look = folder.look(name)

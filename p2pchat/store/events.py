@@ -65,6 +65,8 @@ _DEVICES: Final = (
 
 
 _high = itemgetter(1)
+_LAST_SEQ: Final = (1 << 53) - 1
+"""The greatest number an event may have (docs/protocol.md, "Records")."""
 
 
 class Events:
@@ -194,15 +196,16 @@ class Events:
         """All events of a rare kind, in (hlc, id) order: NAME."""
         return self._select(_OF_KIND, room, kind)
 
-    def absent(self, room: RoomId, device: DeviceId, seq: int) -> bool:
-        """Whether no event of that place is here, as far as is known without a look at the log."""
+    def hole(self, room: RoomId, device: DeviceId, seq: int) -> tuple[int, int] | None:
+        """First and last number of those around `seq` of which no event is here, as far as is known
+        without a look at the log; None if one may be here."""
         place = (self._core.names.known(room) or 0, self._core.names.known(device) or 0)
         top = self._core.tops.get(place)
         if top is not None and seq > top:
-            return True
+            return top + 1, _LAST_SEQ
         holes = self._holes(place)
         at = bisect_left(holes, seq, key=_high)
-        return at < len(holes) and holes[at][0] <= seq
+        return holes[at] if at < len(holes) and holes[at][0] <= seq else None
 
     def keyless(self, room: RoomId, epoch: EpochId) -> list[StoredEvent]:
         """Events that wait for this epoch's key, in (device, seq) order."""

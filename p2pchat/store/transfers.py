@@ -78,6 +78,11 @@ class Transfers:
         """What one message offers."""
         return self._rows("WHERE t.event = ? ORDER BY t.id", (event,))
 
+    def of_room(self, room: RoomId) -> list[TransferRow]:
+        """What is offered in a room and not at its end, by id."""
+        where = "WHERE t.room = ? AND t.state IN ('offered', 'active', 'paused') ORDER BY t.id"
+        return self._rows(where, (room,))
+
     def fetching(self) -> list[TransferRow]:
         """Incoming ones that are wanted and not all here, oldest first."""
         return self._rows("WHERE t.incoming = 1 AND t.state = 'active' ORDER BY t.made, t.id", ())

@@ -63,8 +63,9 @@ def random_file(path: Path, mib: int) -> None:
 
 
 def warm(field: Field, what: Path) -> None:
-    """Touch as much memory as one copy needs at most, and let it go: what a virtual machine has never used
-    costs it several times as much, which whoever comes first would pay for all."""
+    """Touch as much memory as one copy needs at most, and let it go: what a virtual machine has never used,
+    or has given back to its host (which it does after seconds), costs it several times as much. Done before
+    every copy, so that all find the same."""
     field.clean()
     for number in range(2):
         shutil.copyfile(what, field.target / str(number))
@@ -142,7 +143,6 @@ def measure(chosen: argparse.Namespace, report: Report) -> None:
         cost = Cost((alice, bob))
         report.tables += [table, cost.table, chat]
         field = Field(*net.hosts, source, folder / "target", folder, Rivals(chosen.rivals), stack)
-        warm(field, big)
 
         def ours() -> None:
             cost.begin()
@@ -180,6 +180,7 @@ def measure(chosen: argparse.Namespace, report: Report) -> None:
         for _ in range(chosen.rounds):
             for row, case in cases.items():
                 if not chosen.only or any(word in row for word in chosen.only):
+                    warm(field, big)
                     case()
 
     for row, must in ((PIPE, 1.3), (SCP, 2), (RSYNC, 2), (WORMHOLE, 2)):

@@ -20,6 +20,8 @@ from p2pchat.model import (
     TransferRow,
     TransferView,
 )
+from p2pchat.wire.codec import encode
+from p2pchat.wire.messages.files import Offer
 
 ANN = AccountId(bytes([0xA1]) * 32)
 BOB = AccountId(bytes([0xB0]) * 32)
@@ -207,7 +209,9 @@ def transfer_view(
         "author": BOB if incoming else ANN,
         "device": BOB_BOX if incoming else ANN_BOX,
         "incoming": incoming,
-        "offer": b"",
+        "offer": encode(
+            Offer(bytes([0xF0 + number]) * 16, 1_200_000, 0, 1, "report.pdf", "", 0, b"k" * 32, 1 << 20, 0)
+        ),
         "name": "report.pdf",
         "size": 1_200_000,
         "files": 1,

@@ -26,6 +26,7 @@ class FalseBulk:
         self.dropped: list[bytes] = []
         self.spools: dict[str, bytes] = {}
         self.motion: dict[bytes, Moving] = {}
+        self.at_rest: dict[bytes, Moving] = {}
         self.missing: set[str] = set()
         self.left_out: dict[bytes, Left] = {}
         self.changed = trio.Event()
@@ -62,6 +63,12 @@ class FalseBulk:
 
     def moving(self, offer: bytes) -> Moving | None:
         return self.motion.get(offer)
+
+    async def resting(self, offer: Offer) -> Moving:
+        await trio.lowlevel.checkpoint()
+        if offer.id not in self.at_rest:
+            raise CommandError("unsafe_path", "the log can not be read", "")
+        return self.at_rest[offer.id]
 
     def left(self, offer: bytes) -> Left | None:
         return self.left_out.pop(offer, None)

@@ -126,6 +126,23 @@ async def test_cut_cable_and_back(tmp_path: Path, autojump_clock: MockClock) -> 
         assert given(ann, bob, offer) < 26 * MIB
 
 
+async def test_both_sides_see_how_fast_it_goes(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """A bar has a rate at who gives it too; from when it is fetched, not from when it was offered."""
+    async with office(tmp_path, latency_s=0.05) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        offer = await ann.offer(written(tmp_path / "x", 200 * MIB))
+        await trio.sleep(1000)
+        bob.fetch(offer, ann)
+        await bob.until(lambda: done(bob, offer) > 50 * MIB)
+        there, here = ann.bulk.moving(offer.id), bob.bulk.moving(offer.id)
+        assert there is not None
+        assert here is not None
+        assert there.bytes_done >= here.bytes_done > 0
+        assert here.rate_bps > MIB
+        assert 0.5 < there.rate_bps / here.rate_bps < 2
+        bob.bulk.perform(StopFetch(offer.id, discard=False))
+
+
 async def test_who_cannot_be_dialled_dials(tmp_path: Path, autojump_clock: MockClock) -> None:
     """A firewall lets nothing in at Ann's: Bob asks to be dialled."""
     async with office(tmp_path) as house:
@@ -300,6 +317,9 @@ async def test_pause_keeps_and_cancel_does_not(tmp_path: Path, autojump_clock: M
         await trio.sleep(1)
         assert bob.bulk.moving(offer.id) is None
         assert (bob.base / "staging" / f"{offer.id.hex()}.state").exists()
+        rests = await bob.bulk.resting(offer)
+        assert (rests.bytes_done, rests.pieces) == (rests.pieces_here * MIB, 60)
+        assert 5 <= rests.pieces_here < 60
         bob.fetch(offer, ann)
         await trio.sleep(0.1)
         assert done(bob, offer) > 5 * MIB

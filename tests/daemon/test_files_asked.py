@@ -12,6 +12,7 @@ import trio
 
 from p2pchat.daemon.file_queries import LOOK_AGAIN_S
 from p2pchat.daemon.listening import STOPPED_S
+from p2pchat.daemon.moving import Moving
 from p2pchat.engine.file_inputs import FileAct, FileAuto
 from p2pchat.engine.inputs import Post
 from p2pchat.errors import CommandError
@@ -237,6 +238,16 @@ async def test_a_path_is_told_when_it_is_done_and_not_before(desk: Desk) -> None
         (one,) = (await desk.call("files.list"))["transfers"]
         told.append((one["path"], one["folder"], one["bytes_done"]))
     assert told == [(None, "/home/ann/inbox", 0)] * 4 + [("/in/report.pdf", "/home/ann/inbox", 1_200_000)]
+
+
+async def test_what_is_paused_tells_how_far_it_is(desk: Desk) -> None:
+    """From what is kept of it; a log that can not be read spoils nothing else."""
+    desk.host.reader.offers = [samples.transfer_view(n, state="paused") for n in (1, 2)]
+    desk.host.bulk.at_rest[REPORT] = Moving(600_000, 0.0, 0, 1, 2, "waiting")
+    unread, paused = (await desk.call("files.list"))["transfers"]
+    assert (paused["state"], paused["bytes_done"], paused["pieces_here"]) == ("paused", 600_000, 1)
+    assert (paused["rate_bps"], paused["sources"]) == (0, 0)
+    assert (unread["state"], unread["bytes_done"], unread["pieces_here"]) == ("paused", 0, None)
 
 
 async def test_what_goes_out_names_whom_it_is_for(desk: Desk) -> None:

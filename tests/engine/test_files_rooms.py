@@ -9,7 +9,7 @@ import pytest
 from p2pchat.engine import inputs as happened
 from p2pchat.engine import rooms
 from p2pchat.engine.file_inputs import FileSource, StopFetch, Withdraw
-from p2pchat.engine.transfers import OTHERS
+from p2pchat.engine.transfers import OTHERS, OUT
 from p2pchat.ids import EventId, RoomId
 from p2pchat.model import EpochRow, StoredEvent
 from p2pchat.store.reader import open_reader
@@ -319,3 +319,44 @@ def test_what_was_lost_in_a_full_queue_is_said_again(stage: Stage, three: Three)
     bob.feed(happened.LinkDrained(link_of(bob, ann)))
     stage.settle()
     assert (state(ann, pdf), stands(ann, other).declined) == ("active", (bob.account,))
+
+
+def test_who_was_removed_is_not_waited_for(stage: Stage, three: Three) -> None:
+    """It is no transfer that goes on for ever: neither where it is offered nor where it was wanted."""
+    ann, bob, cem = three
+    create(ann)
+    room_act(ann, "invite", "launch", bob, cem)
+    wanted, landed, left = (offer_of(ann.account, name) for name in ("wanted", "landed", "left"))
+    for pdf in (wanted, landed, left):
+        send(ann, "launch", pdf)
+    act(bob, "accept", landed)
+    lands(bob, landed)
+    for pdf in (wanted, landed):
+        act(cem, "accept", pdf)
+    act(cem, "pause", landed)
+    assert [state(ann, pdf) for pdf in (wanted, landed, left)] == ["active", "offered", "offered"]
+    moved(cem, StopFetch)
+    room_act(ann, "remove", "launch", cem)
+    assert [state(ann, pdf) for pdf in (wanted, landed, left)] == ["offered", "done", "offered"]
+    assert [state(cem, pdf) for pdf in (wanted, landed, left)] == ["cancelled"] * 3
+    assert row(cem, wanted).error == OUT
+    assert {one.offer for one in moved(cem, StopFetch) if one.discard} == {wanted.id, landed.id}
+    assert state(bob, landed) == "done"
+    room_act(ann, "invite", "launch", cem)
+    act(cem, "accept", wanted)
+    assert state(ann, wanted) == "active", "who is back may want it again"
+    lands(cem, wanted)
+
+
+def test_who_leaves_himself_is_not_waited_for(three: Three) -> None:
+    ann, bob, cem = three
+    create(ann)
+    room_act(ann, "invite", "launch", bob, cem)
+    pdf, own = offer_of(ann.account), offer_of(cem.account, "own")
+    send(ann, "launch", pdf)
+    send(cem, "launch", own)
+    act(bob, "accept", own)
+    act(cem, "accept", pdf)
+    room_act(cem, "leave", "launch")
+    assert (state(ann, pdf), state(cem, pdf), row(cem, pdf).error) == ("offered", "cancelled", OUT)
+    assert state(bob, own) == "active", "others may have some of it"

@@ -117,6 +117,7 @@ def _authors_have_heard(
                 transfers.DELETED,
                 transfers.EXPIRED,
                 transfers.UNCOUNTED,
+                transfers.OUT,
                 "it is not given any more",
             )
             law(quietly or known == row.told, f"{author.name} knows {known} of {row.name} at {site.name}")

@@ -60,7 +60,7 @@ def keeps_what_he_said(patch: Patch) -> None:
 
 def waits_for_nobody(patch: Patch) -> None:
     """A message is told to be delivered when one has it."""
-    patch.setattr(membership, "_await_new", lambda ctx, room: None)
+    patch.setattr(membership, "_await_new", lambda ctx, room, **_: None)
     patch.setattr(outbox, "settle", lambda ctx, room: None)
     patch.setattr(views, "own_state", lambda ctx, room, seq: "delivered")
 

@@ -157,6 +157,29 @@ def test_gaps_are_what_is_missing_below_the_head(order: list[int], forget: bool)
     opened.close()
 
 
+@given(st.permutations(range(1, 9)), st.booleans())
+def test_a_hole_is_what_is_surely_not_here(order: list[int], forget: bool) -> None:
+    ledger, samples = open_ledger(MEMORY), Samples()
+    for count, seq in enumerate(order, 1):
+        ledger.events.add(samples.event(seq=seq))
+        if forget:
+            ledger.forget()
+        here = set(order[:count])
+        for asked in range(1, 12):
+            hole = ledger.events.hole(ROOM, BOBS_DEVICE, asked)
+            if asked in here:
+                assert hole is None
+            elif asked < max(here):
+                low, high = hole or (0, 0)
+                assert low <= asked <= high < max(here)
+                assert here.isdisjoint(range(low, high + 1))
+                assert low == 1 or low - 1 in here
+                assert high + 1 in here
+            else:  # beyond the head, of which nothing is known without a look once all is forgotten
+                assert hole is None if forget else hole == (max(here) + 1, (1 << 53) - 1)
+    ledger.close()
+
+
 def test_gaps_of_several_devices(either: Ledger, samples: Samples) -> None:
     reader = open_reader(either)
     devices = sorted((BOBS_DEVICE, MY_DEVICE))
