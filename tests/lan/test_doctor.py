@@ -73,6 +73,12 @@ def test_a_whole_network(three: tuple[Machine, Machine, Machine]) -> None:
     examined(cyn, f"[{host_of(ann).ip6}]:26700", ok=True)
     missing = ann.attempt("doctor", "nobody-of-that-name")
     assert missing.code == 4
+    ann.send(bob, "between us")
+    report = ann.attempt("bugreport").out
+    assert "ready, version" in report
+    told = [word for one in (ann, bob, cyn) for word in (one.name, host_of(one).ip, host_of(one).ip6)]
+    told += ["between us", ann.p2pchat("status")["me"]["account"][:8], str(ann.home), "10.77.", "02:00:00"]
+    assert [word for word in told if word.casefold() in report.casefold()] == []
 
 
 @contextmanager

@@ -28,8 +28,9 @@ ORDER: Final = (
     "disk",
     "archive",
 )
-LOOK_S: Final = 90.0
-"""The other end dials too, and third machines are asked: seconds mostly."""
+LOOK_S: Final = 120.0
+"""The other end dials too, and third machines are asked: seconds mostly. Of somebody who vanished within
+the last minute the system says only after that minute that he is gone."""
 
 
 def run(ctx: Context) -> int:
