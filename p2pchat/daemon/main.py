@@ -30,6 +30,7 @@ from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.host import DaemonHost
 from p2pchat.daemon.identity import load_or_make
 from p2pchat.daemon.logbook import Discreet, keep_uncaught, plain
+from p2pchat.daemon.memory import look_rarely
 from p2pchat.daemon.queries import Queries
 from p2pchat.daemon.room import Room
 from p2pchat.daemon.runner import Stop
@@ -132,6 +133,7 @@ def _main(args: argparse.Namespace) -> int:
         keep_uncaught()
         for what in refused:
             log.warning("this system refuses: %s", what)
+        look_rarely()
         return trio.run(_serve, where, effective, args)
     finally:
         lock.release()

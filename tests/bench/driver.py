@@ -38,6 +38,7 @@ from p2pchat.daemon.core import Daemon, Parts
 from p2pchat.daemon.host import DaemonHost
 from p2pchat.daemon.identity import load_or_make
 from p2pchat.daemon.main import SystemEntropy, start_log, wall_and_mono
+from p2pchat.daemon.memory import look_rarely
 from p2pchat.daemon.queries import Queries
 from p2pchat.engine.inputs import CreateRoom, Post, RoomAct, Tell
 from p2pchat.ids import DeviceId, RoomId
@@ -281,6 +282,7 @@ def main() -> None:
     chosen.folder.mkdir(mode=0o700, exist_ok=True)
     start_log(chosen.folder / "log", also_stderr=False)
     say(up=True)
+    look_rarely()  # as the daemon's own main program
     with ExitStack() as stack:
         if chosen.profile is not None:
             watched = cProfile.Profile()
