@@ -58,6 +58,10 @@ ASK_AGAIN_S: Final = (30.0, 600.0)
 asks, but held at 10 minutes, for a switch that joins two halves of an office tells nobody.
 Known answers go along, so that nobody answers unless somebody was missed."""
 
+SOMEBODY_S: Final = 12.0
+"""In a crowd somebody asks this often, and each the more rarely the larger it is: everybody hears the
+answers, and the question of each carries the names of all."""
+
 REFRESH_S: Final = 5.0
 """At most one `refresh` is carried out in this time, however many links return at once."""
 
@@ -309,7 +313,7 @@ class _Session:
         while True:
             self._again = trio.Event()
             await trio.sleep(REFRESH_S)
-            with trio.move_on_after(pause):
+            with trio.move_on_after(patience(pause, len(_cached_names(zc)))):
                 await self._again.wait()
             if self._again.is_set() and self._announcement is not None:
                 await self._republish(zc, self._announcement, self._tag_now(self._announcement))
@@ -362,6 +366,11 @@ def _literal(record: DNSAddress) -> str:
     except ValueError:
         return ""  # neither 4 nor 16 bytes: no address of anybody
     return f"{ip}%{record.scope_id}" if record.scope_id and ip.is_link_local else str(ip)
+
+
+def patience(pause: float, names: int) -> float:
+    """Seconds until the next round of questions, with so many names known here."""
+    return min(ASK_AGAIN_S[1], max(pause, SOMEBODY_S * names))
 
 
 def _ask_once(zc: zeroconf.Zeroconf) -> None:

@@ -232,3 +232,11 @@ async def test_a_session_cancelled_while_it_opens_leaves_no_thread(monkeypatch: 
     assert not opened
     may_go_on.set()
     await soon(lambda: bool(opened) and opened[0].loop is not None and opened[0].loop.is_closed())
+
+
+@pytest.mark.parametrize(
+    ("pause", "names", "expected"),
+    [(30.0, 1, 30.0), (30.0, 12, 144.0), (240.0, 12, 240.0), (30.0, 50, 600.0), (600.0, MAX_NAMES, 600.0)],
+)
+def test_in_a_crowd_each_asks_the_more_rarely(pause: float, names: int, expected: float) -> None:
+    assert mdns.patience(pause, names) == expected
