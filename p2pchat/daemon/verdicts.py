@@ -239,8 +239,8 @@ def _why(case: Case) -> tuple[str, str, str]:
     best = min(case.probed, key=lambda one: order.index(one.reason) if one.reason in order else len(order))
     where, there = str(best.address), case.findings
     alive = there is not None and bool(case.through)
-    tried = {one.address.host for one in case.probed}
-    moved = alive and there is not None and there.hosts and not tried & set(there.hosts)
+    tried = {one.address.host for one in case.probed if "%" not in one.address.host}  # those are not told
+    moved = alive and there is not None and there.hosts and tried and not tried & set(there.hosts)
     told = f"{case.through} still reaches it" if alive and case.through != "itself" else "it is linked to us"
     match best.reason:
         case "closed":

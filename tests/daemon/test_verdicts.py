@@ -203,6 +203,15 @@ BETWEEN: list[tuple[str, Case, dict[str, str]]] = [
     ("nobody has that address", case(failed("host_down")), {"tcp_out": "host_down"}),
     ("only the router answers", case(failed("host_down"), alone=True), {"tcp_out": "client_isolation"}),
     (
+        "the same, and only its link-local address is known, which it tells nobody",
+        case(Probed(Address("fe80::2%eth0", 26700), "host_down"), **ALIVE, own=REACHED),
+        {
+            "tcp_out": "client_isolation",
+            "tcp_in": "client_isolation",
+            "there tcp_out": "client_isolation",
+        },
+    ),
+    (
         "a third machine reaches both",
         case(failed("host_down"), **ALIVE, own=REACHED),
         {
