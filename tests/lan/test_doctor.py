@@ -160,7 +160,7 @@ def test_an_access_point_that_isolates(tmp_path: Path) -> None:
         meet(ann, bob, cyn)
         part(ann, bob)
         found = examined(ann, "bob")
-        assert found["tcp_out", "here"]["cause"] == "client_isolation"
+        assert found["tcp_out", "here"]["cause"] == "client_isolation", found
         assert causes(found) == {"client_isolation"}, found
         cyn.down()
         found = examined(ann, "bob")
