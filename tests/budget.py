@@ -21,7 +21,7 @@ import pytest
 SHARES_MIN: dict[str, float] = {
     "floors": 4,
     "simulators": 3.5,
-    "lan": 4.5,
+    "lan": 7,
     "crash": 2.5,
     "fuzz": 1.5,
     "hostile and cli": 4.25,

@@ -403,7 +403,18 @@ COMMANDS: Final = (
     ),
     Command(("service", "uninstall"), "Start it by itself no more.", "service", function="uninstall"),
     Command(("service", "status"), "Whether it is started by itself.", "service", function="status"),
-    Command(("doctor",), "What is wrong on this machine, and what to do.", "doctor"),
+    Command(
+        ("doctor",),
+        "What is wrong on this machine, or on the way to another, and what to do.",
+        "doctor",
+        (Arg("target", "[PEER|HOST[:PORT]]", "Look at the way to it too, from both ends.", required=False),),
+    ),
+    Command(
+        ("bugreport",),
+        "What a developer needs to help you: no names, no texts, no keys; addresses hashed.",
+        "bugreport",
+        opts=(Opt(("--out",), "Into this file; else it is printed.", metavar="FILE"),),
+    ),
     Command(
         ("config", "show"),
         "Settings.",

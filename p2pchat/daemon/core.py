@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -23,13 +22,14 @@ from p2pchat.daemon.bulk import Bulk
 from p2pchat.daemon.bulk_link import shake_hands
 from p2pchat.daemon.checking import Checker, start_process
 from p2pchat.daemon.disk import Disk
+from p2pchat.daemon.examiner import Examiner
 from p2pchat.daemon.identity import Identity
-from p2pchat.daemon.links import Gate, Inbox, Pump
+from p2pchat.daemon.links import Gate, Inbox, Pump, Taker
 from p2pchat.daemon.pairing import Pairings
+from p2pchat.daemon.parts import Parts as Parts
 from p2pchat.daemon.quiet import QuietHours
 from p2pchat.daemon.reaching import Wires
 from p2pchat.daemon.renewing import Renewing
-from p2pchat.daemon.room import Room
 from p2pchat.daemon.runner import Runner
 from p2pchat.daemon.timers import Timers
 from p2pchat.engine import overview, people, presence
@@ -41,30 +41,30 @@ from p2pchat.engine.inputs import (
     Announcing,
     CloseLink,
     Configure,
+    Consulted,
     Dial,
     DialFailed,
     Effect,
+    Found,
     HandOver,
     Lost,
     NetworkChanged,
+    Search,
     Send,
     SetTimer,
     Sighted,
     Started,
     Stopping,
 )
-from p2pchat.engine.links import BULK, OPEN_OFFICE_KEY, Established, LinkMachine
+from p2pchat.engine.links import BULK, OPEN_OFFICE_KEY, PROBE, Established, LinkMachine
 from p2pchat.engine.node import Node
-from p2pchat.engine.ports import Entropy
 from p2pchat.errors import ArchiveError, CommandError, DialError
 from p2pchat.ids import DeviceId
-from p2pchat.model import Now
 from p2pchat.net import lan as network
-from p2pchat.net.lan import Address, Announcement, Lan, Listening, Stream
+from p2pchat.net.lan import Address, Announcement, Listening, Stream
 from p2pchat.store.ledger import Ledger
-from p2pchat.wire.codec import encode
+from p2pchat.wire.codec import Record, encode
 from p2pchat.wire.limits import MAX_HALF_OPEN, MAX_LINKS
-from p2pchat.wire.messages.statements import SignedStatement
 
 log = logging.getLogger(__name__)
 
@@ -84,40 +84,6 @@ def office_tags(wall_ms: int) -> tuple[bytes, bytes, bytes]:
     days = (today, today - datetime.timedelta(1), today + datetime.timedelta(1))
     one, two, three = (hash_tagged(OFFICE_TAG, OPEN_OFFICE_KEY, day.isoformat().encode())[:8] for day in days)
     return one, two, three
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a daemon is made of; everything it needs of the world.
-
-    `threads`: whether slow work may go to threads and processes (never in simulation, where
-    a jumping clock does not see them).
-    """
-
-    identity: Identity
-    open_ledger: Callable[[], Ledger]
-    lan: Lan
-    entropy: Entropy
-    clock: Callable[[], Now]
-    stopwatch: Callable[[], float]
-    name: str
-    threads: bool = True
-    port: int | None = None
-    announce: bool = True
-    peers: tuple[tuple[str, int | None], ...] = ()
-    label: str = ""
-    machine: str = ""
-    """What this machine is called among those of its person, unless it was named."""
-    farewell: tuple[SignedStatement, ...] = ()
-    """Of the account this profile was before, if any."""
-    keep_name: bool = False
-    read_receipts: bool = False
-    file_auto_max: int = 0
-    quiet_hours: str = ""
-    lobby: bool = True
-    room: Room | None = None
-    disk: Disk | None = None
-    """Where files are received; None: neither received nor sent."""
 
 
 class Daemon:
@@ -157,7 +123,6 @@ class Daemon:
         self._checker = Checker(start_process, _verify, self.mono) if parts.threads else None
         check = self._checker.check if self._checker is not None else None
         self.bulk = self._make_bulk(parts.disk) if parts.disk is not None else None
-        take = self.bulk.take if self.bulk is not None else None
         self.pairings = Pairings(
             noise_secret=lambda: self.identity.noise_secret,
             entropy=parts.entropy,
@@ -165,13 +130,26 @@ class Daemon:
             look=self.look,
             ask=self.runner.ask,
         )
+        self.examiner = Examiner(
+            parts.lan,
+            self.look,
+            parts.clock,
+            lambda purpose: self._machine(initiator=True, purpose=purpose),
+            self._say,
+            chosen=parts.interfaces,
+            threads=parts.threads,
+            announcing=parts.announce,
+        )
+        takers: dict[str, Taker] = {PROBE: self.examiner.probes.take}
+        if self.bulk is not None:
+            takers[BULK] = self.bulk.take
         self._inbox = Inbox(
             self.runner.post,
             self.runner.at_once,
             self.mono,
             self.signing_keys,
             check,
-            take,
+            takers,
             self.pairings.take,
         )
 
@@ -189,6 +167,7 @@ class Daemon:
             machine=parts.machine,
             keep_name=parts.keep_name,
             office_key=OPEN_OFFICE_KEY if parts.lobby else None,
+            unlisted=not parts.announce,
         )
         return node, ledger
 
@@ -221,9 +200,7 @@ class Daemon:
         """Carry out what the runner does not itself. Nothing here waits."""
         match effect:
             case Send(link, message):
-                pump = self.pumps.get(link)
-                if pump is not None:
-                    pump.send(message)
+                self._say(link, message)
             case CloseLink(link, reason):
                 pump = self.pumps.get(link)
                 if pump is not None:
@@ -236,11 +213,21 @@ class Daemon:
             case Announcing(on):
                 self._announced = on
                 self._look_otherwise.set()
+            case Consulted():
+                if self._links is not None and not self.stopping.is_set():
+                    self._links.start_soon(self.examiner.answer, effect)
+            case Found():
+                self.examiner.heard(effect)
             case SetTimer(name, at):
                 self.timers.set(name, at)
             case _ if isinstance(effect, FILE_EFFECTS):
                 if self.bulk is not None:
                     self.bulk.perform(effect)
+
+    def _say(self, link: int, message: Record) -> None:
+        pump = self.pumps.get(link)
+        if pump is not None:
+            pump.send(message)
 
     def taken(self, link: int) -> None:
         """An input of this link has left the inbox."""
@@ -303,6 +290,8 @@ class Daemon:
             await outer.start(self._discover, send, announcement)
             outer.start_soon(self.quiet.run)
             outer.start_soon(self._notices, receive)
+            if self.parts.search:
+                await self.runner.ask(lambda request: Search(request, True))
             for host, port in self.parts.peers:
                 outer.start_soon(self._add_peer, host, port)
             async with trio.open_nursery() as clients:
@@ -472,14 +461,16 @@ class Daemon:
         async for notice in notices:
             match notice:
                 case network.Sighting(label, addresses, port, version, tags):
-                    if version == PROTOCOL_VERSION and set(tags) & set(
-                        office_tags(self.parts.clock().wall_ms)
-                    ):
+                    if version != PROTOCOL_VERSION:
+                        self.examiner.other_versions += 1
+                    elif set(tags) & set(office_tags(self.parts.clock().wall_ms)):
                         self.runner.post(Sighted(label, addresses, port, tags))
+                    else:
+                        self.examiner.other_offices += 1
                 case network.Gone(label):
                     self.runner.post(Lost(label))
-                case network.NetworkChanged(addresses):
-                    self.runner.post(NetworkChanged(addresses))
+                case network.NetworkChanged(addresses, networks):
+                    self.runner.post(NetworkChanged(addresses, networks))
 
 
 def _serving(control: ControlListener, handler: Handler, version: str) -> Callable[..., Awaitable[None]]:

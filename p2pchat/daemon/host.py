@@ -18,6 +18,7 @@ from p2pchat import __version__
 from p2pchat.control.operations.settings import Setting
 from p2pchat.crypto.identity import SigningKey, print_bound_recovery
 from p2pchat.daemon.core import Daemon
+from p2pchat.daemon.examiner import Examiner
 from p2pchat.daemon.health import Facts
 from p2pchat.daemon.identity import forget_recovery
 from p2pchat.daemon.looks import Looks, NodeLooks
@@ -130,6 +131,11 @@ class DaemonHost:
     def quiet_hours(self, hours: str) -> None:
         """These are the hours in which I am not to be disturbed."""
         self._daemon.quiet.set(hours)
+
+    @property
+    def doctor(self) -> Examiner:
+        """Who looks at the network."""
+        return self._daemon.examiner
 
     def stop(self, now: bool) -> None:
         """Begin to stop."""

@@ -15,7 +15,9 @@ from p2pchat.daemon.health import Facts
 from p2pchat.daemon.listening import Source
 from p2pchat.daemon.moving import Bulk as Bulk
 from p2pchat.daemon.moving import Moving as Moving
+from p2pchat.daemon.sights import Case, Own
 from p2pchat.engine.inputs import Command
+from p2pchat.ids import AccountId
 
 Params = dict[str, Any]
 """Parameters of one call, checked and complete."""
@@ -29,6 +31,14 @@ class Sources(NamedTuple):
     environ: Mapping[str, str]
 
 
+class Looker(Protocol):
+    """Who looks at the network (daemon/examiner)."""
+
+    async def own(self) -> Own: ...
+    async def person(self, account: AccountId) -> Case: ...
+    async def place(self, host: str, port: int | None) -> Case: ...
+
+
 class Host(Source, Protocol):
     """The daemon, as operations see it."""
 
@@ -40,6 +50,10 @@ class Host(Source, Protocol):
 
     def quiet_hours(self, hours: str) -> None:
         """These are the hours in which I am not to be disturbed; empty: none."""
+
+    @property
+    def doctor(self) -> Looker:
+        """Who looks at the network."""
 
     def stop(self, now: bool) -> None:
         """Begin to stop; returns at once."""

@@ -239,6 +239,8 @@ async def _serve(
         read_receipts=bool(values["read_receipts"]),
         file_auto_max=int(str(values["file_auto_max"])),
         quiet_hours=str(values["quiet_hours"]),
+        interfaces=chosen,
+        search=bool(values["probe"]),
         room=Room(where.home),
         disk=Disk(
             where.home / "staging",

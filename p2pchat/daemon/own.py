@@ -182,6 +182,9 @@ class Own:
             await self._host.ask(lambda n: inputs.Configure(n, receipts, auto_max))
         if name == "quiet_hours":
             self._host.quiet_hours(next(str(one.value) for one in now if one.key == name))
+        if name == "probe":
+            wanted = {one.key: one.value for one in now}["probe"] is True
+            await self._host.ask(lambda n: inputs.Search(n, wanted))
         return now
 
 

@@ -23,7 +23,7 @@ from p2pchat.control.operations import all_operations, fields, settings
 from p2pchat.control.operations.fields import Json
 from p2pchat.control.operations.history import LISTEN_TYPES
 from p2pchat.control.operations.table import check
-from p2pchat.daemon import health
+from p2pchat.daemon import health, verdicts
 from p2pchat.daemon.file_queries import Files
 from p2pchat.daemon.hosting import Host as Host
 from p2pchat.daemon.hosting import Params
@@ -33,6 +33,7 @@ from p2pchat.daemon.own import Own
 from p2pchat.daemon.presence_queries import Presence
 from p2pchat.daemon.reading import Reading
 from p2pchat.daemon.room_queries import Rooms
+from p2pchat.daemon.sights import Case
 from p2pchat.engine import inputs
 from p2pchat.engine.context import Link
 from p2pchat.engine.inputs import Tell
@@ -199,10 +200,27 @@ class Queries:
         self._host.stop(params["now"])
         return answer
 
-    async def _doctor(self, _: Params) -> Json:
-        problems = await self._host.read(lambda reader: reader.check_integrity())
-        checks = health.checks(self._host.facts(), problems)
+    async def _doctor(self, params: Params) -> Json:
+        target, host = params["target"], self._host
+        case = None if target is None else await self._case(target)
+        seen = case.own if case is not None else await host.doctor.own()
+        problems = await host.read(lambda reader: reader.check_integrity())
+        found = [*health.checks(host.facts(), problems), *verdicts.own(seen)]
+        if case is not None:
+            found += verdicts.between(case)
+        checks = verdicts.together(found)
         return {"ok": all(one["ok"] for one in checks), "checks": checks}
+
+    async def _case(self, target: str) -> Case:
+        """The way to a person, else to an address; CommandError if it can be neither."""
+        try:
+            account = self._host.looks.person(target)
+        except CommandError as error:
+            if error.kind != "no_such_target" or not settings.may_be_address(target):
+                raise
+        else:
+            return await self._host.doctor.person(account)
+        return await self._host.doctor.place(*settings.split_address(target, "doctor"))
 
     # -- people --------------------------------------------------------------------------
 

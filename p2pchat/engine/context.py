@@ -21,10 +21,12 @@ from p2pchat.engine.inputs import Effect, Post, SetTimer
 from p2pchat.engine.items import VectorItems, WeekCache
 from p2pchat.engine.live_records import Claiming as Claiming
 from p2pchat.engine.live_records import Entrusted as Entrusted
+from p2pchat.engine.live_records import Introducer as Introducer
 from p2pchat.engine.live_records import Link as Link
 from p2pchat.engine.live_records import Me as Me
 from p2pchat.engine.live_records import Prepared as Prepared
 from p2pchat.engine.live_records import Recon as Recon
+from p2pchat.engine.live_records import Relayed as Relayed
 from p2pchat.engine.live_records import Sas as Sas
 from p2pchat.engine.live_records import Sight as Sight
 from p2pchat.engine.live_records import Sought as Sought
@@ -52,6 +54,7 @@ from p2pchat.model import (
 from p2pchat.wire.messages.devices import OwnEntry
 from p2pchat.wire.messages.events import Header
 from p2pchat.wire.messages.presence import Chosen
+from p2pchat.wire.messages.registers import SignedRegister
 
 
 @dataclass(slots=True)
@@ -73,6 +76,20 @@ class Live:
     )  # (events to spare, since)
     taken: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) of strangers
     addresses: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()  # those they lie in
+    unlisted: bool = False  # nobody is told where this machine is
+    searching: bool = False  # see search
+    to_probe: tuple[str, ...] = ()
+    reach: dict[DeviceId, SignedRegister] = field(default_factory=dict)  # of machines linked, and ours
+    introducers: dict[DeviceId, Introducer] = field(default_factory=dict)
+    fruitless: dict[tuple[str, int], float] = field(default_factory=dict)  # introduced in vain; until when
+    asked_strange: dict[DeviceId, None] = field(default_factory=dict)
+    strange_asked: int = 0
+    asked_at: float = 0.0  # whom others know
+    consulted: dict[DeviceId, tuple[float, float]] = field(
+        default_factory=dict
+    )  # (questions to spare, since)
+    relayed: dict[int, Relayed] = field(default_factory=dict)
     links: dict[int, Link] = field(default_factory=dict)
     by_device: dict[DeviceId, int] = field(default_factory=dict)
     contested: dict[int, int] = field(default_factory=dict)  # older link -> newer, until a pong decides
@@ -141,6 +158,18 @@ class Live:
         twin.pace = self.pace.copy()
         twin.taken = self.taken.copy()
         twin.addresses = self.addresses
+        twin.networks = self.networks
+        twin.unlisted = self.unlisted
+        twin.searching = self.searching
+        twin.to_probe = self.to_probe
+        twin.reach = self.reach.copy()
+        twin.introducers = self.introducers.copy()
+        twin.fruitless = self.fruitless.copy()
+        twin.asked_strange = self.asked_strange.copy()
+        twin.strange_asked = self.strange_asked
+        twin.asked_at = self.asked_at
+        twin.consulted = self.consulted.copy()
+        twin.relayed = self.relayed.copy()
         twin.links = self.links.copy()
         twin.by_device = self.by_device.copy()
         twin.contested = self.contested.copy()

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from p2pchat.engine import (
+    consult,
     custody,
+    exchange,
     file_words,
     handed,
     holders,
@@ -31,7 +33,7 @@ from p2pchat.engine.inputs import (
 )
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.wire.codec import Record
-from p2pchat.wire.messages import devices, files, presence, registers
+from p2pchat.wire.messages import devices, files, network, presence, registers
 from p2pchat.wire.messages import holders as kept_wire
 from p2pchat.wire.messages import link as wire
 
@@ -87,6 +89,14 @@ def from_peer(ctx: Context, event: FromPeer) -> None:
             file_words.heard_back(ctx, link, event.message)
         case devices.OwnDigest() | devices.OwnState() | devices.OwnChats():
             own.heard(ctx, link, event.message)
+        case network.Around():
+            exchange.asked(ctx, link, event.message)
+        case network.Examine():
+            consult.asked(ctx, link, event.message)
+        case network.Findings():
+            consult.answered(ctx, link, event.message)
+        case network.Introductions():
+            exchange.introduced(ctx, link, event.message)
         case files.Knock():
             file_words.knocked(ctx, link)
         case presence.Presence():

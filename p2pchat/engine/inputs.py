@@ -25,6 +25,7 @@ from p2pchat.errors import CommandError
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.wire.codec import Record
 from p2pchat.wire.messages.files import Offer
+from p2pchat.wire.messages.network import Examine, Findings
 from p2pchat.wire.messages.registers import SignedRegister
 from p2pchat.wire.messages.statements import SignedStatement
 
@@ -72,9 +73,10 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class NetworkChanged:
-    """Addresses of this machine changed, or it woke up."""
+    """Addresses of this machine changed, or it woke up. `networks` are those they lie in."""
 
     addresses: tuple[str, ...]
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +248,14 @@ class AddPeer:
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """Look for others by dialling every address of our own networks, once now and at each change."""
+
+    request: int
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetPeer:
     """Drop remembered addresses, and an unverified person's pinned name."""
 
@@ -324,6 +334,7 @@ Command = (
     | CancelQueued
     | ConfirmShown
     | AddPeer
+    | Search
     | ForgetPeer
     | SetTrust
     | StartSas
@@ -432,4 +443,34 @@ class Tell:
     subject: object
 
 
-Effect = Send | CloseLink | Dial | SetTimer | Reply | Refuse | FeedGrew | Tell | FileEffect | Announcing
+@dataclass(frozen=True, slots=True)
+class Consulted:
+    """Look how the asker's machine looks from here, dial `hosts`, and answer on that link."""
+
+    link: int
+    question: Examine
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to a question of ours has come on that link."""
+
+    link: int
+    findings: Findings
+
+
+Effect = (
+    Announcing
+    | Consulted
+    | Found
+    | Send
+    | CloseLink
+    | Dial
+    | SetTimer
+    | Reply
+    | Refuse
+    | FeedGrew
+    | Tell
+    | FileEffect
+)

@@ -47,12 +47,15 @@ from p2pchat.wire.messages.link import (
 
 OPEN_OFFICE_KEY: Final = hash_tagged("p2pchat/open-office/1")
 """What everybody who has set up nothing shares. It hides nothing; it marks the protocol."""
+CHAT: Final = "chat"
 BULK: Final = "bulk"
-PURPOSES: Final = ("chat", BULK)
 RECOVER: Final = "recover"
 PAKE: Final = "pake"
-HANDED_OVER: Final = (("chat", PAKE), (RECOVER, "office"))
+HANDED_OVER: Final = ((CHAT, PAKE), (RECOVER, "office"))
 """Purpose and kind of key of a preface by somebody who has no statements yet."""
+PROBE: Final = "probe"
+"""A look at the way between two machines; it changes no chat link."""
+PURPOSES: Final = (CHAT, BULK, PROBE)
 OWN_PINGS: Final = 1 << 32
 """Pongs below this number answer the link's own pings and are not handed on."""
 ANSWERER_WAITS_S: Final = 2.0
@@ -132,7 +135,7 @@ class LinkMachine:
         self.state = "greeting" if initiator else "preface"
         self.end: Ended | None = None
         self.purpose = purpose
-        """chat or bulk: what the initiator's preface says."""
+        """chat, bulk or probe: what the initiator's preface says."""
         self.chaining_key = b""
         """Of a bulk link, once open: what its bulk keys are made of."""
         self._pairing = pairing

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from p2pchat.engine.ranges import Ranges
 from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
@@ -65,6 +66,25 @@ class Target:
     since: float  # when it was last good or first heard of
     dialling: int | None = None
     began: float = 0.0  # when it was last dialled
+    by: DeviceId | None = None  # who introduced it; `device` is then what he says
+
+
+class Introducer(NamedTuple):
+    """What became of one machine's introductions, and when it was last answered; see exchange."""
+
+    asked: bool = False  # we wait for introductions
+    misled: int = 0
+    deaf_until: float = 0.0
+    answered: float = float("-inf")
+
+
+class Relayed(NamedTuple):
+    """A question of diagnosis that was passed on; see consult."""
+
+    link: int
+    number: int
+    device: DeviceId
+    until: float
 
 
 @dataclass(frozen=True, slots=True)

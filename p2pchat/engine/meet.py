@@ -11,6 +11,7 @@ from p2pchat.engine import (
     clones,
     crowd,
     custody,
+    exchange,
     file_words,
     frames,
     gossip,
@@ -122,6 +123,7 @@ def ready(ctx: Context, number: int | None, *, begin: bool = True) -> None:
     transfers.met(ctx, link)
     holders.met(ctx, link)
     custody.met(ctx, link)
+    exchange.met(ctx, link)
 
 
 def offer(ctx: Context, link: Link) -> None:
@@ -164,6 +166,7 @@ def link_down(ctx: Context, number: int) -> None:
         gossip.gone(ctx, link.device)
         file_words.gone(ctx, link.device)
         presence_words.gone(ctx, link)
+        exchange.gone(ctx, link.device)
 
 
 def statements(ctx: Context, link: Link, signed: tuple[SignedStatement, ...]) -> None:
@@ -193,6 +196,8 @@ def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.Sig
         if row.kind in (registers.PREKEY, registers.PROFILE):
             if people.learn_register(ctx, row, value) and row.kind == registers.PROFILE:
                 ctx.out.append(Tell("peer", ctx.cache.owner[row.device]))
+        elif row.kind == registers.REACH:
+            exchange.heard(ctx, row.device, one)
         elif isinstance(value, Chosen):
             if link is not None:
                 presence_words.learn(ctx, link, row, value)

@@ -18,6 +18,7 @@ from p2pchat.engine import (
     clock,
     clones,
     custody,
+    exchange,
     file_commands,
     file_words,
     gossip,
@@ -41,6 +42,7 @@ from p2pchat.engine import (
     room_commands,
     rooms,
     sas,
+    search,
     sync,
     talk,
     transfers,
@@ -90,16 +92,17 @@ class Node:
         keep_name: bool = False,
         office_key: bytes | None = None,
         sizes: ViewSizes | None = None,
+        unlisted: bool = False,
     ) -> None:
         """`name` is published at the start, with `keep_name` only if none has been; `label` is
         our own mDNS label; `machine` what it is called among ours; `office_key` that of the open
         office, whose lobby we come into; `sizes` of views are those of the protocol unless a test
-        hands in smaller ones."""
+        hands in smaller ones; `unlisted`: others are not told where this machine is."""
         self.me = me
         self.ledger = ledger
         self.entropy = entropy
         self.name = name
-        self.live = Live(label=label, machine=machine)
+        self.live = Live(label=label, machine=machine, unlisted=unlisted)
         self.cache = Cache()
         self.batch = Batch()
         self.loaded = False
@@ -235,7 +238,7 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
         case happened.Lost():
             peers.lost(ctx, event.label)
         case happened.NetworkChanged():
-            peers.network_changed(ctx, event.addresses)
+            peers.network_changed(ctx, event.addresses, event.networks)
         case happened.DialFailed():
             peers.dial_failed(ctx, event.dial, event.reason)
         case happened.Started():
@@ -261,6 +264,8 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
             talk.confirm_shown(ctx, event)
         case happened.AddPeer():
             _add_peer(ctx, event)
+        case happened.Search():
+            search.command(ctx, event)
         case happened.ForgetPeer():
             trust.forget(ctx, event)
         case happened.SetTrust():
@@ -318,7 +323,9 @@ def _started(node: Node, ctx: Context, port: int) -> None:
     holders.start(ctx)
     presence_words.start(ctx)
     ctx.timer("repair", ctx.now.mono + sync.REPAIR_S)
+    exchange.publish(ctx)
     peers.start(ctx)
+    search.begin(ctx)
 
 
 def _tend_prekeys(ctx: Context) -> None:
@@ -350,6 +357,10 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             outbox.receipts_due(ctx)
         case "peers":
             peers.tick(ctx)
+        case "around":
+            exchange.due(ctx)
+        case "search":
+            search.due(ctx)
         case "repair":
             sync.periodic(ctx)
             own.again(ctx)

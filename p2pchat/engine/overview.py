@@ -274,7 +274,9 @@ def trust_view(ctx: Context, target: str) -> TrustView:
 def hello(ctx: Context) -> Hello:
     """What a handshake says of this machine."""
     own = [ctx.cache.prekeys.get(ctx.me.device), ctx.cache.profiles.get(ctx.me.account)]
-    registers = tuple(people.signed_register(row) for row in own if row is not None)
+    registers = [people.signed_register(row) for row in own if row is not None]
+    if ctx.me.device in ctx.live.reach:
+        registers.append(ctx.live.reach[ctx.me.device])
     # The clock as it is, not as others corrected it: else a wrong one is passed on as agreement.
     system_ms = ctx.now.wall_ms - ctx.shift_ms
-    return Hello(1, ctx.me.device, ctx.me.statements, registers, ctx.live.port, system_ms)
+    return Hello(1, ctx.me.device, ctx.me.statements, tuple(registers), ctx.live.port, system_ms)

@@ -19,6 +19,7 @@ from p2pchat.model import RegisterRow, TrustRow
 from p2pchat.wire.codec import Record, decode, encode
 from p2pchat.wire.limits import MAX_NAME
 from p2pchat.wire.messages import registers as wire
+from p2pchat.wire.messages.network import Reach
 from p2pchat.wire.messages.presence import Chosen
 from p2pchat.wire.messages.registers import Prekey, Profile, Register, RegisterName, Seen, SignedRegister
 from p2pchat.wire.messages.statements import SignedStatement
@@ -33,6 +34,7 @@ _VALUES: dict[int, type[Record]] = {
     wire.PRESENCE: Chosen,
     wire.HAVE: Seen,
     wire.READ: Seen,
+    wire.REACH: Reach,
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import outbox, people, presence, rooms
+from p2pchat.engine import exchange, outbox, people, presence, rooms
 from p2pchat.engine.context import Context, Link, RoomCache
 from p2pchat.engine.inputs import Announcing, Send, Tell
 from p2pchat.errors import RemoteProtocolError
@@ -79,6 +79,7 @@ def _show_or_hide(ctx: Context) -> None:
     if announced != ctx.live.presence.announced:
         ctx.live.presence.announced = announced
         ctx.out.append(Announcing(announced))
+        exchange.publish(ctx)
 
 
 def schedule(ctx: Context) -> None:

@@ -90,9 +90,13 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class NetworkChanged:
-    """Our own addresses are now these, or we woke up. Everybody is sighted anew after it."""
+    """Our own addresses are now these, or we woke up. Everybody is sighted anew after it.
+
+    `networks`: those they lie in, in the same order, such as `192.168.1.5/24`; tunnels included.
+    """
 
     addresses: tuple[str, ...]
+    networks: tuple[str, ...] = ()
 
 
 Notice = Sighting | Gone | NetworkChanged

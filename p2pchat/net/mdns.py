@@ -58,6 +58,10 @@ ASK_AGAIN_S: Final = (30.0, 600.0)
 asks, but held at 10 minutes, for a switch that joins two halves of an office tells nobody.
 Known answers go along, so that nobody answers unless somebody was missed."""
 
+SOMEBODY_S: Final = 12.0
+"""In a crowd somebody asks this often, and each the more rarely the larger it is: everybody hears the
+answers, and the question of each carries the names of all."""
+
 REFRESH_S: Final = 5.0
 """At most one `refresh` is carried out in this time, however many links return at once."""
 
@@ -87,7 +91,7 @@ class MdnsDiscovery:
         steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._chosen = chosen
-        self._scan = scan or scanner(chosen)
+        self._scan = scan or scanner(chosen, tunnels=True)
         self._wall_s = wall_s
         self._steady_s = steady_s
         self._state = DiscoveryState(False, (), False, "not started")
@@ -137,16 +141,18 @@ class MdnsDiscovery:
         while True:
             if local != told:
                 told = local
-                box.put(NetworkChanged(tuple(str(address) for address in local)))
-            self._state = DiscoveryState(False, tuple(str(a) for a in local), False, "starting")
-            trouble = "" if local else self._nothing_usable()
+                networks = tuple(f"{address.ip}/{address.prefix}" for address in local)
+                box.put(NetworkChanged(tuple(str(address) for address in local), networks))
+            neighbours = tuple(address for address in local if not address.tunnel)
+            self._state = DiscoveryState(False, tuple(str(a) for a in neighbours), False, "starting")
+            trouble = "" if neighbours else self._nothing_usable()
             if not trouble:
-                trouble = await self._session_until_change(local, announcement, box, watch)
+                trouble = await self._session_until_change(neighbours, local, announcement, box, watch)
             if trouble:
                 if trouble != self._state.trouble:
                     log.info("discovery waits: %s", trouble)
                 self._state = DiscoveryState(False, self._state.addresses, False, trouble)
-                if local:  # the library or the system failed us: try again in a moment
+                if neighbours:  # the library or the system failed us: try again in a moment
                     await trio.sleep(AGAIN_S)
                     local = await watch.look()
                 else:
@@ -162,13 +168,14 @@ class MdnsDiscovery:
 
     async def _session_until_change(
         self,
+        neighbours: tuple[LocalAddress, ...],
         local: tuple[LocalAddress, ...],
         announcement: Announcement | None,
         box: NoticeBox,
         watch: Watch,
     ) -> str:
-        """Run a session while the addresses stay; returns why it failed, or nothing."""
-        session = _Session(local, announcement, box, self._wall_s, silent=self._silent)
+        """Run a session on `neighbours` while all our addresses stay; why it failed, or nothing."""
+        session = _Session(neighbours, announcement, box, self._wall_s, silent=self._silent)
         try:
             await session.open()
             self._session = session
@@ -177,7 +184,7 @@ class MdnsDiscovery:
                 await watch.change(local)
                 nursery.cancel_scope.cancel()
         except (OSError, RuntimeError, zeroconf.Error) as error:
-            return f"mDNS does not start on {', '.join(str(a) for a in local)}: {error}"
+            return f"mDNS does not start on {', '.join(str(a) for a in neighbours)}: {error}"
         finally:
             self._session = None
             with trio.move_on_after(CLOSE_S, shield=True):
@@ -314,7 +321,7 @@ class _Session:
         while True:
             self._again = trio.Event()
             await trio.sleep(REFRESH_S)
-            with trio.move_on_after(pause):
+            with trio.move_on_after(patience(pause, len(_cached_names(zc)))):
                 await self._again.wait()
             if self._again.is_set() and self._announcement is not None:
                 await self._republish(zc, self._announcement, self._tag_now(self._announcement))
@@ -367,6 +374,11 @@ def _literal(record: DNSAddress) -> str:
     except ValueError:
         return ""  # neither 4 nor 16 bytes: no address of anybody
     return f"{ip}%{record.scope_id}" if record.scope_id and ip.is_link_local else str(ip)
+
+
+def patience(pause: float, names: int) -> float:
+    """Seconds until the next round of questions, with so many names known here."""
+    return min(ASK_AGAIN_S[1], max(pause, SOMEBODY_S * names))
 
 
 def _ask_once(zc: zeroconf.Zeroconf) -> None:

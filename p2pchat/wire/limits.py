@@ -160,6 +160,14 @@ MAX_UNKNOWN_DIALS_PER_S: Final = 5.0
 """Dials to addresses never authenticated: what forged announcements can make us do to others."""
 UNPACED_DIALS_AT_START: Final = 100
 """First addresses after start that are dialled without that pace: an office is met at once."""
+FIRST_UNPRIVILEGED_PORT: Final = 1024
+"""Below it live other programs' services, which nobody may have us dial."""
+MAX_INTRODUCED: Final = 256
+"""Machines introduced in one answer: signatures to verify, and addresses to dial."""
+MAX_PROBED: Final = 1024
+"""Addresses of our own networks dialled in one search: four networks of 254."""
+MAX_ECHO: Final = 16 * KIB
+"""Padding of one echo: twice the largest frame an Ethernet may carry, and no burden."""
 MAX_DIALS_AT_ONCE: Final = 32
 """Dials under way: sockets, and the burst on the network."""
 

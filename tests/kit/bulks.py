@@ -182,7 +182,7 @@ class Office:
         )
         machine.bulk = Bulk(person.account, disk, wires, entropy, trio.current_time)
         nobody: Callable[[Input], None] = lambda _: None  # noqa: E731 - told nothing here
-        inbox = Inbox(nobody, nobody, trio.current_time, dict, None, machine.bulk.take)
+        inbox = Inbox(nobody, nobody, trio.current_time, dict, None, {"bulk": machine.bulk.take})
 
         async def serve(stream: Stream, _: Address) -> None:
             await Pump(0, link_machine("chat", False), stream, inbox).run()

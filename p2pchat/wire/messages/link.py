@@ -10,7 +10,7 @@ from typing import Final
 
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.wire.codec import Record, decode, encode
-from p2pchat.wire.messages import bulk, devices, files, holders, presence
+from p2pchat.wire.messages import bulk, devices, files, holders, network, presence
 from p2pchat.wire.messages.events import Event
 from p2pchat.wire.messages.registers import RegisterName, SignedRegister
 from p2pchat.wire.messages.statements import SignedStatement
@@ -20,7 +20,7 @@ class Preface(Record, frozen=True):
     """The one clear frame, from the initiator. Its exact bytes are the Noise prologue."""
 
     v: int
-    purpose: str  # chat | bulk | recover
+    purpose: str  # chat | bulk | recover | probe
     psk: str  # office | invite | pake
 
 
@@ -30,7 +30,7 @@ class Hello(Record, frozen=True):
     v: int
     device: bytes
     statements: tuple[SignedStatement, ...]  # genesis first, then those leading to the device
-    registers: tuple[SignedRegister, ...]  # its prekey and profile
+    registers: tuple[SignedRegister, ...]  # its prekey, its profile, and where it is
     port: int  # where it listens, 0 if nowhere
     wall_ms: int  # its clock, for the median offset
 
@@ -237,6 +237,12 @@ FRAMES: Final[dict[int, type[Record]]] = {
     0x7A: devices.OwnChats,
     0x90: presence.Presence,
     0x91: presence.Typing,
+    # the network between us
+    0x80: network.Around,
+    0x81: network.Introductions,
+    0x82: network.Examine,
+    0x83: network.Findings,
+    0x84: network.Echo,
 }
 """Type byte of a frame to its record. An unknown type ends the link."""
 
