@@ -20,12 +20,12 @@ import pytest
 # Minutes of the gate on 2 cores (25 in all with install, lint and types); a new layer trims another.
 SHARES_MIN: dict[str, float] = {
     "floors": 4,
-    "simulators": 3.5,
-    "lan": 7,
-    "crash": 2.5,
-    "fuzz": 1.5,
-    "hostile and cli": 4.25,
-    "bench smoke": 1.75,
+    "simulators": 3,
+    "lan": 6,
+    "crash": 2.25,
+    "fuzz": 1.25,
+    "hostile and cli": 4,
+    "bench smoke": 1.5,
     "packaging": 1,  # part of the 3 minutes for install, lint and types
 }
 # folder below tests/ → layer; every other folder mirrors a floor of the package

@@ -8,6 +8,7 @@ from p2pchat.crypto.primitives import ed25519_sign, tag_bytes
 from p2pchat.engine import exchange
 from p2pchat.engine import inputs as happened
 from p2pchat.engine.context import Target
+from p2pchat.engine.presence_inputs import SetPresence
 from p2pchat.ids import DeviceId
 from p2pchat.wire.codec import decode, encode
 from p2pchat.wire.limits import MAX_INTRODUCED, MAX_UNKNOWN_PEERS
@@ -125,6 +126,26 @@ def test_who_does_not_announce_himself_is_not_introduced(stage: Stage) -> None:
     stage.join(cyn, bob)
     ask(cyn)
     assert targets(cyn) == []
+
+
+def test_who_hides_is_introduced_to_nobody(stage: Stage) -> None:
+    """Not by whom he hides from, who does not see him; and hidden from all he takes back where he is."""
+    ann, bob, cyn = office(stage)
+    cyn.ask(lambda r: SetPresence(r, None, hide_from=(bob.account.hex(),)))
+    ask(ann)
+    assert targets(ann) == []
+    cyn.ask(lambda r: SetPresence(r, None, show_all=True))
+    stage.mono += 5
+    ask(ann)
+    assert targets(ann) == [("10.72.0.9", 26700)]
+    cyn.ask(lambda r: SetPresence(r, "invisible"))
+    stage.settle()
+    said = decode(Register, bob.node.live.reach[cyn.device].register)
+    assert decode(Reach, said.value) == Reach((), 0)
+    cyn.ask(lambda r: SetPresence(r, "available"))
+    stage.settle()
+    again = decode(Register, bob.node.live.reach[cyn.device].register)
+    assert decode(Reach, again.value).hosts == ("10.72.0.9",)
 
 
 def test_a_new_address_is_told_to_who_is_linked(stage: Stage) -> None:
