@@ -138,7 +138,7 @@ class Daemon:
             self._say,
             chosen=parts.interfaces,
             threads=parts.threads,
-            announcing=parts.announce,
+            announcing=lambda: parts.announce and self._announced,  # not while nobody is to see us
         )
         takers: dict[str, Taker] = {PROBE: self.examiner.probes.take}
         if self.bulk is not None:

@@ -58,7 +58,7 @@ class Examiner:
         *,
         chosen: tuple[str, ...],
         threads: bool,
-        announcing: bool,
+        announcing: Callable[[], bool],
     ) -> None:
         self._lan = lan
         self._look = look
@@ -99,7 +99,7 @@ class Examiner:
             False,
             tuple(sorted(dialled)),
             question.label in live.sights,
-            state.heard_self or not self._announcing,
+            state.heard_self or not self._announcing(),
             "" if state.running else state.trouble[:100],
             tuple(host for host in live.addresses if "%" not in host)[:MAX_ADDRESSES],
             live.port,
@@ -137,7 +137,7 @@ class Examiner:
         self._numbers += 1
         ctx = self._look()
         hosts = tuple(host for host in ctx.live.addresses if "%" not in host)[:MAX_ADDRESSES]
-        label = ctx.live.label if self._announcing else ""
+        label = ctx.live.label if self._announcing() else ""
         return Examine(self._numbers, device, ctx.me.device, hosts, ctx.live.port, label)
 
     async def consult(self, link: Link, device: DeviceId) -> Findings | None:
@@ -226,7 +226,7 @@ class Examiner:
         nothing: tuple[tuple[str, ...], tuple[Left, ...]] = ((), ())
         used, unused = await self.system(lambda: interfaces.survey(self._chosen), nothing)
         return Own(
-            announcing=self._announcing,
+            announcing=self._announcing(),
             deaf=deaf,
             returns=returns,
             words=words,
@@ -255,7 +255,7 @@ class Examiner:
         """Whether our own announcement does not come back; it may take a moment after the start."""
         for _ in range(10):
             state = self._lan.discovery_state()
-            if not self._announcing or not state.running or state.heard_self:
+            if not self._announcing() or not state.running or state.heard_self:
                 return False
             await trio.sleep(SETTLE_S / 10)
         return True
