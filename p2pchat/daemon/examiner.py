@@ -79,7 +79,9 @@ class Examiner:
     async def answer(self, consulted: Consulted) -> None:
         """Somebody asks over a chat link how he looks from here."""
         found = await self.examine(consulted.question, consulted.hosts)
-        self._say(consulted.link, found)
+        link = self._look().live.by_device.get(consulted.device)
+        if link is not None:
+            self._say(link, found)
 
     async def examine(self, question: Examine, hosts: tuple[str, ...]) -> Findings:
         """What this machine finds when it looks at the asker."""

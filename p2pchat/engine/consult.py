@@ -47,7 +47,7 @@ def asked(ctx: Context, link: Link, question: Examine) -> None:
     direct = question.asker == link.device
     if question.device == ctx.me.device:
         hosts = _dialled(ctx, link, question, direct=direct)
-        ctx.out.append(Consulted(link.link, question, hosts))
+        ctx.out.append(Consulted(link.device, question, hosts))
     elif direct:
         _pass_on(ctx, link, question)
 
@@ -74,7 +74,7 @@ def _pass_on(ctx: Context, link: Link, question: Examine) -> None:
         ctx.out.append(Send(link.link, absent(question)))
         return
     ours = ctx.number()
-    live.relayed[ours] = Relayed(link.link, question.number, DeviceId(question.device), now + WAITS_S)
+    live.relayed[ours] = Relayed(link.device, question.number, DeviceId(question.device), now + WAITS_S)
     passed = Examine(ours, question.device, question.asker, question.hosts, question.port, question.label)
     ctx.out.append(Send(number, passed))
 
@@ -96,7 +96,9 @@ def answered(ctx: Context, link: Link, found: Findings) -> None:
             waiting.number, found.device, False, found.dialled, found.sighted, found.hears_itself,
             found.discovery, found.hosts, found.port, found.version, found.wall_ms,
         )  # fmt: skip
-        ctx.out.append(Send(waiting.link, told))
+        asker = ctx.live.by_device.get(waiting.asker)  # their link may have been replaced meanwhile
+        if asker is not None:
+            ctx.out.append(Send(asker, told))
 
 
 def sound(found: Findings) -> bool:

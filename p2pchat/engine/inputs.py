@@ -445,9 +445,10 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Consulted:
-    """Look how the asker's machine looks from here, dial `hosts`, and answer on that link."""
+    """Look how the asker's machine looks from here, dial `hosts`, and answer the machine that brought
+    the question: by then on another link, if theirs has been replaced."""
 
-    link: int
+    device: DeviceId
     question: Examine
     hosts: tuple[str, ...]
 

@@ -81,7 +81,7 @@ class Introducer(NamedTuple):
 class Relayed(NamedTuple):
     """A question of diagnosis that was passed on; see consult."""
 
-    link: int
+    asker: DeviceId
     number: int
     device: DeviceId
     until: float

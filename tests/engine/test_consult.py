@@ -74,6 +74,21 @@ def test_a_question_is_passed_on_and_the_answer_back(stage: Stage) -> None:
     assert len(hears_back.seen) == 1, "once"
 
 
+def test_an_answer_goes_where_the_asker_is_by_then(stage: Stage) -> None:
+    """Who has just met dials each other at once, and one of the two links goes."""
+    ann, bob, cyn = three(stage)
+    looks, hears_back = Looker(cyn), Looker(ann)
+    hears(bob, ann, question(ann, cyn, "10.9.9.9"))
+    (asked,) = looks.seen
+    assert isinstance(asked, Consulted)
+    assert asked.device == bob.device, "and not a link, which may go as well"
+    before = link_to(bob, ann)
+    stage.join(ann, bob)
+    assert link_to(bob, ann) != before
+    hears(bob, cyn, answer(cyn, asked.question.number))
+    assert [found.findings for found in hears_back.seen if isinstance(found, Found)] == [answer(cyn, 7)]
+
+
 def test_directly_only_where_the_question_comes_from_is_dialled(stage: Stage) -> None:
     ann, bob, _ = three(stage)
     looks = Looker(bob)
