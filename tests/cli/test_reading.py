@@ -453,6 +453,7 @@ def test_chat_in_a_room_shows_who_speaks_and_what_happens(tmp_path: Path) -> Non
             history=samples.page(in_room(1, "earlier"), room=samples.LAUNCH),
             read__open=samples.page(room=samples.LAUNCH),
             read__confirm={"room": "", "read": 1},
+            presence__active={},
             send=SENT,
         ) as fake,
         terminal(tmp_path, "chat", "launch", "--plain") as screen,
@@ -460,7 +461,7 @@ def test_chat_in_a_room_shows_who_speaks_and_what_happens(tmp_path: Path) -> Non
         screen.expect("hello all")
         screen.type("\x04")
         assert screen.finish() == 0
-        assert fake.asked("listen")["types"] == ["message", "room", "warning"]
+        assert fake.asked("listen")["types"] == ["message", "room", "typing", "presence", "warning"]
     shown = screen.lines()
     assert "12:01 Bob  earlier" in shown
     assert "chatting in #launch; ctrl-d ends" in shown
