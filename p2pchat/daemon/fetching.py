@@ -207,6 +207,12 @@ class Fetching:
         with target:
             if staging.placing is None and not staging.done.complete:
                 self._comparing = await disk.slow(lambda: already.maybe(target, offer))
+                if not self._comparing and await disk.slow(lambda: self._is_in_the_way(target)):
+                    self._discard = self.stopping = True
+                    self._reports.landed(self, inbox.skipped(target, offer), b"")
+                    return
+                if not self._comparing:
+                    await disk.slow(lambda: disk.check_target(target, offer))
                 self._plan = Plan(staging.done, staging.head_pieces, self._order)
                 if self.fetch.root:
                     staging.learn_root(self.fetch.root)
@@ -265,6 +271,10 @@ class Fetching:
                 await self._disk.slow(lambda: staging.check_room(self._disk.keep_free()))
             except CommandError as error:
                 self._stumble(error)  # before anybody who waits for the lock puts a piece into it
+
+    def _is_in_the_way(self, target: Folder) -> bool:
+        """Whether it would be left out in the end, for something else bears its name."""
+        return self.fetch.conflict == "skip" and target.look(inbox.final_name(self.offer)) is not None
 
     def _keep_same(self, folder: Folder, staging: Staging) -> None:
         keep_list(folder, staging)

@@ -28,7 +28,7 @@ from p2pchat.files.trouble import told_of
 from p2pchat.ids import DeviceId
 from p2pchat.model import CANCELLED, OFFERED, TransferRow
 from p2pchat.net.lan import Stream
-from p2pchat.platform.folders import Folder
+from p2pchat.platform.folders import Folder, Room
 from p2pchat.wire.messages import bulk as wire
 from p2pchat.wire.messages.files import Offer
 from tests.kit.bulks import office, row_of
@@ -331,3 +331,81 @@ async def test_what_was_piped_in_stays_while_its_message_does_not_count(
             bob.fetch(offer, ann)
             await bob.until(lambda: bob.landed(offer) is not None)
             assert contents(bob.inbox) == {"build.log": pattern(3 * MIB)}
+
+
+async def test_what_is_to_be_skipped_is_not_fetched(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Something else bears its name: that is seen before a byte of it travels, and nothing of it stays."""
+    async with office(tmp_path) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        bob.inbox.mkdir(exist_ok=True)
+        (bob.inbox / "x").write_bytes(b"mine")
+        offer = await ann.offer(written(tmp_path / "x", 20 * MIB))
+        bob.fetch(offer, ann, conflict="skip")
+        await bob.until(lambda: bob.landed(offer) is not None)
+        landed = bob.landed(offer)
+        assert landed is not None
+        assert (landed.how, landed.path) == ("skipped", str(bob.inbox / "x"))
+        await trio.sleep(1)
+        giver = ann.bulk.shelf.get(offer.id)
+        assert giver is not None
+        assert not giver.given
+        assert (bob.inbox / "x").read_bytes() == b"mine"
+        assert list((bob.base / "staging").iterdir()) == []
+
+
+async def test_no_room_on_the_other_disk_is_told_before_it_is_fetched(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An inbox on a small stick: nothing travels, nothing is filled, and it goes on once there is room."""
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    free = [5 * MIB]
+    stat, room = os.stat, Folder.room
+
+    def elsewhere(path: object, **how: object) -> os.stat_result:
+        found = stat(path, **how)  # type: ignore[arg-type,call-overload]
+        if os.fspath(path) == str(stick):  # type: ignore[call-overload]
+            return os.stat_result((*found[:2], found.st_dev + 1, *found[3:]))
+        return cast(os.stat_result, found)
+
+    monkeypatch.setattr(os, "stat", elsewhere)
+    monkeypatch.setattr(
+        Folder, "room", lambda one: Room(free[0], 10 * MIB) if str(one.path) == str(stick) else room(one)
+    )
+    async with office(tmp_path) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        offer = await ann.offer(written(tmp_path / "x", 20 * MIB))
+        bob.fetch(offer, ann, to=str(stick))
+        await bob.until(lambda: bool(bob.troubles()))
+        await trio.sleep(30)
+        assert {(one.kind, one.final) for one in bob.troubles()} == {("disk_full", False)}
+        giver = ann.bulk.shelf.get(offer.id)
+        assert giver is None or not giver.given
+        assert list(stick.iterdir()) == []
+        free[0] = 25 * MIB
+        await bob.until(lambda: bob.landed(offer) is not None, 120)
+        assert (stick / "x").read_bytes() == pattern(20 * MIB)
+
+
+async def test_no_descriptor_left_is_no_changed_source(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The giver has too much open for a while: the file is what it was, and goes on by itself."""
+    out = [True]
+    read_at = source.read_at
+
+    def refusing(descriptor: int, into: memoryview, offset: int) -> int:
+        if out[0] and offset > 3 * MIB:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return read_at(descriptor, into, offset)
+
+    monkeypatch.setattr(source, "read_at", refusing)
+    async with office(tmp_path) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        offer = await ann.offer(written(tmp_path / "x", 20 * MIB))
+        bob.fetch(offer, ann)
+        await ann.until(lambda: bool(ann.troubles()))
+        assert not any(one.final for one in ann.troubles())
+        out[0] = False
+        await bob.until(lambda: bob.landed(offer) is not None, 120)
+        assert (bob.inbox / "x").read_bytes() == pattern(20 * MIB)
