@@ -17,7 +17,7 @@ import trio
 from p2pchat import __version__
 from p2pchat.daemon.probing import AT_ONCE, Probed, Probes, probe
 from p2pchat.daemon.sights import Case, Dialled, Own, Word
-from p2pchat.engine import names
+from p2pchat.engine import names, presence
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.inputs import Consulted, Found
 from p2pchat.engine.links import PROBE, Established, LinkMachine
@@ -242,6 +242,7 @@ class Examiner:
             port=ctx.live.port or FIRST_PORT,
             other_versions=self.other_versions,
             other_offices=self.other_offices,
+            silent=presence.hidden_from_all(ctx),
         )
 
     def _sighted(self, device: DeviceId | None, where: Address | None) -> bool:

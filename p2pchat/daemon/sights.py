@@ -57,6 +57,8 @@ class Own(NamedTuple):
     port: int
     other_versions: int = 0
     other_offices: int = 0
+    silent: bool = False
+    """Not announced because nobody is to see its user."""
 
 
 class Case(NamedTuple):

@@ -115,6 +115,8 @@ def _told(words: list[Word]) -> list[Word]:
 
 def _alone(seen: Own) -> str:
     if seen.words:
+        if seen.silent:
+            return "not announced while nobody is to see you: `p2pchat presence`"
         return "announcements are heard" if seen.announcing else "not announced, as you wished"
     if seen.missed:
         return f"nobody is linked; {_who(len(seen.missed))} known on this network: off, or elsewhere"
