@@ -286,6 +286,25 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldEvent:
+    """An event that is kept here for others, in whose room we are not."""
+
+    id: EventId
+    depositor: AccountId
+    machine: DeviceId  # at which the depositor was
+    room: RoomId
+    author: DeviceId
+    seq: int
+    control: bool
+    at_ms: int
+    expires_ms: int
+    header: bytes
+    signature: bytes
+    body: bytes | None
+    place: int = 0  # where it stands among all that is held; given by the archive
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceReceipt:
     """How far an own message has come on one machine of somebody it is for: queued, delivered, read."""
 
@@ -393,6 +412,22 @@ class PeerView:
     trust: str
     last_seen_ms: int | None
     me: bool = False
+    presence: str = "offline"  # available away busy offline
+    status_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """How I am available, as `presence` shows it."""
+
+    state: str  # as chosen: available away busy invisible
+    shown: str  # of this machine, to those who see me: available away busy; offline if nobody does
+    message: str
+    until_ms: int | None
+    hidden_from: tuple[AccountId, ...]
+    hide_direct: bool
+    hide_rooms: bool
+    do_not_disturb: bool
 
 
 # How a transfer stands in the archive. `active`: wanted, and not all here; whether anybody gives

@@ -17,15 +17,16 @@ from pathlib import Path
 
 import pytest
 
-# Minutes of the gate on 2 cores (25 in all with install, lint and types); a new layer trims another.
+# Minutes of the gate on 2 cores, which takes at most 25 in all (.ci/run). Shares are ceilings, not reached
+# all at once: with install, lint and types they add up to 30.
 SHARES_MIN: dict[str, float] = {
-    "floors": 3,
-    "simulators": 3.5,
-    "lan": 5,
-    "crash": 3,
-    "fuzz": 2.5,
-    "hostile and cli": 3,
-    "bench smoke": 2,
+    "floors": 3.75,
+    "simulators": 4.5,
+    "lan": 8.25,
+    "crash": 2.5,
+    "fuzz": 1.5,
+    "hostile and cli": 4,
+    "bench smoke": 2.5,
     "packaging": 1,  # part of the 3 minutes for install, lint and types
 }
 # folder below tests/ → layer; every other folder mirrors a floor of the package

@@ -45,6 +45,8 @@ def sentence(type: str, by: Mapping[str, Any] | None, who: Mapping[str, Any] | N
             return f"{actor} changed {field(detail, 200) or 'the settings'}"
         case "name" | "topic" | "rules":
             return f"{actor} changed the {type}"
+        case "revoked":
+            return f"a machine of {other} was cut off" if who else "a machine was cut off"
         case "fork":
             return f"a machine of {other if who else actor} signed two histories: both are kept as proof"
         case "voided":

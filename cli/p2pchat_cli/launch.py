@@ -6,6 +6,7 @@ what is told when it does not come up. Does not know: what a daemon does.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -57,8 +58,9 @@ def in_foreground(ctx: Context, options: Sequence[str]) -> int:
     os.execve(words[0], words, environment(ctx.environ))  # noqa: S606 - replaces us on purpose
 
 
-def detached(ctx: Context, options: Sequence[str]) -> None:
-    """Start a daemon that outlives us; returns once its control socket answers.
+def detached(ctx: Context, options: Sequence[str], *, secret: str = "", patience_s: float = READY_S) -> None:
+    """Start a daemon that outlives us; returns once its control socket answers. `secret` is what it
+    reads first, on its standard input.
 
     CommandError with the daemon's own words if it gives up, `timeout` if it never answers.
     """
@@ -74,7 +76,7 @@ def detached(ctx: Context, options: Sequence[str]) -> None:
         begin = os.fstat(handle).st_size
         child = subprocess.Popen(  # noqa: S603 - our own interpreter
             command(ctx.profile, options),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if secret else subprocess.DEVNULL,
             stdout=handle,
             stderr=handle,
             cwd=Path(sys.prefix).anchor or "/",
@@ -84,13 +86,18 @@ def detached(ctx: Context, options: Sequence[str]) -> None:
         )
     finally:
         os.close(handle)
-    deadline = time.monotonic() + READY_S
+    if child.stdin is not None:
+        with contextlib.suppress(BrokenPipeError), child.stdin:  # it has ended, and says why
+            child.stdin.write(f"{secret}\n".encode())
+    deadline = time.monotonic() + patience_s
     while not ctx.running():
         code = child.poll()
         if code is not None and not ctx.running():
             raise _gave_up(log, begin, code)
         if time.monotonic() > deadline:
-            raise CommandError("timeout", f"the daemon does not answer after {READY_S:.0f} s", "p2pchat logs")
+            raise CommandError(
+                "timeout", f"the daemon does not answer after {patience_s:.0f} s", "p2pchat logs"
+            )
         time.sleep(0.01)
     child.returncode = 0  # it lives on; without this Python would warn about a child left behind
 
@@ -101,9 +108,12 @@ def _gave_up(log: Path, begin: int, code: int) -> CommandError:
         stream.seek(max(begin, log.stat().st_size - TAIL_BYTES))
         lines = stream.read().decode("utf-8", "replace").splitlines()
     message = next((line[7:] for line in reversed(lines) if line.startswith("error: ")), "")
+    told = next((line[6:] for line in reversed(lines) if line.startswith("kind: ")), "")
     hint = next((line[6:] for line in reversed(lines) if line.startswith("hint: ")), "p2pchat logs")
     if not message:
         last = next((line for line in reversed(lines) if line.strip()), "")
         message = f"the daemon ended at once with exit code {code}" + (f": {last}" if last else "")
     kind = next((kind for kind, number in EXIT_CODES.items() if number == code and number > 1), "failed")
+    if EXIT_CODES.get(told) == code:
+        return CommandError(told, message, hint)
     return CommandError("archive" if code == EXIT_CODES["archive"] else kind, message, hint)

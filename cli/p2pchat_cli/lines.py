@@ -133,14 +133,16 @@ def marks(message: Message, *, last: bool = False) -> list[str]:
 
 
 def _state(message: Message) -> str:
-    """`delivered`, and in a room by how many: `queued, delivered 7/9, read 3/9`."""
-    progress = message["progress"]
+    """`delivered`, `held by Cem`, and in a room by how many: `queued, delivered 7/9, read 3/9`."""
+    progress, state = message["progress"], str(message["state"])
+    if state == "held" and message["held_by"]:
+        state = "held by " + ", ".join(field(one["name"], NAME_WIDTH) for one in message["held_by"])
     if message["kind"] == "direct" or not progress or not progress["of"]:
-        return str(message["state"])
+        return state
     parts = [f"{word} {progress[word]}/{progress['of']}" for word in ("delivered", "read") if progress[word]]
     if message["state"] not in ("delivered", "read"):
-        parts.insert(0, message["state"])
-    return ", ".join(parts) or str(message["state"])
+        parts.insert(0, state)
+    return ", ".join(parts) or state
 
 
 def _noted(ack: Mapping[str, Any]) -> str:

@@ -6,50 +6,12 @@ full), or what a command does (commands/).
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
-
-class Opt(NamedTuple):
-    """An option. `kind` is one of `flag str int number`; `many` collects repetitions.
-
-    `env` names its twin in the environment: a flag reads 1/0 there, a list commas.
-    """
-
-    flags: tuple[str, ...]
-    help: str
-    kind: str = "str"
-    metavar: str = ""
-    many: bool = False
-    choices: tuple[str, ...] = ()
-    env: str = ""
-
-    @property
-    def dest(self) -> str:
-        """The name under which the value is kept: the first flag without dashes."""
-        return self.flags[0].lstrip("-").replace("-", "_")
-
-
-class Arg(NamedTuple):
-    """A positional argument; `many` takes all that are left."""
-
-    dest: str
-    metavar: str
-    help: str
-    required: bool = True
-    many: bool = False
-
-
-class Command(NamedTuple):
-    """One command: its words, the module under `commands/`, the function in it."""
-
-    words: tuple[str, ...]
-    help: str
-    module: str
-    args: tuple[Arg, ...] = ()
-    opts: tuple[Opt, ...] = ()
-    function: str = "run"
-    notes: str = ""
-
+from p2pchat_cli.option_shapes import Arg as Arg
+from p2pchat_cli.option_shapes import Command as Command
+from p2pchat_cli.option_shapes import Opt as Opt
+from p2pchat_cli.options_devices import DEVICE_COMMANDS, NETWORK
 
 HOME: Final = Opt(
     ("--home",),
@@ -103,18 +65,7 @@ COMMANDS: Final = (
         "up",
         opts=(
             Opt(("--name",), "What others call you.", metavar="NAME", env="P2PCHAT_NAME"),
-            Opt(
-                ("--interface",),
-                "Only this network interface.",
-                metavar="IF",
-                many=True,
-                env="P2PCHAT_INTERFACE",
-            ),
-            Opt(("--port",), "TCP port.", "int", metavar="N", env="P2PCHAT_PORT"),
-            Opt(("--peer",), "Dial this address too.", metavar="HOST[:PORT]", many=True, env="P2PCHAT_PEER"),
-            Opt(
-                ("--no-announce",), "Do not announce this machine by mDNS.", "flag", env="P2PCHAT_NO_ANNOUNCE"
-            ),
+            *NETWORK,
             Opt(("--foreground",), "Stay in this terminal; prints 'ready'.", "flag"),
         ),
     ),
@@ -151,6 +102,22 @@ COMMANDS: Final = (
         function="forget",
     ),
     Command(
+        ("presence",),
+        "How you are available, and to whom.",
+        "presence",
+        (Arg("state", "STATE", "available, away, busy or invisible.", required=False),),
+        (
+            Opt(("--message",), "Say so beside it; '' for nothing.", metavar="TEXT"),
+            Opt(("--for",), f"Only until then: {_TIME} (ahead).", metavar="D"),
+            Opt(("--hide-from",), "This person sees you as not here.", metavar="TARGET", many=True),
+            Opt(("--hide-direct",), "So do those you share no room with.", "flag"),
+            Opt(("--hide-rooms",), "So do those you never wrote to directly.", "flag"),
+            Opt(("--show-all",), "Hide from nobody any more.", "flag"),
+            Opt(("--quiet-hours",), "Shown as busy in these hours: 18:00-08:00, or off.", metavar="H-H"),
+        ),
+        notes="A state brings its own message and time; what you do not give stays as it is.",
+    ),
+    Command(
         ("send",),
         "Say something.",
         "send",
@@ -164,7 +131,12 @@ COMMANDS: Final = (
             Opt(("--by",), f"Until then, with --ack: {_TIME} (ahead).", metavar="TIME"),
             Opt(("--at",), f"Send it then: {_TIME} (ahead).", metavar="TIME"),
             Opt(("--key",), "The same key is sent once and gives the same id.", metavar="K"),
-            Opt(("--wait",), "Return only when it is there.", metavar="STATE", choices=("delivered", "read")),
+            Opt(
+                ("--wait",),
+                "Return only when it is there.",
+                metavar="STATE",
+                choices=("held", "delivered", "read"),
+            ),
             _TIMEOUT,
         ),
     ),
@@ -421,15 +393,28 @@ COMMANDS: Final = (
     Command(("trust", "accept"), "Take a person's new key.", "trust", (_PERSON,), function="accept"),
     Command(("trust", "block"), "Neither hear nor reach a person.", "trust", (_PERSON,), function="block"),
     Command(("trust", "unblock"), "Take a block back.", "trust", (_PERSON,), function="unblock"),
-    Command(("device", "list"), "My machines.", "device"),
+    *DEVICE_COMMANDS,
     Command(
-        ("device", "recovery-key"),
-        "Print the recovery key and erase it here.",
-        "device",
-        opts=(Opt(("--yes",), "It is written down: erase it without asking.", "flag"),),
-        function="recovery_key",
+        ("service", "install"),
+        "Start the daemon at boot or login from now on.",
+        "service",
+        function="install",
+        notes="Settings come from the profile's configuration: p2pchat config set.",
     ),
-    Command(("doctor",), "What is wrong on this machine, and what to do.", "doctor"),
+    Command(("service", "uninstall"), "Start it by itself no more.", "service", function="uninstall"),
+    Command(("service", "status"), "Whether it is started by itself.", "service", function="status"),
+    Command(
+        ("doctor",),
+        "What is wrong on this machine, or on the way to another, and what to do.",
+        "doctor",
+        (Arg("target", "[PEER|HOST[:PORT]]", "Look at the way to it too, from both ends.", required=False),),
+    ),
+    Command(
+        ("bugreport",),
+        "What a developer needs to help you: no names, no texts, no keys; addresses hashed.",
+        "bugreport",
+        opts=(Opt(("--out",), "Into this file; else it is printed.", metavar="FILE"),),
+    ),
     Command(
         ("config", "show"),
         "Settings.",
@@ -458,6 +443,7 @@ GROUPS: Final = {
     "file": "Files and folders: offered, taken, on their way.",
     "trust": "How far people are trusted.",
     "device": "My machines and the recovery key.",
+    "service": "Start the daemon at boot or login.",
     "config": "Settings.",
     "peers": "Who is there, how reached, how trusted.",
     "queue": "What waits, for whom.",

@@ -139,7 +139,7 @@ def _failure(one: Transfer) -> tuple[int, str, str, str] | None:
         case "done":
             return None
         case "declined":
-            return 2, "declined", f"{name!r} was declined", ""
+            return 2, "declined", f"{name!r} was declined{': ' + told if told else ''}", ""
         case "cancelled":
             return 3, "failed", f"{name!r} was cancelled{': ' + told if told else ''}", ""
         case "failed":

@@ -30,6 +30,7 @@ from p2pchat.ids import AccountId, DeviceId
 ACCOUNT_TAG: Final = "p2pchat/account/1"
 DEVICE_TAG: Final = "p2pchat/device/1"
 SAFETY_TAG: Final = "p2pchat/safety/1"
+BOUND_TAG: Final = "p2pchat/recovery-account/1"
 RECOVERY_TAG: Final = "p2pchat/recovery/1"
 
 Entropy = Callable[[int], bytes]
@@ -213,6 +214,52 @@ def parse_recovery(text: str) -> SigningKey:
             "a character is wrong or two changed places; compare it group by group with the paper",
         )
     return SigningKey(seed)
+
+
+_BOUND_LETTERS: Final = 8
+
+
+def print_bound_recovery(key: SigningKey, account: AccountId) -> str:
+    """What a person writes down: `print_recovery`, then 2 groups that only fit his account.
+
+    BLAKE2b-256("p2pchat/recovery-account/1" ‖ seed ‖ account id), its first 40 bits. A machine that
+    recovers has to be told by others which account the key belongs to. The public half stands in
+    the genesis, so anybody could make an account of his own that names it; he cannot make these
+    letters fit without the seed, and has one guess a time.
+    """
+    return f"{print_recovery(key)}-{in_fours(bound_to(key, account))}"
+
+
+def parse_bound_recovery(text: str) -> tuple[SigningKey, str]:
+    """The key, and the letters that its account has to fit; CommandError as `parse_recovery`."""
+    letters = "".join(text.split()).replace("-", "").upper()
+    if len(letters) != _LETTERS + _BOUND_LETTERS:
+        groups = (_LETTERS + _BOUND_LETTERS) // _GROUP
+        raise CommandError(
+            "usage",
+            f"recovery key has {len(letters)} characters, not {_LETTERS + _BOUND_LETTERS}",
+            f"it is {groups} groups of {_GROUP}, as `p2pchat device recovery-key` printed it",
+        )
+    key = parse_recovery(letters[:_LETTERS])
+    for at, letter in enumerate(letters[_LETTERS:], _LETTERS):
+        if letter not in _READ:
+            raise CommandError(
+                "usage",
+                f"recovery key: {letter!r} in group {at // _GROUP + 1} is no letter of a recovery key",
+                "copy it as printed: digits and capital letters without I, L, O and U",
+            )
+    return key, "".join(_ALPHABET[_READ[letter]] for letter in letters[_LETTERS:])
+
+
+def bound_to(key: SigningKey, account: AccountId) -> str:
+    """The 8 letters that say which account a recovery key is of."""
+    value = int.from_bytes(hash_tagged(BOUND_TAG, key.seed, account)[:5], "big")
+    return "".join(_ALPHABET[value >> shift & 31] for shift in range(5 * (_BOUND_LETTERS - 1), -1, -5))
+
+
+def in_fours(text: str) -> str:
+    """Letters as people read them."""
+    return "-".join(text[at : at + _GROUP] for at in range(0, len(text), _GROUP))
 
 
 def _check(seed: bytes) -> bytes:

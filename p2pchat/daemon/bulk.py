@@ -86,6 +86,7 @@ class Bulk:
         )
         self._nursery: trio.Nursery | None = None
         self._moved = False
+        self._withdrawals = 0  # so far: who was opening something asks again whether he may
         self.changed = trio.Event()
 
     # -- life ----------------------------------------------------------------------------
@@ -150,8 +151,9 @@ class Bulk:
                     self._start(self.shelf.remove, offer)
             case FileSettled(offer):
                 self._start(self.shelf.settle, offer.id)
-            case Withdraw(offer):
-                self._start(self._withdraw, offer)
+            case Withdraw(offer, forget):
+                self._withdrawals += 1
+                self._start(self._withdraw, offer, forget)
             case DialBulk(device):
                 self._reach(device, asked=True)
 
@@ -190,14 +192,15 @@ class Bulk:
                 del self._fetchings[fetching.offer.id]
             self._tell()
 
-    async def _withdraw(self, offer: bytes) -> None:
+    async def _withdraw(self, offer: bytes, forget: bool = True) -> None:
         giver = self.shelf.pop(offer)
         if giver is not None:
             for link in list(giver.openers):
                 link.say(wire.Cannot(offer, -1, "cancelled"))
                 self._opened.get(link, {}).pop(offer, None)
             await giver.close()
-        await self.shelf.remove(offer)
+        if forget:
+            await self.shelf.remove(offer)
 
     async def prepare(self, path: str, ttl_s: int = 0) -> Offer:
         """See moving.Bulk."""
@@ -385,18 +388,10 @@ class Bulk:
         if len(offer) != OFFER_ID_BYTES:
             link.end("offer out of form")
             return
-        found = await self._wires.ask(lambda n: MayServe(n, link.device, offer))
-        if not isinstance(found, TransferRow):
-            link.say(wire.Cannot(offer, -1, str(found)))
-            return
-        try:
-            giver = await self._giver(found)
-        except CommandError as error:
-            log.info("an offer can not be given: %s", error.message)
-            changed = error.kind == CHANGED and not found.incoming  # of what is ours: for good
-            link.say(wire.Cannot(offer, -1, CHANGED if changed else "gone"))
-            return
-        if link in self._links and giver is not None:
+        giver, why = await self._may_give(link, offer)
+        if giver is None:
+            link.say(wire.Cannot(offer, -1, why))
+        elif link in self._links:
             self._opened[link][offer] = giver
             if not isinstance(giver, Partial) and giver.author:
                 if not giver.openers or offer in self._troubled:
@@ -404,8 +399,24 @@ class Bulk:
                     self._wires.post(FileTrouble(offer, "", "", False))
             await giver.open(link)
             self._tell()
-        elif giver is None:
-            link.say(wire.Cannot(offer, -1, "busy"))
+
+    async def _may_give(self, link: BulkLink, offer: bytes) -> tuple[Given | Partial | None, str]:
+        """What a machine may have of it from here; or None, and why not."""
+        while True:
+            before = self._withdrawals
+            found = await self._wires.ask(lambda n: MayServe(n, link.device, offer))
+            if not isinstance(found, TransferRow):
+                if found == "cancelled" and self.shelf.get(offer) is not None:  # while it was opened
+                    self._start(self._withdraw, offer)
+                return None, str(found)
+            try:
+                giver = await self._giver(found)
+            except CommandError as error:
+                log.info("an offer can not be given: %s", error.message)
+                changed = error.kind == CHANGED and not found.incoming  # of what is ours: for good
+                return None, CHANGED if changed else "gone"
+            if before == self._withdrawals:
+                return giver, "busy"
 
     async def _hashes(
         self, link: BulkLink, giver: Given | Partial, first: int, count: int, lists: trio.Semaphore
@@ -457,8 +468,10 @@ class Bulk:
         self._wires.post(FileRead(giver.offer.id, giver.outgoing.root(), giver.outgoing.known.total))
 
     def _failed(self, giver: Given, error: CommandError) -> None:
-        if self.shelf.pop(giver.offer.id) is not None:
-            self._wires.post(FileTrouble(giver.offer.id, error.kind, error.message, final=True))
+        if self.shelf.get(giver.offer.id) is giver:
+            self.shelf.pop(giver.offer.id)
+            final = error.kind == CHANGED  # else it is opened anew by who asks next
+            self._wires.post(FileTrouble(giver.offer.id, error.kind, error.message, final))
             self._start(giver.close)
 
     # -- fetchings: Reports --------------------------------------------------------------

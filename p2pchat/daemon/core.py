@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import trio
@@ -22,40 +22,48 @@ from p2pchat.daemon.bulk import Bulk
 from p2pchat.daemon.bulk_link import shake_hands
 from p2pchat.daemon.checking import Checker, start_process
 from p2pchat.daemon.disk import Disk
+from p2pchat.daemon.examiner import Examiner
 from p2pchat.daemon.identity import Identity
-from p2pchat.daemon.links import Gate, Inbox, Pump
+from p2pchat.daemon.links import Gate, Inbox, Pump, Taker
+from p2pchat.daemon.pairing import Pairings
+from p2pchat.daemon.parts import Parts as Parts
+from p2pchat.daemon.quiet import QuietHours
 from p2pchat.daemon.reaching import Wires
-from p2pchat.daemon.room import Room
+from p2pchat.daemon.renewing import Renewing
 from p2pchat.daemon.runner import Runner
 from p2pchat.daemon.timers import Timers
-from p2pchat.engine import overview, people
+from p2pchat.engine import overview, people, presence
 from p2pchat.engine.context import Context
+from p2pchat.engine.device_inputs import Farewell
 from p2pchat.engine.file_inputs import FILE_EFFECTS
 from p2pchat.engine.inputs import (
     AddPeer,
+    Announcing,
     CloseLink,
     Configure,
+    Consulted,
     Dial,
     DialFailed,
     Effect,
+    Found,
+    HandOver,
     Lost,
     NetworkChanged,
+    Search,
     Send,
     SetTimer,
     Sighted,
     Started,
     Stopping,
 )
-from p2pchat.engine.links import BULK, OPEN_OFFICE_KEY, Established, LinkMachine
+from p2pchat.engine.links import BULK, OPEN_OFFICE_KEY, PROBE, Established, LinkMachine
 from p2pchat.engine.node import Node
-from p2pchat.engine.ports import Entropy
 from p2pchat.errors import ArchiveError, CommandError, DialError
 from p2pchat.ids import DeviceId
-from p2pchat.model import Now
 from p2pchat.net import lan as network
-from p2pchat.net.lan import Address, Announcement, Lan, Listening, Stream
+from p2pchat.net.lan import Address, Announcement, Listening, Stream
 from p2pchat.store.ledger import Ledger
-from p2pchat.wire.codec import encode
+from p2pchat.wire.codec import Record, encode
 from p2pchat.wire.limits import MAX_HALF_OPEN, MAX_LINKS
 
 log = logging.getLogger(__name__)
@@ -63,6 +71,8 @@ log = logging.getLogger(__name__)
 OFFICE_TAG: Final = "p2pchat/tag/1"
 PROTOCOL_VERSION: Final = 1
 DRAIN_S: Final = 2.0
+HAND_OVER_S: Final = 6.0
+"""The engine answers within 5 s; longer means that it does not live."""
 NOTICES: Final = 256
 MAX_PUMPS: Final = MAX_LINKS + 4 * MAX_HALF_OPEN
 """Connections of all kinds: links, those in the door, and those that are just being told to go."""
@@ -76,40 +86,12 @@ def office_tags(wall_ms: int) -> tuple[bytes, bytes, bytes]:
     return one, two, three
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a daemon is made of; everything it needs of the world.
-
-    `threads`: whether slow work may go to threads and processes (never in simulation, where
-    a jumping clock does not see them).
-    """
-
-    identity: Identity
-    open_ledger: Callable[[], Ledger]
-    lan: Lan
-    entropy: Entropy
-    clock: Callable[[], Now]
-    stopwatch: Callable[[], float]
-    name: str
-    threads: bool = True
-    port: int | None = None
-    announce: bool = True
-    peers: tuple[tuple[str, int | None], ...] = ()
-    label: str = ""
-    keep_name: bool = False
-    read_receipts: bool = False
-    file_auto_max: int = 0
-    lobby: bool = True
-    room: Room | None = None
-    disk: Disk | None = None
-    """Where files are received; None: neither received nor sent."""
-
-
 class Daemon:
     """One running daemon."""
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self.identity = parts.identity
         self.label = parts.label or parts.entropy.bytes(16).hex()
         self.runner = Runner(
             self._source,
@@ -120,9 +102,14 @@ class Daemon:
             room=parts.room,
         )
         self.timers = Timers(self.mono, self.runner.post)
+        self.renewing = Renewing(
+            parts.entropy, self.runner.ask, lambda: self.identity, self.go_on_as, threads=parts.threads
+        )
+        self.runner.tells[self.renewing] = self.renewing.heard
         self.pumps: dict[int, Pump] = {}
         self.gate = Gate()
         self.stopping = trio.Event()
+        self._at_once = False
         self.listening = Listening(0, ())
         self.started_ms = parts.clock().wall_ms
         self.before_close: list[Callable[[], None]] = []
@@ -130,11 +117,41 @@ class Daemon:
         self._no_links = trio.Event()
         self._no_links.set()
         self._numbers = 0
+        self.quiet = QuietHours(parts.quiet_hours, lambda: parts.clock().wall_ms, self.runner.ask)
+        self._announced = True
+        self._look_otherwise = trio.Event()
         self._checker = Checker(start_process, _verify, self.mono) if parts.threads else None
         check = self._checker.check if self._checker is not None else None
         self.bulk = self._make_bulk(parts.disk) if parts.disk is not None else None
-        take = self.bulk.take if self.bulk is not None else None
-        self._inbox = Inbox(self.runner.post, self.runner.at_once, self.mono, self.signing_keys, check, take)
+        self.pairings = Pairings(
+            noise_secret=lambda: self.identity.noise_secret,
+            entropy=parts.entropy,
+            mono=self.mono,
+            look=self.look,
+            ask=self.runner.ask,
+        )
+        self.examiner = Examiner(
+            parts.lan,
+            self.look,
+            parts.clock,
+            lambda purpose: self._machine(initiator=True, purpose=purpose),
+            self._say,
+            chosen=parts.interfaces,
+            threads=parts.threads,
+            announcing=lambda: parts.announce and self._announced,  # not while nobody is to see us
+        )
+        takers: dict[str, Taker] = {PROBE: self.examiner.probes.take}
+        if self.bulk is not None:
+            takers[BULK] = self.bulk.take
+        self._inbox = Inbox(
+            self.runner.post,
+            self.runner.at_once,
+            self.mono,
+            self.signing_keys,
+            check,
+            takers,
+            self.pairings.take,
+        )
 
     # -- made of ----------------------------------------------------------------------------------
 
@@ -142,13 +159,15 @@ class Daemon:
         ledger = self.parts.open_ledger()
         parts = self.parts
         node = Node(
-            parts.identity.me,
+            self.identity.me,
             ledger,
             parts.entropy,
             name=parts.name,
             label=self.label,
+            machine=parts.machine,
             keep_name=parts.keep_name,
             office_key=OPEN_OFFICE_KEY if parts.lobby else None,
+            unlisted=not parts.announce,
         )
         return node, ledger
 
@@ -160,7 +179,7 @@ class Daemon:
             ask=self.runner.ask,
             name=lambda account: people.name(self.look(), account),
         )
-        return Bulk(self.parts.identity.me.account, disk, wires, self.parts.entropy, self.mono)
+        return Bulk(self.identity.me.account, disk, wires, self.parts.entropy, self.mono)
 
     def mono(self) -> float:
         """Monotonic seconds."""
@@ -181,9 +200,7 @@ class Daemon:
         """Carry out what the runner does not itself. Nothing here waits."""
         match effect:
             case Send(link, message):
-                pump = self.pumps.get(link)
-                if pump is not None:
-                    pump.send(message)
+                self._say(link, message)
             case CloseLink(link, reason):
                 pump = self.pumps.get(link)
                 if pump is not None:
@@ -193,11 +210,24 @@ class Daemon:
                     self.runner.post(DialFailed(number, "stopping"))
                 else:
                     self._links.start_soon(self._dial, number, host, port)
+            case Announcing(on):
+                self._announced = on
+                self._look_otherwise.set()
+            case Consulted():
+                if self._links is not None and not self.stopping.is_set():
+                    self._links.start_soon(self.examiner.answer, effect)
+            case Found():
+                self.examiner.heard(effect)
             case SetTimer(name, at):
                 self.timers.set(name, at)
             case _ if isinstance(effect, FILE_EFFECTS):
                 if self.bulk is not None:
                     self.bulk.perform(effect)
+
+    def _say(self, link: int, message: Record) -> None:
+        pump = self.pumps.get(link)
+        if pump is not None:
+            pump.send(message)
 
     def taken(self, link: int) -> None:
         """An input of this link has left the inbox."""
@@ -220,6 +250,7 @@ class Daemon:
             async with trio.open_nursery() as core:
                 core.start_soon(self.runner.run)
                 core.start_soon(self.timers.run)
+                core.start_soon(self.renewing.run)
                 if self._checker is not None:
                     core.start_soon(self._checker.run)
                 async with trio.open_nursery() as links:
@@ -245,6 +276,9 @@ class Daemon:
             # Before anybody can connect: what the node reads and writes first is in a transaction.
             heeded = (self.parts.read_receipts, self.parts.file_auto_max)
             await self.runner.ask(lambda request: Configure(request, *heeded))
+            self._announced = not presence.hidden_from_all(self.look())
+            if self.parts.farewell:
+                await self.runner.ask(lambda request: Farewell(request, self.parts.farewell))
             if self.bulk is not None:
                 await outer.start(self.bulk.run)
             self.listening = await outer.start(self.parts.lan.listen, self.parts.port, self._serve)
@@ -253,8 +287,11 @@ class Daemon:
             announcement = None
             if self.parts.announce:
                 announcement = Announcement(self.label, self.listening.port, PROTOCOL_VERSION, office_tags)
-            await outer.start(self.parts.lan.discover, send, announcement)
+            await outer.start(self._discover, send, announcement)
+            outer.start_soon(self.quiet.run)
             outer.start_soon(self._notices, receive)
+            if self.parts.search:
+                await self.runner.ask(lambda request: Search(request, True))
             for host, port in self.parts.peers:
                 outer.start_soon(self._add_peer, host, port)
             async with trio.open_nursery() as clients:
@@ -269,8 +306,37 @@ class Daemon:
             await self._close_links()
             outer.cancel_scope.cancel()
 
+    async def _discover(
+        self,
+        notices: trio.MemorySendChannel[network.Notice],
+        announcement: Announcement | None,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Look around, and be seen unless everybody is hidden from: then nothing at all is sent."""
+        started = False
+        while True:
+            announced, self._look_otherwise = self._announced, trio.Event()
+            shown = announcement if announced else None
+            async with trio.open_nursery() as looking:
+                await looking.start(partial(self.parts.lan.discover, notices, shown, silent=not announced))
+                if not started:
+                    task_status.started()
+                started = True
+                while announced == self._announced:
+                    await self._look_otherwise.wait()
+                    self._look_otherwise = trio.Event()
+                looking.cancel_scope.cancel()
+
     async def _close_links(self) -> None:
-        """Say goodbye on every link, the accepted ones included, while all tasks still live."""
+        """Let others hold what lies only here, then say goodbye on every link, the accepted ones
+        included, while all tasks still live."""
+        if not self._at_once:
+            try:
+                with trio.move_on_after(HAND_OVER_S):
+                    await self.runner.ask(HandOver)
+            except CommandError as error:  # the archive fails: what lies here stays here
+                log.warning("nothing was handed to others: %s", error.message)
         self.runner.post(Stopping())
         await self.runner.idle.wait()
         for pump in list(self.pumps.values()):
@@ -278,8 +344,16 @@ class Daemon:
         with trio.move_on_after(DRAIN_S):
             await self._no_links.wait()
 
-    def stop(self) -> None:
-        """Close everything, from the outside in."""
+    def go_on_as(self, identity: Identity) -> None:
+        """From now on with other keys: every link was made with the ones before."""
+        self.identity = identity
+        for pump in list(self.pumps.values()):
+            pump.close("restart")
+        self.runner.start_over()
+
+    def stop(self, *, now: bool = False) -> None:
+        """Close everything, from the outside in; `now`: without letting others hold what lies only here."""
+        self._at_once = now
         self.stopping.set()
 
     # -- connections --------------------------------------------------------------------------------------
@@ -291,12 +365,13 @@ class Daemon:
     def _machine(self, *, initiator: bool, purpose: str = "chat") -> LinkMachine:
         return LinkMachine(
             initiator=initiator,
-            noise_secret=self.parts.identity.noise_secret,
+            noise_secret=self.identity.noise_secret,
             hello=encode(overview.hello(self.look())),
             psks={"office": (OPEN_OFFICE_KEY,)},
             entropy=self.parts.entropy,
             now=self.mono(),
             purpose=purpose,
+            pairing=not initiator,
         )
 
     async def _run_pump(self, pump: Pump) -> None:
@@ -386,14 +461,16 @@ class Daemon:
         async for notice in notices:
             match notice:
                 case network.Sighting(label, addresses, port, version, tags):
-                    if version == PROTOCOL_VERSION and set(tags) & set(
-                        office_tags(self.parts.clock().wall_ms)
-                    ):
+                    if version != PROTOCOL_VERSION:
+                        self.examiner.other_versions += 1
+                    elif set(tags) & set(office_tags(self.parts.clock().wall_ms)):
                         self.runner.post(Sighted(label, addresses, port, tags))
+                    else:
+                        self.examiner.other_offices += 1
                 case network.Gone(label):
                     self.runner.post(Lost(label))
-                case network.NetworkChanged(addresses):
-                    self.runner.post(NetworkChanged(addresses))
+                case network.NetworkChanged(addresses, networks):
+                    self.runner.post(NetworkChanged(addresses, networks))
 
 
 def _serving(control: ControlListener, handler: Handler, version: str) -> Callable[..., Awaitable[None]]:

@@ -18,10 +18,11 @@ from typing import Final, TypeVar
 
 import trio
 
-from p2pchat.files.trouble import told
+from p2pchat.files.trouble import need_room, told
 from p2pchat.platform import make_private_dir
 from p2pchat.platform.folders import Folder
 from p2pchat.store.space import FLOOR_FILES
+from p2pchat.wire.messages.files import Offer
 
 T = TypeVar("T")
 
@@ -110,6 +111,14 @@ class Disk:
             if not to:
                 where.mkdir(parents=True, exist_ok=True)
             return Folder.open(os.path.realpath(where))
+
+    def check_target(self, target: Folder, offer: Offer) -> None:
+        """CommandError `disk_full` if a file lands on another disk than it is staged on, and has no room
+        there: better told before it is fetched than after. Called in `slow`."""
+        with told("open", target.path):
+            elsewhere = os.stat(target.path).st_dev != os.stat(self._staging).st_dev
+        if elsewhere:
+            need_room(target.room(), offer.size, 0, offer.name)
 
     def keep_free(self) -> int:
         """Bytes of the disk that transfers leave alone."""

@@ -40,6 +40,8 @@ a tenth of the processor time. Not sooner, for in a room all would ask the autho
 AGAIN_S: Final = 5.0
 """After trouble with the disk, and with a source that had nothing; doubled up to AGAIN_MOST_S."""
 AGAIN_MOST_S: Final = 60.0
+LIST_S: Final = 15.0
+"""A list of hashes of which nothing comes for so long is asked of one more holder."""
 BAD_SOURCE: Final = "bad_source"
 
 
@@ -74,7 +76,9 @@ class Fetching:
         self._links: dict[BulkLink, bool] = {}  # opened on it; whether a map came
         self._asked: dict[BulkLink, tuple[float, float]] = {}  # opened when, and how long until again
         self._author: dict[BulkLink, None] = {}  # whose hashes are the author's own word
-        self._lists: dict[BulkLink, bytearray] = {}  # from holders, believed when whole
+        self._listed: dict[BulkLink, None] = {}  # who can give all hashes
+        self._lists: dict[BulkLink, bytearray] = {}  # of those who were asked; believed when whole
+        self._list_at = 0.0  # when one was asked for, or some of one came
         self._plan: Plan | None = None
         self._comparing = False  # hashes first: the same bytes may be here
         self._trouble: Exception | None = None
@@ -131,7 +135,7 @@ class Fetching:
         self._links.pop(link, None)
         self._asked.pop(link, None)
         self._author.pop(link, None)
-        self._lists.pop(link, None)
+        self._no_list(link)
         if self._plan is not None:
             self._plan.drop(link)
             self._fill_all()
@@ -156,7 +160,7 @@ class Fetching:
                         self._discard = self.stopping = True  # the rest of what is no more never comes
                         self._reports.trouble(self, error.kind, error.message, final=True)
                         break
-                    self._refuse("disk")
+                    self._refuse("disk" if error.kind == "disk_full" else "busy")
                     self._reports.trouble(self, error.kind, error.message, final=False)
                 except (PieceError, RemoteProtocolError) as error:
                     self._discard = self.stopping = True
@@ -179,6 +183,7 @@ class Fetching:
                 self.partial.leaving = False
                 self._author.clear()
                 self._lists.clear()
+                self._listed.clear()
                 if staging is not None:
                     await self._disk.slow(staging.discard if self._discard else staging.close)
                 elif self._discard:
@@ -202,6 +207,12 @@ class Fetching:
         with target:
             if staging.placing is None and not staging.done.complete:
                 self._comparing = await disk.slow(lambda: already.maybe(target, offer))
+                if not self._comparing and await disk.slow(lambda: self._is_in_the_way(target)):
+                    self._discard = self.stopping = True
+                    self._reports.landed(self, inbox.skipped(target, offer), b"")
+                    return
+                if not self._comparing:
+                    await disk.slow(lambda: disk.check_target(target, offer))
                 self._plan = Plan(staging.done, staging.head_pieces, self._order)
                 if self.fetch.root:
                     staging.learn_root(self.fetch.root)
@@ -240,19 +251,30 @@ class Fetching:
                 staging.learn_root(self.fetch.root)
                 self._ask_lists()
             self._open_again()
+            self._want_list(staging)
             self._fill_all()
             if self._wake.is_set():
                 self._wake = trio.Event()
             with trio.move_on_after(SYNC_S):
                 await self._wake.wait()
-            if staging.due(self._mono()):
-                async with self.partial.lock:
-                    await self._disk.slow(partial(staging.sync, self._mono()))
-                    # What others put on the disk meanwhile: the archive shall not starve for a file.
-                    await self._disk.slow(lambda: staging.check_room(self._disk.keep_free()))
+            if self._trouble is None and staging.due(self._mono()):
+                await self._sync(staging)
         if self._trouble is not None:  # the last piece was here and could not be used
             raise self._trouble
         return None
+
+    async def _sync(self, staging: Staging) -> None:
+        async with self.partial.lock:
+            try:
+                await self._disk.slow(partial(staging.sync, self._mono()))
+                # What others put on the disk meanwhile: the archive shall not starve for a file.
+                await self._disk.slow(lambda: staging.check_room(self._disk.keep_free()))
+            except CommandError as error:
+                self._stumble(error)  # before anybody who waits for the lock puts a piece into it
+
+    def _is_in_the_way(self, target: Folder) -> bool:
+        """Whether it would be left out in the end, for something else bears its name."""
+        return self.fetch.conflict == "skip" and target.look(inbox.final_name(self.offer)) is not None
 
     def _keep_same(self, folder: Folder, staging: Staging) -> None:
         keep_list(folder, staging)
@@ -272,15 +294,18 @@ class Fetching:
                 self._links[link] = True
                 if own:
                     self._author[link] = None
-                if listed and not staging.all_known and (own or staging.root):
-                    self._want_list(link)
-                elif own and self._comparing:
-                    self._want_list(link)
+                if own and not staging.all_known and (listed or self._comparing):
+                    link.say(wire.GetHashes(self.offer.id, 0, staging.done.total))
+                elif listed and not own:
+                    self._listed[link] = None
+                    self._want_list(staging)
                 self._reports.moved()
             case wire.More(_, pieces):
                 plan.more(link, [n for n in pieces if 0 <= n < staging.done.total])
             case wire.Hashes(_, first, hashes):
                 async with self.partial.lock:
+                    if self._trouble is not None or self.partial.staging is not staging:
+                        return
                     self._learn(link, staging, first, hashes)
                 if self._comparing and staging.all_known:
                     self._wake.set()
@@ -292,7 +317,7 @@ class Fetching:
         """A piece from a source."""
         async with self.partial.lock:
             staging, plan = self.partial.staging, self._plan
-            if staging is None or plan is None:
+            if staging is None or plan is None or self._trouble is not None:
                 return
             plan.came(link, asked.number)
             if link.device in self.banned or asked.number in staging.done:
@@ -324,6 +349,7 @@ class Fetching:
             if got is None or first * HASH_BYTES != len(got):
                 raise RemoteProtocolError("hashes out of place")
             got += hashes
+            self._list_at = self._mono()
             total = staging.done.total * HASH_BYTES
             if len(got) > total:
                 raise RemoteProtocolError("hashes of pieces that do not exist")
@@ -351,6 +377,8 @@ class Fetching:
         else:  # what else was asked of it is refused too; it is asked again for a map, after a pause
             self._plan.drop(link)
             self._links[link] = False
+            if number < 0:
+                self._no_list(link)
             self._reports.moved()
 
     # -- what is asked -------------------------------------------------------------------
@@ -393,14 +421,21 @@ class Fetching:
             if not mapped and now - at >= pause:
                 self._open(link)
 
-    def _want_list(self, link: BulkLink) -> None:
-        staging = self.partial.staging
-        assert staging is not None
-        if link not in self._author:
-            if self._lists:
-                return  # one is on its way
-            self._lists[link] = bytearray()
-        link.say(wire.GetHashes(self.offer.id, 0, staging.done.total))
+    def _want_list(self, staging: Staging) -> None:
+        """With the root known any holder's list will do: one is asked, another if that comes to nothing."""
+        if staging.all_known or not staging.root:
+            return
+        if self._lists and self._mono() - self._list_at < LIST_S:
+            return
+        link = next((link for link in self._listed if link not in self._lists), None)
+        if link is not None:
+            self._lists[link], self._list_at = bytearray(), self._mono()
+            link.say(wire.GetHashes(self.offer.id, 0, staging.done.total))
+
+    def _no_list(self, link: BulkLink) -> None:
+        """None is to be had there."""
+        self._lists.pop(link, None)
+        self._listed.pop(link, None)
 
     def _ask_lists(self) -> None:
         """The root is known now: whoever has the list may give it. Maps say who that is."""
@@ -413,7 +448,7 @@ class Fetching:
         self._links.pop(link, None)
         self._asked.pop(link, None)
         self._author.pop(link, None)
-        self._lists.pop(link, None)
+        self._no_list(link)
         if self._plan is not None:
             self._plan.drop(link)
         link.say(wire.Done(self.offer.id))

@@ -217,6 +217,10 @@ class Files:
         to = params["to"]
         if to and (not os.path.isabs(to) or "\0" in to):
             raise CommandError("usage", f"{to!r} is no absolute path", "write it from the root on")
+        if to and not await trio.to_thread.run_sync(os.path.isdir, to):
+            raise CommandError("no_such_target", f"no folder {to!r}", "make it first, or name another")
+        if to and not await trio.to_thread.run_sync(os.access, to, os.W_OK | os.X_OK):
+            raise CommandError("unsafe_path", f"nothing may be written into {to!r}", "name another folder")
         return await self._act("accept", params["id"], to, params["conflict"])
 
     async def decline(self, params: Params) -> Json:

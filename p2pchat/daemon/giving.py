@@ -9,6 +9,7 @@ What is given is ours (Outgoing on the source itself), something received that l
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, Protocol
@@ -27,6 +28,8 @@ from p2pchat.wire.codec import Record
 from p2pchat.wire.limits import MAX_HASHES
 from p2pchat.wire.messages import bulk as wire
 from p2pchat.wire.messages.files import Offer
+
+log = logging.getLogger(__name__)
 
 CHANGED: Final = "source_changed"
 
@@ -54,7 +57,7 @@ class Given:
     """An Outgoing that is given. Fits Giver.
 
     `author`: it is ours, so hashes are made and told as pieces are first read; `read` is called once all
-    of them are, and durable; `failed` when the source is no longer what it was.
+    of them are, and durable; `failed` when the source is no longer what it was, or our own disk refuses.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Given:
         self._read = read
         self._failed = failed
         self._all_told = False
+        self._over: CommandError | None = None  # why nothing of it is read any more
 
     async def open(self, link: BulkLink) -> None:
         """A map, and from the author the hashes that are known."""
@@ -119,8 +123,7 @@ class Given:
         try:
             size = await self._piece(number, into)
         except CommandError as error:
-            self._failed(self, error)
-            return (wire.Cannot(offer.id, number, CHANGED),)
+            return (wire.Cannot(offer.id, number, self._stumble(error)),)
         piece = wire.Piece(offer.id, number, size)
         self.given[link.device] = self.given.get(link.device, 0) + size
         told = self._told.get(link)
@@ -145,16 +148,23 @@ class Given:
                     try:
                         await self._piece(number, scratch)
                     except CommandError as error:
-                        self._failed(self, error)
-                        link.say(wire.Cannot(self.offer.id, -1, CHANGED))
+                        link.say(wire.Cannot(self.offer.id, -1, self._stumble(error)))
                         return
                 found += self._hash(number)
             link.say(wire.Hashes(self.offer.id, start, bytes(found)))
 
     async def close(self) -> None:
-        """Let go of log and source, once nobody reads."""
+        """Let go of log and source, once nobody reads; who still has it here is told to ask again."""
         async with self._lock:
+            self._over = self._over or CommandError("internal", f"{self.offer.name!r} was let go", "")
             self.outgoing.close()
+
+    def _stumble(self, error: CommandError) -> str:
+        """It can not be read on; what is said to who asked: only a source that changed is gone for good,
+        a disk of ours that is full is not."""
+        self._over = self._over or error
+        self._failed(self, error)
+        return CHANGED if error.kind == CHANGED else "busy"
 
     def _hash(self, number: int) -> bytes:
         found = self.outgoing.hash_of(number)
@@ -163,6 +173,8 @@ class Given:
 
     async def _piece(self, number: int, into: memoryview) -> int:
         async with self._lock:
+            if self._over is not None:
+                raise self._over.with_traceback(None)
             fresh = number not in self.outgoing.known
             size = await self._disk.quick(self._pace, lambda: self.outgoing.piece(number, into))
             if self.outgoing.due(self._mono()):
@@ -221,7 +233,11 @@ class Partial:
             staging = self.staging
             if staging is None or self.leaving or number not in staging.done or not staging.has_layout:
                 return (wire.Cannot(self.offer.id, number, "busy"),)
-            size = await self._disk.quick(self.pace, lambda: staging.read(number, into))
+            try:
+                size = await self._disk.quick(self.pace, lambda: staging.read(number, into))
+            except CommandError as error:
+                log.warning("a piece that is here can not be given: %s", error.message)
+                return (wire.Cannot(self.offer.id, number, "gone"),)
         self.given[link.device] = self.given.get(link.device, 0) + size
         return (wire.Piece(self.offer.id, number, size),)
 

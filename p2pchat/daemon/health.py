@@ -19,6 +19,7 @@ SETTLE_S: Final = 3.0
 QUIET: Final = {
     "": "announced",
     "off": "not announced, as you wished",
+    "silent": "not announced while nobody is to see you: `p2pchat presence`",
     "not started": "about to be announced",
     "starting": "about to be announced",
 }
@@ -29,13 +30,21 @@ STRANGERS_FULL: Final = "people you have not verified have sent more today than 
 STRANGERS_FIX: Final = "`p2pchat trust verify NAME` whom you know, `p2pchat trust block NAME` whom you do not"
 
 
+CLONE: Final = (
+    "a copy of this profile is or was in use: it keeps the id this machine had, this one has a new one"
+)
+REVOKED_FIX: Final = "it comes back only as a new machine, in a new folder"
+
+
 class Facts(NamedTuple):
     """What the daemon knows of itself.
 
     `listen` are `host:port`; `addresses` those of this machine's interfaces in use;
     `discovery` is empty while mDNS works, else the reason it does not (one of QUIET where
     nothing is wrong); `clock_offset_ms` how far others' clocks are ahead of ours, None if
-    nobody was asked; `strangers_full`: something of people who are not verified was refused today.
+    nobody was asked; `strangers_full`: something of people who are not verified was refused
+    today; `revoked`: another machine of this person has cut this one off; `old_id`: of this machine,
+    until a copy of its profile was noticed.
     """
 
     version: str
@@ -47,6 +56,8 @@ class Facts(NamedTuple):
     sighted: int = 0
     clock_offset_ms: int | None = None
     strangers_full: bool = False
+    revoked: bool = False
+    old_id: str = ""
 
 
 def warnings(facts: Facts, *, recovery_key_here: bool) -> list[Json]:
@@ -56,6 +67,10 @@ def warnings(facts: Facts, *, recovery_key_here: bool) -> list[Json]:
     def warn(kind: str, message: str, fix: str = "") -> None:
         found.append({"kind": kind, "message": message, "fix": fix})
 
+    if facts.revoked:
+        warn("revoked", "this machine was revoked: nobody takes anything from it any more", REVOKED_FIX)
+    if facts.old_id:
+        warn("clone", CLONE, f"is no copy in use any more? p2pchat device revoke {facts.old_id[:16]}")
     if facts.discovery not in QUIET:
         warn("no_multicast", f"nobody can be found by mDNS: {facts.discovery}", "p2pchat doctor")
     if not facts.addresses and facts.uptime_s > SETTLE_S:

@@ -16,14 +16,15 @@ import trio
 
 from p2pchat import __version__
 from p2pchat.control.operations.settings import Setting
-from p2pchat.crypto.identity import SigningKey, print_recovery
+from p2pchat.crypto.identity import SigningKey, print_bound_recovery
 from p2pchat.daemon.core import Daemon
+from p2pchat.daemon.examiner import Examiner
 from p2pchat.daemon.health import Facts
 from p2pchat.daemon.identity import forget_recovery
 from p2pchat.daemon.looks import Looks, NodeLooks
 from p2pchat.daemon.moving import Bulk
 from p2pchat.daemon.queries import Sources
-from p2pchat.engine import quota
+from p2pchat.engine import clones, machines, presence, quota
 from p2pchat.engine.inputs import Command, Tell
 from p2pchat.paths import Profile
 from p2pchat.store.ledger import Ledger
@@ -44,7 +45,7 @@ class DaemonHost:
         self._reader_of: Ledger | None = None
         self._sources = Sources(where.config, flags, dict(os.environ))
         self._looks = NodeLooks(lambda: daemon.runner.node, daemon.parts.clock)
-        self._recovery = daemon.parts.identity.recovery
+        self._recovery = daemon.identity.recovery
         daemon.before_close.append(self.close)
 
     @property
@@ -112,27 +113,50 @@ class DaemonHost:
         live = daemon.runner.node.live
         offsets = [link.clock_offset_ms for link in live.links.values()]
         now = daemon.parts.clock()
+        hidden = presence.hidden_from_all(daemon.look())
         return Facts(
             version=__version__,
             uptime_s=(now.wall_ms - daemon.started_ms) / 1000,
             listen=tuple(str(address) for address in daemon.listening.addresses),
             free_bytes=free_bytes(self._where.home),
             addresses=state.addresses,
-            discovery="" if state.running else state.trouble,
+            discovery=state.trouble if not state.running else "silent" if hidden else "",
             sighted=len(live.sights),
             clock_offset_ms=round(median(offsets)) if offsets else None,
             strangers_full=quota.used_up(daemon.look()),
+            revoked=machines.revoked(daemon.look()),
+            old_id=(clones.left_behind(daemon.look()) or b"").hex(),
         )
+
+    def quiet_hours(self, hours: str) -> None:
+        """These are the hours in which I am not to be disturbed."""
+        self._daemon.quiet.set(hours)
+
+    @property
+    def doctor(self) -> Examiner:
+        """Who looks at the network."""
+        return self._daemon.examiner
 
     def stop(self, now: bool) -> None:
         """Begin to stop."""
-        self._daemon.stop()
+        self._daemon.stop(now=now)
+
+    def show_code(self) -> tuple[str, int]:
+        """A code by which another machine of mine is linked, and until when (ms since 1970)."""
+        linking = self._daemon.pairings.show()
+        now = self._daemon.parts.clock()
+        return linking.shown.code.text, now.wall_ms + round(1000 * (linking.shown.until - now.mono))
+
+    async def code_used(self, code: str) -> str:
+        """Wait until it was; the new machine's id. CommandError if it was in vain."""
+        return await self._daemon.pairings.wait(code)
 
     def recovery_key(self) -> str | None:
         """The recovery key as people write it down; None once it has been erased."""
-        return print_recovery(SigningKey(self._recovery)) if self._recovery else None
+        account = self._daemon.identity.me.account
+        return print_bound_recovery(SigningKey(self._recovery), account) if self._recovery else None
 
     def erase_recovery_key(self) -> None:
         """Take the recovery key off this machine for good."""
-        forget_recovery(self._daemon.parts.identity)
+        forget_recovery(self._daemon.identity)
         self._recovery = b""

@@ -15,7 +15,9 @@ from p2pchat.daemon.health import Facts
 from p2pchat.daemon.listening import Source
 from p2pchat.daemon.moving import Bulk as Bulk
 from p2pchat.daemon.moving import Moving as Moving
+from p2pchat.daemon.sights import Case, Own
 from p2pchat.engine.inputs import Command
+from p2pchat.ids import AccountId
 
 Params = dict[str, Any]
 """Parameters of one call, checked and complete."""
@@ -29,6 +31,14 @@ class Sources(NamedTuple):
     environ: Mapping[str, str]
 
 
+class Looker(Protocol):
+    """Who looks at the network (daemon/examiner)."""
+
+    async def own(self) -> Own: ...
+    async def person(self, account: AccountId) -> Case: ...
+    async def place(self, host: str, port: int | None) -> Case: ...
+
+
 class Host(Source, Protocol):
     """The daemon, as operations see it."""
 
@@ -37,6 +47,13 @@ class Host(Source, Protocol):
 
     def facts(self) -> Facts:
         """What the daemon knows of itself and its surroundings."""
+
+    def quiet_hours(self, hours: str) -> None:
+        """These are the hours in which I am not to be disturbed; empty: none."""
+
+    @property
+    def doctor(self) -> Looker:
+        """Who looks at the network."""
 
     def stop(self, now: bool) -> None:
         """Begin to stop; returns at once."""
@@ -47,3 +64,8 @@ class Host(Source, Protocol):
         """The key as people write it down; None once it has been erased."""
 
     def erase_recovery_key(self) -> None: ...
+    def show_code(self) -> tuple[str, int]:
+        """A code by which another machine of mine is linked, and until when (ms since 1970)."""
+
+    async def code_used(self, code: str) -> str:
+        """Wait until it was; the new machine's id. CommandError if it was in vain."""

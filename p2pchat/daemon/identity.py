@@ -81,6 +81,17 @@ def forget_recovery(identity: Identity) -> None:
     )
 
 
+def renewed(
+    identity: Identity, seed: bytes, noise: bytes, statements: tuple[SignedStatement, ...]
+) -> Identity:
+    """The same person's machine under new keys, written in place of the old ones."""
+    kept = decode(IdentityFile, read_private_file(identity.path))
+    file = IdentityFile(1, seed, noise, kept.recovery, statements)
+    after = _use(file, identity.path, fresh=False)
+    write_private_file(identity.path, encode(file))
+    return after
+
+
 def _use(file: IdentityFile, path: Path, *, fresh: bool) -> Identity:
     if file.v != 1 or not file.statements or {len(file.signing_seed), len(file.noise_secret)} != {32}:
         raise RemoteProtocolError("identity of another form")

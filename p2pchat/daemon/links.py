@@ -16,7 +16,7 @@ import trio
 from p2pchat.crypto.checker import Signed
 from p2pchat.daemon.checking import signatures
 from p2pchat.engine.inputs import DialFailed, FromPeer, Input, LinkDown, LinkDrained, LinkUp
-from p2pchat.engine.links import BULK, Ended, Established, Got, LinkMachine
+from p2pchat.engine.links import CHAT, Ended, Established, Got, Handed, LinkMachine
 from p2pchat.errors import LocalProtocolError
 from p2pchat.ids import DeviceId
 from p2pchat.net.lan import Address, Stream
@@ -51,6 +51,7 @@ AHEAD: Final = 6
 GOODBYE_S: Final = 1.0
 
 Check = Callable[[Sequence[Signed]], Awaitable[tuple[bool, ...]]]
+Taker = Callable[[LinkMachine, Stream, Established], Awaitable[None]]
 
 
 class Bucket:
@@ -77,15 +78,18 @@ class Inbox:
         mono: Callable[[], float],
         signing_keys: Callable[[], Mapping[DeviceId, bytes]],
         check: Check | None,
-        bulk: Callable[[LinkMachine, Stream, Established], Awaitable[None]] | None = None,
+        takers: Mapping[str, Taker] | None = None,
+        pair: Callable[[bytes, bytes, Stream], Awaitable[None]] | None = None,
     ) -> None:
-        """`bulk` takes over a link that somebody else opened for bytes of files."""
+        """`takers` by purpose take over a link that somebody else opened, once its handshake is complete;
+        `pair` one of who wants to be linked or recovered: his preface, and what came after it."""
         self.post = post
         self.at_once = at_once
         self.mono = mono
         self.signing_keys = signing_keys
         self.check = check
-        self.bulk = bulk
+        self.takers = takers or {}
+        self.pair = pair
 
 
 class Pump:
@@ -110,7 +114,8 @@ class Pump:
         self._bucket = Bucket(inbox.mono())
         self._heard = 0
         self._reason = ""
-        self._bulk: Established | None = None
+        self._other: Established | None = None  # it is no chat link
+        self._preface = b""  # of who wants to be linked
         self.device: DeviceId | None = None
         """Whose it is, once that is proven and it is a chat link."""
         self.established = trio.Event()
@@ -168,15 +173,18 @@ class Pump:
             log.error("link %d ends: it met an error of our own", self.number, exc_info=errors)
             self._reason = self._reason or "internal"
         else:
-            if self._bulk is not None and self._inbox.bulk is not None:
-                await self._inbox.bulk(self._machine, self._stream, self._bulk)
+            taker = self._inbox.takers.get(self._machine.purpose)
+            if self._other is not None and taker is not None:
+                await taker(self._machine, self._stream, self._other)
+            elif self._preface and self._inbox.pair is not None:
+                await self._inbox.pair(self._preface, self._machine.leftover(), self._stream)
         finally:
             self._over.set()
             if self._up:
                 self._inbox.post(LinkDown(self.number, self._reason or "closed"))
             elif self._dial is not None:
                 self._inbox.post(DialFailed(self._dial, self._reason or "closed"))
-            if self._bulk is None:
+            if self._other is None:
                 with trio.CancelScope(shield=True), trio.move_on_after(GOODBYE_S):
                     await self._goodbye()
             with trio.CancelScope(shield=True):
@@ -229,8 +237,13 @@ class Pump:
                     await self._post(message, None, last=not self._machine.has_event)
                 case Established():
                     self._established(event)
-                    if self._bulk is not None:
+                    if self._other is not None:
                         return  # what follows is for who takes over
+                case Handed(preface):
+                    self._preface = preface
+                    self._over.set()
+                    self._wake.set()
+                    return  # what follows is for who takes over
                 case Ended():
                     self._ended(event)
 
@@ -251,9 +264,9 @@ class Pump:
             self._wake.set()
 
     def _established(self, event: Established) -> None:
-        if self._machine.purpose == BULK:
+        if self._machine.purpose != CHAT:
             self.established.set()
-            self._bulk = event
+            self._other = event
             self._over.set()
             self._wake.set()
             return

@@ -18,14 +18,14 @@ from typing import Any, Final, Protocol, TypeVar
 
 import trio
 
-from p2pchat.control.operations import fields
+from p2pchat.control.operations import fields, presence_fields
 from p2pchat.control.operations.fields import Json
 from p2pchat.daemon.looks import Looks
 from p2pchat.daemon.moving import Bulk
 from p2pchat.daemon.shown import Acked, Shown, Transfers, acked
 from p2pchat.engine.inputs import Tell
-from p2pchat.ids import AccountId, EventId, RoomId
-from p2pchat.model import ACTIVE, FeedRow, MessageView, TransferView
+from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
+from p2pchat.model import ACTIVE, HELD, FeedRow, MessageView, TransferView
 from p2pchat.store.reader import Reader
 
 T = TypeVar("T")
@@ -216,7 +216,11 @@ class Listening:
                     found.append(fields.feed_fields(row, fields.noted_fields(view, acks, directory, by)))
             elif row.type == "receipt" and "state" in detail:  # notes were told so once, without a state
                 person = AccountId(bytes.fromhex(detail["person"])) if "person" in detail else None
-                receipt = fields.receipt_fields(view.room, view.id, detail["state"], directory, person)
+                held = detail["state"] == HELD and "device" in detail
+                machine = DeviceId(bytes.fromhex(detail["device"])) if held else None  # which one holds it
+                receipt = fields.receipt_fields(
+                    view.room, view.id, detail["state"], directory, person, machine
+                )
                 found.append(fields.feed_fields(row, receipt))
         return found
 
@@ -284,7 +288,13 @@ class Listening:
             kind, text = tell.subject
             return [fields.warning_fields(str(kind), str(text))]
         # Targets are rooms by their id; only those that are people say anything of peers.
-        if tell.type == "peer" and (not self._rooms or tell.subject in self._accounts):
+        if tell.type == "typing" and isinstance(tell.subject, tuple):
+            room, account, on = tell.subject
+            directory = self._source.looks.directory()
+            return (
+                [presence_fields.typing_fields(directory, room, account, on=on)] if self._wants(room) else []
+            )
+        if tell.type in ("peer", "presence") and (not self._rooms or tell.subject in self._accounts):
             peers = self._source.looks.peer_views()
             return [fields.peer_fields(peer) for peer in peers if peer.account == tell.subject]
         return []

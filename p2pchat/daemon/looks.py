@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from p2pchat.engine import names as engine_names
-from p2pchat.engine import overview, people, rooms
+from p2pchat.engine import overview, own, people, presence, rooms
 from p2pchat.engine.context import Context
 from p2pchat.engine.node import Node
 from p2pchat.engine.overview import Conversation, TrustView
@@ -21,6 +21,7 @@ from p2pchat.ids import AccountId, DeviceId, RoomId, hex_prefix, show, tag
 from p2pchat.model import (
     DIRECT,
     Acks,
+    Availability,
     DeviceReceipt,
     MessageView,
     Now,
@@ -56,8 +57,10 @@ class Directory:
         shown: Callable[[AccountId], str | None],
         owner: Callable[[DeviceId], AccountId | None],
         room: Callable[[RoomId], RoomRow | None],
+        device_name: Callable[[DeviceId], str] = lambda _: "",
     ) -> None:
         self._shown = shown
+        self._device_name = device_name
         self._owner = owner
         self._room = room
         self._names: dict[AccountId, str] = {}
@@ -74,8 +77,8 @@ class Directory:
         return self._owner(device)
 
     def device_name(self, device: DeviceId) -> str:
-        """Machines bear no names yet: those come with linking a second one."""
-        return ""
+        """What I call one of my machines; others' bear no names that anybody else knows."""
+        return self._device_name(device)
 
     def room(self, room: RoomId) -> RoomRow | None:
         """What is known of a conversation."""
@@ -108,6 +111,9 @@ class Looks(Protocol):
     def device_receipts(self, view: MessageView) -> list[DeviceReceipt] | None:
         """The same machine by machine."""
 
+    def held_by(self, view: MessageView) -> list[DeviceId]:
+        """Machines that keep an own message for those who lack it."""
+
     def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
         """Who has taken note and who has not, `acked` having said so; None if nobody is asked."""
 
@@ -120,6 +126,8 @@ class Looks(Protocol):
         """The key a TARGET means; CommandError as `conversation`."""
 
     def own_devices(self) -> list[OwnDevice]: ...
+    def presence(self) -> Availability:
+        """How I am available."""
 
 
 class NodeLooks:
@@ -165,6 +173,10 @@ class NodeLooks:
         """The same machine by machine."""
         return overview.device_receipts(self._context(), view)
 
+    def held_by(self, view: MessageView) -> list[DeviceId]:
+        """Machines that keep it."""
+        return overview.held_by(self._context(), view)
+
     def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
         """Who has taken note of it."""
         return overview.acks(self._context(), view, acked)
@@ -186,7 +198,7 @@ class NodeLooks:
                     return RoomRow(identity, DIRECT, "", account)
             return None
 
-        return Directory(shown, ctx.cache.owner.get, room)
+        return Directory(shown, ctx.cache.owner.get, room, lambda device: own.device_name(ctx, device))
 
     def rooms(self) -> list[RoomId]:
         """Every conversation known, in a fixed order."""
@@ -199,6 +211,10 @@ class NodeLooks:
     def trust_view(self, target: str) -> TrustView:
         """The key a TARGET means."""
         return overview.trust_view(self._context(), target)
+
+    def presence(self) -> Availability:
+        """How I am available."""
+        return presence.mine(self._context())
 
     def own_devices(self) -> list[OwnDevice]:
         """All machines of my account, this one first."""

@@ -11,6 +11,7 @@ import getpass
 import logging
 import logging.handlers
 import os
+import platform
 import random
 import signal
 import sys
@@ -29,9 +30,12 @@ from p2pchat.daemon.core import Daemon, Parts
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.host import DaemonHost
 from p2pchat.daemon.identity import load_or_make
+from p2pchat.daemon.joining import Arrival
 from p2pchat.daemon.logbook import Discreet, keep_uncaught, plain
 from p2pchat.daemon.memory import look_rarely
+from p2pchat.daemon.own import follow
 from p2pchat.daemon.queries import Queries
+from p2pchat.daemon.replacing import farewell
 from p2pchat.daemon.room import Room
 from p2pchat.daemon.runner import Stop
 from p2pchat.engine.trust import clean_name
@@ -41,7 +45,7 @@ from p2pchat.net.lan import JoinedLan
 from p2pchat.net.mdns import MdnsDiscovery
 from p2pchat.net.tcp import TcpTransport
 from p2pchat.paths import Profile, profile
-from p2pchat.platform import Lock, harden_process, make_private_dir, secure_umask
+from p2pchat.platform import Lock, allow_many_files, harden_process, make_private_dir, secure_umask
 from p2pchat.store.ledger import open_ledger
 from p2pchat.wire.limits import MAX_NAME
 
@@ -92,7 +96,7 @@ def _told(error: P2pchatError) -> int:
     """Say why it cannot start, or had to end; the exit code."""
     match error:
         case CommandError():
-            return _give_up(error.message, error.hint, error.code)
+            return _give_up(error.message, error.hint, error.code, error.kind)
         case SettingsError():
             return _give_up(str(error), "see `p2pchat config show --origin`", EXIT_CODES["usage"])
         case ArchiveError():
@@ -101,8 +105,10 @@ def _told(error: P2pchatError) -> int:
             return _give_up(plain(error), "see `p2pchat logs`", EXIT_CODES["internal"])
 
 
-def _give_up(message: str, hint: str, code: int) -> int:
-    sys.stderr.write(f"error: {message}\n" + (f"hint: {hint}\n" if hint else ""))
+def _give_up(message: str, hint: str, code: int, kind: str = "") -> int:
+    """`kind` is for the command that has started us: several kinds share a code."""
+    words = (("error", message), ("hint", hint), ("kind", kind))
+    sys.stderr.write("".join(f"{name}: {text}\n" for name, text in words if text))
     return code
 
 
@@ -117,6 +123,11 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--port", help="TCP port")
     parser.add_argument("--peer", action="append", default=[], help="HOST[:PORT] to dial")
     parser.add_argument("--no-announce", action="store_true", help="do not announce this machine")
+    parser.add_argument(
+        "--join", action="store_true", help="become a machine of whoever shows the code on stdin"
+    )
+    parser.add_argument("--replace", action="store_true", help="even where this profile is somebody already")
+    parser.add_argument("--recover", action="store_true", help="become one by the recovery key on stdin")
     parser.add_argument("--foreground", action="store_true", help="print `ready` when it is")
     return parser
 
@@ -127,14 +138,16 @@ def _main(args: argparse.Namespace) -> int:
     effective = settle(args, where)
     make_private_dir(where.home)
     refused = harden_process()
+    allow_many_files()
     lock = Lock.acquire(where.lock)
     try:
         start_log(where.log, also_stderr=args.foreground)
         keep_uncaught()
+        arrival = Arrival.asked(args, where, sys.stdin)
         for what in refused:
             log.warning("this system refuses: %s", what)
         look_rarely()
-        return trio.run(_serve, where, effective, args)
+        return trio.run(_serve, where, effective, args, arrival)
     finally:
         lock.release()
 
@@ -187,28 +200,47 @@ def system_name() -> str:
     return "somebody"
 
 
-async def _serve(where: Profile, effective: list[Effective], args: argparse.Namespace) -> int:
+def machine_name() -> str:
+    """What this machine is called among those of its person, unless he names it: its host name."""
+    plain = " ".join(platform.node().split(".")[0].split())[:MAX_NAME]
+    return plain if plain.isprintable() else ""
+
+
+async def _serve(
+    where: Profile, effective: list[Effective], args: argparse.Namespace, arrival: Arrival | None
+) -> int:
     values = {one.key: one.value for one in effective}
     entropy = SystemEntropy()
-    identity = load_or_make(where.identity, entropy.bytes)
     interfaces = values["interface"]
     chosen = tuple(interfaces) if isinstance(interfaces, tuple) else ()
-    peers = values["peers"]
+    lan = JoinedLan(TcpTransport(chosen), MdnsDiscovery(chosen))
+    named = values["peers"]
+    peers = [settings.split_address(one) for one in named] if isinstance(named, tuple) else []
+    if arrival is not None:
+        found = await arrival.search(lan, entropy, trio.current_time, peers)
+        peers.append((found.host, found.port))  # with whom everything is exchanged first
+        lan = JoinedLan(TcpTransport(chosen), MdnsDiscovery(chosen))
+    identity = load_or_make(where.identity, entropy.bytes)
     quiet = args.no_announce or os.environ.get("P2PCHAT_NO_ANNOUNCE", "").lower() in WHITE_ON
     parts = Parts(
         identity=identity,
         open_ledger=lambda: open_ledger(where.archive),
-        lan=JoinedLan(TcpTransport(chosen), MdnsDiscovery(chosen)),
+        lan=lan,
         entropy=entropy,
         clock=wall_and_mono,
         stopwatch=time.perf_counter,
         name=clean_name(str(values["name"])) if values["name"] else system_name(),
         port=int(str(values["port"])) or None,
         announce=not quiet,
-        peers=tuple(settings.split_address(one) for one in peers) if isinstance(peers, tuple) else (),
+        peers=tuple(peers),
+        machine=machine_name(),
+        farewell=farewell(where),
         keep_name=not values["name"],
         read_receipts=bool(values["read_receipts"]),
         file_auto_max=int(str(values["file_auto_max"])),
+        quiet_hours=str(values["quiet_hours"]),
+        interfaces=chosen,
+        search=bool(values["probe"]),
         room=Room(where.home),
         disk=Disk(
             where.home / "staging",
@@ -225,7 +257,9 @@ async def _serve(where: Profile, effective: list[Effective], args: argparse.Name
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_signals, daemon.stop)
-            await nursery.start(_until_over, daemon, control, Queries(host), nursery.cancel_scope)
+            queries = Queries(host)
+            nursery.start_soon(follow, daemon.runner.tells, queries.adopt)
+            await nursery.start(_until_over, daemon, control, queries, nursery.cancel_scope)
             log.info("ready, version %s, port %d", __version__, daemon.listening.port)
             if args.foreground:
                 sys.stdout.write("ready\n")

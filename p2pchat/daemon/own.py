@@ -6,17 +6,28 @@ know: sockets, or what a decision changes. A part of `queries`, split for its le
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import trio
 
 from p2pchat.control.operations import fields, settings, settings_file
 from p2pchat.control.operations.fields import Json
+from p2pchat.control.operations.settings import Setting
 from p2pchat.daemon.hosting import Host, Params
-from p2pchat.engine import inputs
+from p2pchat.engine import inputs, own
+from p2pchat.engine.device_inputs import OwnSetting, RenameDevice, RevokeDevice
+from p2pchat.engine.inputs import Tell
 from p2pchat.engine.overview import TrustView
-from p2pchat.errors import CommandError
+from p2pchat.errors import CommandError, SettingsError
 from p2pchat.ids import show
+
+log = logging.getLogger(__name__)
+
+TOLD: Final = 64
+"""Settings that may wait to be written down."""
 
 
 class Own:
@@ -81,6 +92,25 @@ class Own:
             ]
         }
 
+    async def link(self, _: Params) -> Json:
+        code, until_ms = self._host.show_code()
+        return {"code": code, "expires": fields.time(until_ms)}
+
+    async def link_wait(self, params: Params) -> Json:
+        return {"device": await self._host.code_used(params["code"])}
+
+    async def revoke(self, params: Params) -> Json:
+        told = await self._host.ask(lambda n: RevokeDevice(n, params["device"]))
+        return await self._device(told["device"])
+
+    async def rename(self, params: Params) -> Json:
+        told = await self._host.ask(lambda n: RenameDevice(n, params["device"], params["name"]))
+        return await self._device(told["device"])
+
+    async def _device(self, device: str) -> Json:
+        listed = (await self.devices({}))["devices"]
+        return next(one for one in listed if one["device"] == device)
+
     async def recovery_key(self, _: Params) -> Json:
         key = self._host.recovery_key()
         if key is None:
@@ -114,17 +144,66 @@ class Own:
         if name == "name" and value:
             # The engine judges a name before it is written down.
             await self._host.ask(lambda n: inputs.Rename(n, str(value)))
+        await self._write_down(name, value)
+        if not restart:
+            self._changed.add(name)
+        if name in own.SETTINGS:
+            await self._host.ask(lambda n: OwnSetting(n, name, params["value"]))
+        now = await self._heed(name)
+        chosen = [one for one in settings_file.fields(now) if one["key"] == name]
+        return {"settings": chosen, "restart": restart or (name == "name" and not value)}
+
+    async def adopt(self, name: str, text: str) -> None:
+        """Another machine of mine has set something that is mine and not the machine's: write it down.
+        What a flag or the environment says here goes on to count here."""
+        try:
+            value = settings.parse(name, text, "another machine")
+            user = await trio.to_thread.run_sync(settings_file.load, self._host.sources.config)
+            if user.get(name) == value or (name == "name" and name not in user):
+                return  # the name itself comes as everybody's does
+            await self._write_down(name, value)
+            await self._heed(name)
+        except (CommandError, SettingsError) as error:
+            log.warning("a setting of another machine of ours was not taken over: %s", error)
+
+    async def _write_down(self, name: str, value: Setting) -> None:
         try:
             await trio.to_thread.run_sync(settings_file.write, self._host.sources.config, name, value)
         except OSError as error:
             where = os.fspath(self._host.sources.config)
             raise CommandError("archive", f"{where!r} cannot be written: {error.strerror}") from error
-        if not restart:
-            self._changed.add(name)
+
+    async def _heed(self, name: str) -> list[settings_file.Effective]:
+        """Have the engine go by a setting as it is now; all settings."""
         now = await self.settings()
         if name in ("read_receipts", "file_auto_max"):
             values = {one.key: one.value for one in now}
             receipts, auto_max = values["read_receipts"] is True, int(str(values["file_auto_max"]))
             await self._host.ask(lambda n: inputs.Configure(n, receipts, auto_max))
-        chosen = [one for one in settings_file.fields(now) if one["key"] == name]
-        return {"settings": chosen, "restart": restart or (name == "name" and not value)}
+        if name == "quiet_hours":
+            self._host.quiet_hours(next(str(one.value) for one in now if one.key == name))
+        if name == "probe":
+            wanted = {one.key: one.value for one in now}["probe"] is True
+            await self._host.ask(lambda n: inputs.Search(n, wanted))
+        return now
+
+
+async def follow(
+    tells: dict[object, Callable[[Tell], None]], adopt: Callable[[str, str], Awaitable[None]]
+) -> None:
+    """Write down what other machines of ours have set, as it is told."""
+    send, receive = trio.open_memory_channel[tuple[str, str]](TOLD)
+
+    def heard(tell: Tell) -> None:
+        if tell.type == "setting" and isinstance(tell.subject, tuple):
+            try:
+                send.send_nowait(tell.subject)
+            except trio.WouldBlock:
+                log.warning("settings of another machine come too fast")
+
+    tells[send] = heard
+    try:
+        async for name, text in receive:
+            await adopt(name, text)
+    finally:
+        del tells[send]

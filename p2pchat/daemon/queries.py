@@ -23,21 +23,23 @@ from p2pchat.control.operations import all_operations, fields, settings
 from p2pchat.control.operations.fields import Json
 from p2pchat.control.operations.history import LISTEN_TYPES
 from p2pchat.control.operations.table import check
-from p2pchat.daemon import health
+from p2pchat.daemon import health, verdicts
 from p2pchat.daemon.file_queries import Files
 from p2pchat.daemon.hosting import Host as Host
 from p2pchat.daemon.hosting import Params
 from p2pchat.daemon.hosting import Sources as Sources
 from p2pchat.daemon.listening import Listening
 from p2pchat.daemon.own import Own
+from p2pchat.daemon.presence_queries import Presence
 from p2pchat.daemon.reading import Reading
 from p2pchat.daemon.room_queries import Rooms
+from p2pchat.daemon.sights import Case
 from p2pchat.engine import inputs
 from p2pchat.engine.context import Link
 from p2pchat.engine.inputs import Tell
 from p2pchat.errors import CommandError, SettingsError
 from p2pchat.ids import EventId, fingerprint, show
-from p2pchat.model import HELD, QUEUED, MessageView, PeerView, QueueRow
+from p2pchat.model import HELD, QUEUED, SCHEDULED, MessageView, PeerView, QueueRow
 from p2pchat.store.reader import Reader
 
 LOOK_AGAIN_S: Final = 1.0
@@ -51,6 +53,8 @@ class Queries:
         self._host = host
         self._operations = all_operations()
         own, rooms = Own(host), Rooms(host)
+        presence = self._presence = Presence(host, own)
+        self.adopt = own.adopt
         files = self._files = Files(host, own.settings)
         reading = Reading(host, files)
         self._methods: dict[str, Callable[[Params], Any]] = {
@@ -62,6 +66,10 @@ class Queries:
             "peers.add": self._peers_add,
             "peers.forget": self._peers_forget,
             "peers.wait": self._peers_wait,
+            "presence.show": presence.show,
+            "presence.set": presence.choose,
+            "presence.active": presence.active,
+            "typing": presence.typing,
             "send": self._send,
             "edit": lambda p: self._change("edit", p, p["text"]),
             "delete": lambda p: self._change("delete", p),
@@ -107,6 +115,10 @@ class Queries:
             "trust.sas": own.sas,
             "trust.sas_confirm": own.sas_confirm,
             "device.list": own.devices,
+            "device.link": own.link,
+            "device.link_wait": own.link_wait,
+            "device.revoke": own.revoke,
+            "device.rename": own.rename,
             "device.recovery_key": own.recovery_key,
             "device.recovery_erase": own.recovery_erase,
             "config.show": own.config_show,
@@ -172,24 +184,43 @@ class Queries:
                 "known": len({peer.account for peer in peers}),
             },
             "unread": unread,
-            "queue": {"waiting": len(waiting), "only_here": sum(not row.held_by for row in waiting)},
+            "queue": {"waiting": len(waiting), "only_here": sum(row.state == QUEUED for row in waiting)},
             "free_bytes": facts.free_bytes,
             "encrypted_at_rest": False,
-            "presence": "available",
+            "presence": self._presence.now(),
             "cursor": str(cursor),
             "already_running": False,
             "warnings": health.warnings(facts, recovery_key_here=host.recovery_key() is not None),
         }
 
     async def _down(self, params: Params) -> Json:
+        if not params["now"]:
+            await self._host.ask(inputs.HandOver)  # so that what is said to lie only here really does
         answer = await self._status(params)
         self._host.stop(params["now"])
         return answer
 
-    async def _doctor(self, _: Params) -> Json:
-        problems = await self._host.read(lambda reader: reader.check_integrity())
-        checks = health.checks(self._host.facts(), problems)
+    async def _doctor(self, params: Params) -> Json:
+        target, host = params["target"], self._host
+        case = None if target is None else await self._case(target)
+        seen = case.own if case is not None else await host.doctor.own()
+        problems = await host.read(lambda reader: reader.check_integrity())
+        found = [*health.checks(host.facts(), problems), *verdicts.own(seen)]
+        if case is not None:
+            found += verdicts.between(case)
+        checks = verdicts.together(found)
         return {"ok": all(one["ok"] for one in checks), "checks": checks}
+
+    async def _case(self, target: str) -> Case:
+        """The way to a person, else to an address; CommandError if it can be neither."""
+        try:
+            account = self._host.looks.person(target)
+        except CommandError as error:
+            if error.kind != "no_such_target" or not settings.may_be_address(target):
+                raise
+        else:
+            return await self._host.doctor.person(account)
+        return await self._host.doctor.place(*settings.split_address(target, "doctor"))
 
     # -- people --------------------------------------------------------------------------
 
@@ -298,17 +329,21 @@ class Queries:
     async def _queue(self, _: Params) -> Json:
         def ask(reader: Reader) -> tuple[list[QueueRow], list[MessageView]]:
             rows = reader.queue()
-            return rows, reader.messages([row.id for row in rows if not row.to])
+            return rows, reader.messages([row.id for row in rows if row.state != SCHEDULED])
 
         rows, views = await self._host.read(ask)
         messages = {view.id: view for view in views}
         directory = self._host.looks.directory()
-        told = [self._addressed(row, messages.get(row.id)) if not row.to else row for row in rows]
+        told = [self._addressed(row, messages.get(row.id)) for row in rows]
         return {"queue": [fields.queue_fields(row, directory) for row in told]}
 
     def _addressed(self, row: QueueRow, view: MessageView | None) -> QueueRow:
-        """What waits in a room, with those for whom: the archive knows no members."""
+        """What waits with those who hold it, and in a room for whom: the archive knows neither."""
         looks = self._host.looks
+        if view is not None:
+            row = replace(row, held_by=tuple(looks.held_by(view)))
+        if row.to:
+            return row
         try:
             members = looks.room_members(show(row.room))
         except CommandError:

@@ -54,6 +54,7 @@ class Reaching:
         self._wanted = wanted
         self._run = run
         self._at_it: dict[DeviceId, trio.CancelScope] = {}
+        self._again: dict[DeviceId, bool] = {}  # wanted anew while the task before was ending; `asked`
 
     def chat_ended(self, device: DeviceId) -> None:
         """Nobody is to be reached there any more."""
@@ -64,7 +65,10 @@ class Reaching:
     async def reach(self, device: DeviceId, asked: bool) -> None:
         """Dial a machine until there is a link, and again when that has ended, as long as it is wanted;
         with `asked`, because it can not dial us, once in any case."""
-        if device in self._at_it:
+        under_way = self._at_it.get(device)
+        if under_way is not None:
+            if under_way.cancel_called:  # it is still letting go, and would not look again
+                self._again[device] = asked
             return
         with trio.CancelScope() as scope:
             self._at_it[device] = scope
@@ -72,6 +76,8 @@ class Reaching:
                 await self._keep(device, asked)
             finally:
                 del self._at_it[device]
+        if device in self._again:
+            await self.reach(device, self._again.pop(device))
 
     async def _keep(self, device: DeviceId, asked: bool) -> None:
         pause = REDIAL_S

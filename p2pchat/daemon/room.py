@@ -18,6 +18,7 @@ from typing import Final
 from p2pchat.engine.inputs import Change, FromPeer, Input, Post
 from p2pchat.errors import ArchiveError
 from p2pchat.store.space import BALLAST_BYTES, FLOOR_MESSAGES, Ballast, free_bytes
+from p2pchat.wire.messages.holders import Deposit, Handed
 from p2pchat.wire.messages.link import Events
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 FLOOR_OWN: Final = 2 * BALLAST_BYTES
 """Below this own words are refused too. More than the reserve: giving it up must not look like room."""
 
+_OF_OTHERS: Final = (Events, Deposit, Handed)
+"""What of peers makes the archive larger by more than a row of bookkeeping."""
 _GROWS: Final = (FromPeer, Post, Change)
 """Inputs that may make the archive larger by more than a row of bookkeeping."""
 
@@ -83,7 +86,7 @@ class Door:
         left: list[FromPeer] = []
         refused: list[Post | Change] = []
         for event in batch:
-            if isinstance(event, FromPeer) and isinstance(event.message, Events):
+            if isinstance(event, FromPeer) and isinstance(event.message, _OF_OTHERS):
                 self.turned_away[event.link] = None
                 left.append(event)
             elif isinstance(event, Post | Change) and not own:

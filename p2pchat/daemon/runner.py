@@ -126,6 +126,7 @@ class Runner:
         self._together_until = 0.0
         self._unsaid: list[Effect] = []
         self._stop: Stop | None = None
+        self._anew = False
         self.idle = trio.Event()
         self.feed_changed = trio.Event()
         self.tells: dict[object, Callable[[Tell], None]] = {}
@@ -190,6 +191,11 @@ class Runner:
         self._stopping = True
         self._wake.set()
 
+    def start_over(self) -> None:
+        """Make node and ledger again from their source, which has changed."""
+        self._anew = True
+        self._wake.set()
+
     def _waken(self) -> None:
         self._wake.set()
 
@@ -212,6 +218,9 @@ class Runner:
         while True:
             if self._stop is not None:
                 raise self._stop
+            if self._anew:
+                self._anew = False
+                self._build_anew(Stop("this machine goes on under another id"))
             if self._unsaid:
                 effects, self._unsaid = self._unsaid, []
                 await carry_out(effects, self._perform, self._stopwatch)
@@ -435,6 +444,11 @@ class Runner:
             raise Stop(f"the archive failed twice within a minute: {plain(error)}")
         else:
             self._failed_at = now
+        self._build_anew(error, batch, bulk=bulk)
+
+    def _build_anew(
+        self, error: BaseException, batch: list[Input] | None = None, *, bulk: bool = False
+    ) -> None:
         links = list(self.node.live.links)
         addresses, port = self.node.live.addresses, self.node.live.port
         counter, sights = self.node.live.counter, list(self.node.live.sights.values())
@@ -447,7 +461,7 @@ class Runner:
         self._door.turned_away.clear()
         for link in links:
             self._perform(CloseLink(link, "restart"))
-        self.post(Started(port))
+        self._lanes.live.appendleft(Started(port))  # before whatever waits: it begins the new life
         self.post(NetworkChanged(addresses))
         for sight in sights:  # who announced himself once will not do so again for us
             self.post(Sighted(sight.label, sight.addresses, sight.port, ()))

@@ -26,6 +26,7 @@ from p2pchat.files.source import FileSource, FolderSource, Left, Source, Spool, 
 from p2pchat.files.staging import so_far
 from p2pchat.ids import AccountId
 from p2pchat.model import TransferRow
+from p2pchat.platform.folders import Folder
 from p2pchat.wire.codec import decode
 from p2pchat.wire.messages.files import FILE_KEY_BYTES, Offer
 
@@ -89,9 +90,8 @@ class Shelf:
         mime = mimetypes.guess_type(source.name)[0] or "" if not source.head else ""
         offer = outgoing.offer_for(source, identity, key, mime, ttl_s)
         folder = await self._disk.slow(self._disk.staging)
-        begun = await self._disk.slow(partial(Outgoing, folder, offer, source, self._mono()))
-        self._givers[offer.id] = self._given(begun, author=True)
-        await self._close_idle()
+        begun = await self._disk.slow(partial(_begin, folder, offer, source, self._mono()))
+        await self._keep(begun, author=True)
         return offer
 
     async def spool(self) -> str:
@@ -169,27 +169,42 @@ class Shelf:
                     source = FileSource(row.path, offer.name)
                 else:
                     source = open_source(row.path, again=True)
-                return Outgoing(folder, offer, source, now)
+                return _begin(folder, offer, source, now)
 
             begun = await self._disk.slow(again)
             if row.incoming and not begun.known.complete:
                 begun.close()
                 raise CommandError(CHANGED, f"{row.path!r} has lost its list of hashes", "")
-            self._givers[row.id] = self._given(begun, author=not row.incoming)
-            await self._close_idle()
-            return self._givers[row.id]
+            return await self._keep(begun, author=not row.incoming)
 
-    def _given(self, begun: Outgoing, *, author: bool) -> Given:
-        return Given(begun, self._disk, author=author, mono=self._mono, read=self._read, failed=self._failed)
+    async def _keep(self, begun: Outgoing, *, author: bool) -> Given:
+        """Room is made first: nobody but who asked has it in hand before it counts as idle, too."""
+        try:
+            await self._close_idle(begun.offer.files)
+        except BaseException:
+            begun.close()
+            raise
+        given = Given(begun, self._disk, author=author, mono=self._mono, read=self._read, failed=self._failed)
+        self._givers[begun.offer.id] = given
+        return given
 
-    async def _close_idle(self) -> None:
-        """The newest stays: it is the one that was just asked for."""
+    async def _close_idle(self, more_files: int) -> None:
+        """Make room for one more, of so many files."""
         idle = [giver for giver in self._givers.values() if not giver.openers]
-        count, files = len(idle), sum(giver.offer.files for giver in idle)
-        for giver in idle[:-1]:
+        count, files = len(idle) + 1, sum(giver.offer.files for giver in idle) + more_files
+        for giver in idle:
             if count <= IDLE_GIVERS and files <= IDLE_FILES:
                 return
             count, files = count - 1, files - giver.offer.files
             if not giver.openers and self._givers.get(giver.offer.id) is giver:
                 del self._givers[giver.offer.id]
                 await giver.close()
+
+
+def _begin(folder: Folder, offer: Offer, source: Source, now: float) -> Outgoing:
+    """Outgoing on a source, which is let go if that comes to nothing."""
+    try:
+        return Outgoing(folder, offer, source, now)
+    except BaseException:
+        source.close()
+        raise

@@ -47,6 +47,7 @@ class Shown:
             view,
             self._names,
             progress=self._looks.progress(view) if view.mine else None,
+            held_by=self._looks.held_by(view) if view.mine else (),
             acks=self._looks.acks(view, self._noted.get(view.id, ())) if asks else None,
         )
 
@@ -66,11 +67,14 @@ class Transfers:
         self._resting = resting or {}
         self._inbox = inbox
         self._names = looks.directory()
+        self._me = looks.me().account
 
     def one(self, view: TransferView, *, have: bool = True) -> Json:
         """One transfer with every field; `have` empty if it is not wanted."""
         if view.row.incoming:
             view = replace(view, flags=tuple(sorted(clean(view.row.name).flags)))
+            if view.state == DONE and view.row.served:
+                view = replace(view, have=(self._me,))
         motion = None
         if self._bulk is not None and view.state not in SETTLED:
             motion = self._bulk.moving(view.row.id) or self._resting.get(view.row.id)

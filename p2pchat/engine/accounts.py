@@ -24,7 +24,7 @@ from p2pchat.crypto.primitives import (
     same,
     tag_bytes,
 )
-from p2pchat.errors import RemoteProtocolError
+from p2pchat.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.wire.codec import Record, decode, encode
 from p2pchat.wire.limits import MAX_STATEMENT_PREV
@@ -177,6 +177,22 @@ def fold(acts: Iterable[Act]) -> Account:
         heads=tuple(sorted(i for i in known if i not in referred)),
         signed=tuple(act.signed for act in known.values()),
     )
+
+
+def leading(signed: Iterable[SignedStatement], device: DeviceId) -> tuple[SignedStatement, ...]:
+    """The statements from the genesis to the add of `device`, parents first and the add last: what
+    proves it to somebody who knows none. LocalProtocolError if it has no add among them."""
+    known = _connected([read_statement(one) for one in signed])
+    ancestors, depth = _ancestors(known), _depths(known)
+    adds = [
+        act
+        for act in known.values()
+        if (keys := _added(act)) is not None and device_id(act.account, keys.signing) == device
+    ]
+    if not adds:
+        raise LocalProtocolError("no statement adds that machine")
+    add = min(adds, key=lambda act: (depth[act.id], act.id))
+    return tuple(act.signed for act in known.values() if act.id in ancestors[add.id] or act is add)
 
 
 def verify_hello(hello: Hello, remote_static: bytes) -> Account:

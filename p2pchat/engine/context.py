@@ -11,7 +11,7 @@ dictionaries of `Live` is frozen: replace a value, never change it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,7 +19,23 @@ from p2pchat.engine.accounts import Account
 from p2pchat.engine.control_graph import Graph
 from p2pchat.engine.inputs import Effect, Post, SetTimer
 from p2pchat.engine.items import VectorItems, WeekCache
+from p2pchat.engine.live_records import Claiming as Claiming
+from p2pchat.engine.live_records import Entrusted as Entrusted
+from p2pchat.engine.live_records import Introducer as Introducer
+from p2pchat.engine.live_records import Link as Link
+from p2pchat.engine.live_records import Me as Me
+from p2pchat.engine.live_records import Prepared as Prepared
+from p2pchat.engine.live_records import Recon as Recon
+from p2pchat.engine.live_records import Relayed as Relayed
+from p2pchat.engine.live_records import Sas as Sas
+from p2pchat.engine.live_records import Sight as Sight
+from p2pchat.engine.live_records import Sought as Sought
+from p2pchat.engine.live_records import Target as Target
+from p2pchat.engine.live_records import View as View
+from p2pchat.engine.live_records import ViewSizes as ViewSizes
+from p2pchat.engine.live_records import Waiter as Waiter
 from p2pchat.engine.ports import Entropy, Ledger
+from p2pchat.engine.presence_state import PresenceState
 from p2pchat.engine.ranges import Ranges
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import (
@@ -35,146 +51,10 @@ from p2pchat.model import (
     TransferRow,
     TrustRow,
 )
+from p2pchat.wire.messages.devices import OwnEntry
 from p2pchat.wire.messages.events import Header
-from p2pchat.wire.messages.statements import SignedStatement
-
-
-@dataclass(frozen=True, slots=True)
-class Me:
-    """This machine: its account, its keys and the statements that prove them."""
-
-    account: AccountId
-    device: DeviceId
-    signing_seed: bytes = field(repr=False)  # never a secret in a traceback
-    signing_key: bytes = field(repr=False)  # 64 bytes, from ed25519_keypair
-    noise_public: bytes
-    statements: tuple[SignedStatement, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """An authenticated connection."""
-
-    link: int
-    device: DeviceId
-    account: AccountId
-    initiator: bool
-    host: str
-    port: int
-    handshake_hash: bytes
-    since: float
-    clock_offset_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """Where somebody announced himself. `device` once a handshake told who it is."""
-
-    label: str
-    addresses: tuple[str, ...]
-    port: int
-    at: float
-    device: DeviceId | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """An address worth dialling: why, how often it failed, and when it is due again."""
-
-    host: str
-    port: int
-    label: str  # of the sighting, or ""
-    device: DeviceId | None
-    failures: int
-    due: float
-    since: float  # when it was last good or first heard of
-    dialling: int | None = None
-    began: float = 0.0  # when it was last dialled
-
-
-@dataclass(frozen=True, slots=True)
-class Waiter:
-    """A command whose answer waits for something."""
-
-    request: int
-    kind: str  # post | dial | sas
-    want: str = ""
-    event: EventId | None = None
-    room: RoomId | None = None
-    account: AccountId | None = None
-    dials: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Sas:
-    """A live comparison of digits with one person."""
-
-    link: int
-    nonce: bytes
-    started: bool  # our user asked for it
-    theirs: bytes  # their commitment, b"" until it came
-    their_nonce: bytes
-    revealed: bool
-    digits: str
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class Recon:
-    """One reconciliation under way that this side asked for."""
-
-    link: int
-    room: RoomId
-    control: bool
-    salt: bytes = b""
-    week: int = 0
-    need: tuple[bytes, ...] = ()  # still to be wanted
-    lacking: int = 0  # how many the other side lacks
-    rounds: int = 0
-    more: tuple[bytes, ...] = ()  # some of what it lacks, where there is more than one run may find
-    wanting: int = 0  # wants that are out, and not all of it given
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A key not yet announced, sealed beforehand for machines of a large room (keys.prepare)."""
-
-    key: bytes = field(repr=False)
-    sealed: Mapping[tuple[DeviceId, int], bytes] = field(repr=False)  # by machine and its prekey's number
-
-
-@dataclass(frozen=True, slots=True)
-class ViewSizes:
-    """When a room is crowded, and how large a view of it is. Only tests hand in others."""
-
-    above: int = 100
-    """Live machines up to which everybody is pushed to; a view is given up below nine tenths of it."""
-    active: int = 8
-    """Neighbours one looks for: of a random graph of 8 all but 0.4 % are reached after half have died."""
-    most: int = 12
-    """Neighbours one takes, so that who comes last finds some."""
-    passive: int = 30
-    """Candidates for the place of a neighbour who is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """Neighbours of ours in a crowded room, and who takes the place of one that is gone."""
-
-    active: tuple[tuple[DeviceId, bool], ...]  # and whether events are pushed to him, or announced only
-    passive: tuple[DeviceId, ...]
-    drawn: float  # when candidates were last drawn
-
-
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """An event that was announced and is not here."""
-
-    share: DeviceId  # who announced it first: it takes of what is remembered for him
-    told: tuple[DeviceId, ...]  # who has it; those asked come first
-    due: float  # when the next of them is asked
-    asked: int = 0
-    near: tuple[DeviceId, float] | None = None  # the first neighbour who told of it, and when
+from p2pchat.wire.messages.presence import Chosen
+from p2pchat.wire.messages.registers import SignedRegister
 
 
 @dataclass(slots=True)
@@ -183,6 +63,7 @@ class Live:
 
     port: int = 0
     label: str = ""
+    machine: str = ""  # what this machine calls itself among our own, unless it was named
     stopping: bool = False
     counter: int = 0
     strangers_dialled: int = 0
@@ -195,6 +76,20 @@ class Live:
     )  # (events to spare, since)
     taken: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) of strangers
     addresses: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()  # those they lie in
+    unlisted: bool = False  # nobody is told where this machine is
+    searching: bool = False  # see search
+    to_probe: tuple[str, ...] = ()
+    reach: dict[DeviceId, SignedRegister] = field(default_factory=dict)  # of machines linked, and ours
+    introducers: dict[DeviceId, Introducer] = field(default_factory=dict)
+    fruitless: dict[tuple[str, int], float] = field(default_factory=dict)  # introduced in vain; until when
+    asked_strange: dict[DeviceId, None] = field(default_factory=dict)
+    strange_asked: int = 0
+    asked_at: float = 0.0  # whom others know
+    consulted: dict[DeviceId, tuple[float, float]] = field(
+        default_factory=dict
+    )  # (questions to spare, since)
+    relayed: dict[int, Relayed] = field(default_factory=dict)
     links: dict[int, Link] = field(default_factory=dict)
     by_device: dict[DeviceId, int] = field(default_factory=dict)
     contested: dict[int, int] = field(default_factory=dict)  # older link -> newer, until a pong decides
@@ -221,7 +116,7 @@ class Live:
     heard_by: dict[RoomId, int] = field(default_factory=dict)  # on which link of each, oldest first
     salting: dict[DeviceId, tuple[int, float]] = field(default_factory=dict)  # items hashed for it, since
     receipt_at: dict[tuple[RoomId, DeviceId], float] = field(default_factory=dict)
-    receipt_due: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
+    receipt_due: dict[tuple[RoomId, DeviceId], int | None] = field(default_factory=dict)
     last_seen: dict[DeviceId, int] = field(default_factory=dict)
     views: dict[RoomId, View] = field(default_factory=dict)  # of crowded rooms, see gossip
     sought: dict[tuple[RoomId, EventId], Sought] = field(default_factory=dict)
@@ -229,6 +124,19 @@ class Live:
         default_factory=dict
     )  # of a machine's states of files: (how many more it may say, since)
     sought_of: dict[DeviceId, int] = field(default_factory=dict)  # how many of these it announced first
+    own_dials: dict[bytes, float] = field(default_factory=dict)  # handshakes of links to ourselves, since
+    introduced: dict[tuple[int, AccountId], None] = field(
+        default_factory=dict
+    )  # on links to own machines: of whom they were told, see own
+    waits: dict[RoomId, float] = field(default_factory=dict)  # something waits there: when to see to it
+    entrusted: dict[tuple[int, RoomId], Entrusted] = field(default_factory=dict)
+    took_nothing: dict[tuple[DeviceId, RoomId], tuple[float, str]] = field(
+        default_factory=dict
+    )  # asked in vain: when, and why
+    named: dict[tuple[DeviceId, RoomId], frozenset[AccountId]] = field(default_factory=dict)  # to a holder
+    held_of: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) taken to hold
+    claims: dict[int, Claiming] = field(default_factory=dict)  # by link
+    presence: PresenceState = field(default_factory=PresenceState)
     timers: dict[str, float] = field(default_factory=dict)
     shift_ms: int = 0  # correction of our wall clock, see clock.shift
 
@@ -239,6 +147,7 @@ class Live:
         )  # once a batch, and field by field: a loop takes two and a half times as long
         twin.port = self.port
         twin.label = self.label
+        twin.machine = self.machine
         twin.stopping = self.stopping
         twin.counter = self.counter
         twin.strangers_dialled = self.strangers_dialled
@@ -249,6 +158,18 @@ class Live:
         twin.pace = self.pace.copy()
         twin.taken = self.taken.copy()
         twin.addresses = self.addresses
+        twin.networks = self.networks
+        twin.unlisted = self.unlisted
+        twin.searching = self.searching
+        twin.to_probe = self.to_probe
+        twin.reach = self.reach.copy()
+        twin.introducers = self.introducers.copy()
+        twin.fruitless = self.fruitless.copy()
+        twin.asked_strange = self.asked_strange.copy()
+        twin.strange_asked = self.strange_asked
+        twin.asked_at = self.asked_at
+        twin.consulted = self.consulted.copy()
+        twin.relayed = self.relayed.copy()
         twin.links = self.links.copy()
         twin.by_device = self.by_device.copy()
         twin.contested = self.contested.copy()
@@ -277,7 +198,16 @@ class Live:
         twin.sought = self.sought.copy()
         twin.file_words = self.file_words.copy()
         twin.sought_of = self.sought_of.copy()
+        twin.presence = self.presence.copy()
+        twin.own_dials = self.own_dials.copy()
+        twin.introduced = self.introduced.copy()
         twin.timers = self.timers.copy()
+        twin.waits = self.waits.copy()
+        twin.entrusted = self.entrusted.copy()
+        twin.took_nothing = self.took_nothing.copy()
+        twin.named = self.named.copy()
+        twin.held_of = self.held_of.copy()
+        twin.claims = self.claims.copy()
         twin.shift_ms = self.shift_ms
         return twin
 
@@ -295,6 +225,9 @@ class RoomCache:
     read: dict[DeviceId, Ranges]
     their_have: dict[tuple[DeviceId, DeviceId], Ranges]  # (who, author)
     their_read: dict[tuple[DeviceId, DeviceId], Ranges]
+    custody: dict[tuple[DeviceId, DeviceId], Ranges] = field(
+        default_factory=dict
+    )  # who keeps what of whose chain for those who lack it: (holder, author), see kept
     awaited: dict[AccountId, int] = field(
         default_factory=dict
     )  # own messages from that number on are for him
@@ -351,6 +284,8 @@ class Cache:
     owner: dict[DeviceId, AccountId] = field(default_factory=dict)
     prekeys: dict[DeviceId, RegisterRow] = field(default_factory=dict)
     profiles: dict[AccountId, RegisterRow] = field(default_factory=dict)
+    presence: RegisterRow | None = None  # of our account, the one that counts,
+    chosen: Chosen | None = None  # and what it says
     trust: dict[AccountId, TrustRow] = field(default_factory=dict)
     addresses: dict[tuple[str, int], AddressRow] = field(default_factory=dict)
     own_prekeys: dict[int, PrekeyRow] = field(default_factory=dict)
@@ -369,6 +304,7 @@ class Cache:
     parked: dict[tuple[RoomId, DeviceId], bool] = field(default_factory=dict)  # asked: does any wait?
     author: dict[EventId, AccountId] = field(default_factory=dict)  # of acts looked up before
     quota: Quota | None = None
+    own: dict[str, OwnEntry] | None = None  # see own; None: to be looked up
     salted: dict[tuple[int, RoomId, bool], Salted] = field(default_factory=dict)  # see salts
     weeks: WeekCache = field(default_factory=WeekCache)
 
@@ -398,7 +334,9 @@ class Batch:
     fresh: dict[RoomId, list[StoredEvent]] = field(default_factory=dict)
     items: dict[tuple[RoomId, bool], list[tuple[int, EventId]]] = field(default_factory=dict)
     have: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
-    receipts: dict[tuple[RoomId, DeviceId], None] = field(default_factory=dict)
+    receipts: dict[tuple[RoomId, DeviceId], int | None] = field(
+        default_factory=dict
+    )  # of which chains we have more now, and the link that brought it
     keyed: dict[str, tuple[Post, ...]] = field(default_factory=dict)  # sends under a key, not yet done
     entered: dict[RoomId, None] = field(default_factory=dict)  # rooms we came into
     moved: dict[RoomId, None] = field(default_factory=dict)  # rooms whose members changed
@@ -407,6 +345,9 @@ class Batch:
     onward: dict[RoomId, dict[EventId, frozenset[DeviceId]]] = field(
         default_factory=dict
     )  # to be passed on, and who has it
+    handed: dict[tuple[int, RoomId, DeviceId], None] = field(
+        default_factory=dict
+    )  # chains of which a holder gave us something: (link, room, author)
     unjudged: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # acts are lacking: (link, room)
     counted: bool = False  # the quota has moved
     wrote: bool = False

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import keys, log, names, offers, room_commands, rooms, transfers
+from p2pchat.engine import keys, log, names, offers, own, room_commands, rooms, transfers
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.file_inputs import FileAct, FileAuto, FileRead, StopFetch, Withdraw
 from p2pchat.engine.inputs import Reply
@@ -126,6 +126,8 @@ def act(ctx: Context, command: FileAct) -> None:
         _act_on_theirs(ctx, row, command)
     elif row.state != _ALREADY[command.verb]:
         raise _out_of_place(row, command)
+    elif command.verb == "accept":
+        _check_alike(row, command)
     now = ctx.ledger.transfers.transfer(row.id) or row
     ctx.out.append(Reply(command.request, {"transfer": transfers.view(ctx, now)}))
 
@@ -178,6 +180,16 @@ def _check_wanted(ctx: Context, row: TransferRow, command: FileAct) -> None:
         raise CommandError("policy", f"the message that offered {row.name!r} is gone", again)
 
 
+def _check_alike(row: TransferRow, command: FileAct) -> None:
+    """CommandError if what is on its way was accepted otherwise than it is now: nothing would come of it."""
+    if command.to not in ("", row.to) or command.conflict not in ("rename", row.conflict):
+        raise CommandError(
+            "usage",
+            f"{row.name!r} is on its way already, into {row.to or 'the inbox'}",
+            f"stop it, then accept it again: `p2pchat file pause {row.id.hex()[:12]}`",
+        )
+
+
 def _out_of_place(row: TransferRow, command: FileAct) -> CommandError:
     if row.state == DONE:
         return CommandError("usage", f"{row.name!r} is here already: {row.path}", LIST_HINT)
@@ -207,5 +219,6 @@ def auto(ctx: Context, command: FileAuto) -> None:
             f"compare keys first: `p2pchat trust show {names.typed(ctx, account)}`",
         )
     ctx.ledger.people.put_value(transfers.auto_key(account), b"1" if command.on else b"0")
+    own.put(ctx, own.AUTO + account.hex(), b"1" if command.on else b"0")
     ctx.batch.wrote = True
     ctx.out.append(Reply(command.request, {"account": account.hex(), "auto": command.on}))

@@ -142,9 +142,11 @@ class FileSettled:
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """Serve it no more, and forget what was kept for that. The file itself stays."""
+    """Serve it no more, and forget what was kept for that, unless it may be served again. The file itself
+    stays, but for what was piped in."""
 
     offer: bytes
+    forget: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from p2pchat.engine.device_inputs import DeviceCommand
 from p2pchat.engine.file_inputs import FileAct as FileAct
 from p2pchat.engine.file_inputs import FileAuto as FileAuto
 from p2pchat.engine.file_inputs import FileEffect, FileInput
@@ -18,10 +19,13 @@ from p2pchat.engine.file_inputs import FileRead as FileRead
 from p2pchat.engine.file_inputs import FileTrouble as FileTrouble
 from p2pchat.engine.file_inputs import MayServe as MayServe
 from p2pchat.engine.file_inputs import NeedBulk as NeedBulk
+from p2pchat.engine.presence_inputs import Announcing as Announcing
+from p2pchat.engine.presence_inputs import PresenceInput
 from p2pchat.errors import CommandError
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.wire.codec import Record
 from p2pchat.wire.messages.files import Offer
+from p2pchat.wire.messages.network import Examine, Findings
 from p2pchat.wire.messages.registers import SignedRegister
 from p2pchat.wire.messages.statements import SignedStatement
 
@@ -69,9 +73,10 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class NetworkChanged:
-    """Addresses of this machine changed, or it woke up."""
+    """Addresses of this machine changed, or it woke up. `networks` are those they lie in."""
 
     addresses: tuple[str, ...]
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,7 @@ class FromPeer:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """Say `text` to `target`. `wait` is "", "delivered" or "read", for `timeout_s`."""
+    """Say `text` to `target`. `wait` is "", "held", "delivered" or "read", for `timeout_s`."""
 
     request: int
     target: str
@@ -243,6 +248,14 @@ class AddPeer:
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """Look for others by dialling every address of our own networks, once now and at each change."""
+
+    request: int
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetPeer:
     """Drop remembered addresses, and an unverified person's pinned name."""
 
@@ -297,6 +310,15 @@ class Configure:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOver:
+    """We are about to stop: let others hold what lies only here. Answered when they do, at the latest
+    after `timeout_s`."""
+
+    request: int
+    timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
 class Forgotten:
     """Nobody waits for the answer to `request` any more."""
 
@@ -312,15 +334,19 @@ Command = (
     | CancelQueued
     | ConfirmShown
     | AddPeer
+    | Search
     | ForgetPeer
     | SetTrust
     | StartSas
     | ConfirmSas
     | Rename
     | Configure
+    | HandOver
     | FileAct
     | FileAuto
     | MayServe
+    | PresenceInput
+    | DeviceCommand
 )
 Input = (
     Started
@@ -417,4 +443,35 @@ class Tell:
     subject: object
 
 
-Effect = Send | CloseLink | Dial | SetTimer | Reply | Refuse | FeedGrew | Tell | FileEffect
+@dataclass(frozen=True, slots=True)
+class Consulted:
+    """Look how the asker's machine looks from here, dial `hosts`, and answer the machine that brought
+    the question: by then on another link, if theirs has been replaced."""
+
+    device: DeviceId
+    question: Examine
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to a question of ours has come on that link."""
+
+    link: int
+    findings: Findings
+
+
+Effect = (
+    Announcing
+    | Consulted
+    | Found
+    | Send
+    | CloseLink
+    | Dial
+    | SetTimer
+    | Reply
+    | Refuse
+    | FeedGrew
+    | Tell
+    | FileEffect
+)

@@ -6,6 +6,7 @@ records mean. Time and randomness are handed in.
 
     initiator   greeting ─ answer ─ open ─ ended
     responder   preface ─ first ─ third ─ open ─ ended
+                     └ handed: a machine wants to be linked or recovered (pairing)
 """
 
 from __future__ import annotations
@@ -46,8 +47,15 @@ from p2pchat.wire.messages.link import (
 
 OPEN_OFFICE_KEY: Final = hash_tagged("p2pchat/open-office/1")
 """What everybody who has set up nothing shares. It hides nothing; it marks the protocol."""
+CHAT: Final = "chat"
 BULK: Final = "bulk"
-PURPOSES: Final = ("chat", BULK)
+RECOVER: Final = "recover"
+PAKE: Final = "pake"
+HANDED_OVER: Final = ((CHAT, PAKE), (RECOVER, "office"))
+"""Purpose and kind of key of a preface by somebody who has no statements yet."""
+PROBE: Final = "probe"
+"""A look at the way between two machines; it changes no chat link."""
+PURPOSES: Final = (CHAT, BULK, PROBE)
 OWN_PINGS: Final = 1 << 32
 """Pongs below this number answer the link's own pings and are not handed on."""
 ANSWERER_WAITS_S: Final = 2.0
@@ -55,7 +63,8 @@ PINGS_TOGETHER_S: Final = PING_AFTER_S / 2
 MOVES: Final[dict[str, tuple[str, ...]]] = {
     "greeting": ("answer", "ended"),
     "answer": ("open", "ended"),
-    "preface": ("first", "ended"),
+    "preface": ("first", "handed", "ended"),
+    "handed": ("ended",),
     "first": ("third", "ended"),
     "third": ("open", "ended"),
     "open": ("ended",),
@@ -89,14 +98,22 @@ class Ended:
     clean: bool
 
 
-Event = Established | Got | Ended
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """The peer has no statements to prove yet: whoever links machines takes over after the preface."""
+
+    preface: bytes
+
+
+Event = Established | Got | Ended | Handed
 
 
 class LinkMachine:
     """One side of one link.
 
     `noise_secret`: 32 bytes, ours. `hello`: our encoded Hello. `psks`: by kind, newest
-    first. `now`: monotonic seconds. Bytes to send collect in `data_to_send`; `end` says how
+    first. `now`: monotonic seconds. `pairing`: who wants to be linked or recovered is handed
+    over (`Handed`), else turned away. Bytes to send collect in `data_to_send`; `end` says how
     it ended, before `next_event` comes to it.
     """
 
@@ -110,6 +127,7 @@ class LinkMachine:
         entropy: Entropy,
         now: float,
         purpose: str = "chat",
+        pairing: bool = False,
     ) -> None:
         if len(hello) > MAX_HELLO:
             raise LocalProtocolError(f"a hello of {len(hello)} bytes, at most {MAX_HELLO}")
@@ -117,9 +135,10 @@ class LinkMachine:
         self.state = "greeting" if initiator else "preface"
         self.end: Ended | None = None
         self.purpose = purpose
-        """chat or bulk: what the initiator's preface says."""
+        """chat, bulk or probe: what the initiator's preface says."""
         self.chaining_key = b""
         """Of a bulk link, once open: what its bulk keys are made of."""
+        self._pairing = pairing
         self._secret = noise_secret
         self._hello = hello
         self._psks = psks
@@ -166,7 +185,7 @@ class LinkMachine:
         self._answering = answering
         self._frames.receive_data(data)
         try:
-            while self.state != "ended" and (body := self._frames.next_frame()) is not None:
+            while self.state not in ("ended", "handed") and (body := self._frames.next_frame()) is not None:
                 self._heard = now
                 self.frames += 1
                 self._take(body, now)
@@ -221,7 +240,7 @@ class LinkMachine:
 
     def tick(self, now: float) -> None:
         """Ping a silent peer, give up a dead one or a handshake that takes too long."""
-        if self.state == "ended":
+        if self.state in ("ended", "handed"):
             return
         if self.state != "open":
             if now >= self._began + HANDSHAKE_S:
@@ -239,7 +258,7 @@ class LinkMachine:
         The sums are those of `tick`, digit for digit: a deadline that `tick` does not see
         as reached would be waited for without end.
         """
-        if self.state == "ended":
+        if self.state in ("ended", "handed"):
             return float("inf")
         if self.state != "open":
             return self._began + HANDSHAKE_S
@@ -270,6 +289,10 @@ class LinkMachine:
 
     def _take_preface(self, body: bytes) -> None:
         preface = decode(Preface, body)
+        if self._pairing and preface.v == 1 and (preface.purpose, preface.psk) in HANDED_OVER:
+            self._move("handed")
+            self._events.append(Handed(body))
+            return
         if preface.v != 1 or preface.purpose not in PURPOSES or preface.psk not in self._psks:
             raise RemoteProtocolError("preface not understood")
         self.purpose = preface.purpose

@@ -16,15 +16,25 @@ from typing import Final
 from p2pchat.engine import (
     bodies,
     clock,
+    clones,
+    custody,
+    exchange,
     file_commands,
     file_words,
     gossip,
+    handed,
+    hearing,
+    holders,
     keys,
     log,
+    machines,
     meet,
     outbox,
+    own,
     peers,
     people,
+    presence_commands,
+    presence_words,
     quota,
     ranges,
     receive,
@@ -32,6 +42,7 @@ from p2pchat.engine import (
     room_commands,
     rooms,
     sas,
+    search,
     sync,
     talk,
     transfers,
@@ -52,11 +63,12 @@ from p2pchat.engine.inputs import (
     Tell,
 )
 from p2pchat.engine.ports import Entropy, Ledger
-from p2pchat.errors import LocalProtocolError, RemoteProtocolError
+from p2pchat.engine.presence_inputs import PresenceInput
+from p2pchat.errors import LocalProtocolError
 from p2pchat.ids import RoomId
 from p2pchat.model import Now
-from p2pchat.wire.messages import files, registers
 from p2pchat.wire.messages import link as wire
+from p2pchat.wire.messages import registers
 from p2pchat.wire.messages.statements import SignedStatement
 
 PREKEY_CHECK_S: Final = 3600.0
@@ -76,18 +88,21 @@ class Node:
         *,
         name: str,
         label: str = "",
+        machine: str = "",
         keep_name: bool = False,
         office_key: bytes | None = None,
         sizes: ViewSizes | None = None,
+        unlisted: bool = False,
     ) -> None:
         """`name` is published at the start, with `keep_name` only if none has been; `label` is
-        our own mDNS label; `office_key` that of the open office, whose lobby we come into; `sizes`
-        of views are those of the protocol unless a test hands in smaller ones."""
+        our own mDNS label; `machine` what it is called among ours; `office_key` that of the open
+        office, whose lobby we come into; `sizes` of views are those of the protocol unless a test
+        hands in smaller ones; `unlisted`: others are not told where this machine is."""
         self.me = me
         self.ledger = ledger
         self.entropy = entropy
         self.name = name
-        self.live = Live(label=label)
+        self.live = Live(label=label, machine=machine, unlisted=unlisted)
         self.cache = Cache()
         self.batch = Batch()
         self.loaded = False
@@ -184,8 +199,12 @@ class Node:
         for room, author in batch.have:
             have = rooms.room(ctx, room).have[author]
             ctx.ledger.seen.put_seen(room, self.me.device, author, registers.HAVE, have)
+        own.catch_up(ctx)
         quota.close(ctx)
         outbox.close_receipts(ctx)
+        handed.close(ctx)
+        custody.watch(ctx)
+        presence_words.close(ctx)
         if batch.fed:
             ctx.out.append(FeedGrew())
         self.batch = Batch()
@@ -199,11 +218,13 @@ def _know_ourselves(ctx: Context, signed: tuple[SignedStatement, ...]) -> None:
 
 
 def _dispatch(node: Node, ctx: Context, event: Input) -> None:
+    machines.check_may(ctx, event)
     match event:
         case FromPeer():
-            _from_peer(ctx, event)
+            hearing.from_peer(ctx, event)
         case happened.Post():
             talk.post(ctx, event)
+            presence_commands.wrote(ctx)
         case happened.TimerFired():
             _timer(node, ctx, event.name)
         case LinkUp():
@@ -217,7 +238,7 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
         case happened.Lost():
             peers.lost(ctx, event.label)
         case happened.NetworkChanged():
-            peers.network_changed(ctx, event.addresses)
+            peers.network_changed(ctx, event.addresses, event.networks)
         case happened.DialFailed():
             peers.dial_failed(ctx, event.dial, event.reason)
         case happened.Started():
@@ -225,6 +246,8 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
         case happened.Stopping():
             ctx.live.stopping = True
             outbox.receipts_due(ctx)
+        case happened.HandOver():
+            custody.hand_over(ctx, event)
         case happened.Forgotten():
             ctx.live.waiters.pop(event.request, None)
         case happened.Change():
@@ -241,6 +264,8 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
             talk.confirm_shown(ctx, event)
         case happened.AddPeer():
             _add_peer(ctx, event)
+        case happened.Search():
+            search.command(ctx, event)
         case happened.ForgetPeer():
             trust.forget(ctx, event)
         case happened.SetTrust():
@@ -273,6 +298,10 @@ def _of_files(ctx: Context, event: Input) -> None:
             file_commands.act(ctx, event)
         case happened.FileAuto():
             file_commands.auto(ctx, event)
+        case _ if isinstance(event, PresenceInput):
+            presence_commands.act(ctx, event)
+        case _:
+            machines.handle(ctx, event)
 
 
 # -- life -----------------------------------------------------------------------------------
@@ -280,7 +309,9 @@ def _of_files(ctx: Context, event: Input) -> None:
 
 def _started(node: Node, ctx: Context, port: int) -> None:
     ctx.live.port = port
-    if not (node.keep_name and ctx.me.account in ctx.cache.profiles):
+    clones.started(ctx)
+    others = len(ctx.cache.accounts[ctx.me.account].devices) > 1  # from them the name comes
+    if not (node.keep_name and (others or ctx.me.account in ctx.cache.profiles)):
         trust.publish_name(ctx, node.name)
     _tend_prekeys(ctx)
     if node.office_key is not None:
@@ -288,8 +319,13 @@ def _started(node: Node, ctx: Context, port: int) -> None:
     ctx.ledger.outbox.prune_feed(ctx.now.wall_ms - FEED_KEPT_MS)
     talk.plan_drafts(ctx)
     transfers.start(ctx)
+    custody.start(ctx)
+    holders.start(ctx)
+    presence_words.start(ctx)
     ctx.timer("repair", ctx.now.mono + sync.REPAIR_S)
+    exchange.publish(ctx)
     peers.start(ctx)
+    search.begin(ctx)
 
 
 def _tend_prekeys(ctx: Context) -> None:
@@ -321,8 +357,13 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             outbox.receipts_due(ctx)
         case "peers":
             peers.tick(ctx)
+        case "around":
+            exchange.due(ctx)
+        case "search":
+            search.due(ctx)
         case "repair":
             sync.periodic(ctx)
+            own.again(ctx)
         case "gossip":
             gossip.due(ctx)
         case "wait":
@@ -337,8 +378,21 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             transfers.due(ctx)
         case "transfers":
             transfers.again(ctx)
+        case "hold":
+            custody.due(ctx)
+        case "holdings":
+            holders.expire(ctx)
+            custody.look_at_all(ctx)
+        case "presence":
+            presence_words.due(ctx)
+        case "withheld":
+            presence_words.release(ctx)
+        case "typing":
+            presence_words.typing_over(ctx)
         case "prekeys":
             _tend_prekeys(ctx)
+        case "copy":
+            clones.due(ctx, rest)
         case "revoke":
             revocations.due(ctx, rest)
         case "rotate" | "keys" | "prepare" | "moved" | "awake" | "bodies":
@@ -347,60 +401,6 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
                 _OF_A_ROOM[kind](ctx, rooms.room(ctx, room.id))
         case _:
             raise LocalProtocolError(f"unknown timer {name!r}")
-
-
-# -- links ------------------------------------------------------------------------------------
-
-
-def _from_peer(ctx: Context, event: FromPeer) -> None:
-    link = ctx.live.links.get(event.link)
-    if link is None:
-        return  # closed meanwhile
-    match event.message:
-        case wire.Events(events):
-            receive.events(ctx, link, events, event.checked)
-        case wire.Receipt(room, author, told, _):
-            outbox.heard(ctx, link, link.device, registers.HAVE, room, author, told)
-        case wire.ReadMark(room, author, told, _):
-            outbox.heard(ctx, link, link.device, registers.READ, room, author, told)
-        case wire.Reconcile():
-            sync.heard(ctx, link, event.message)
-        case wire.Want():
-            sync.wanted(ctx, link, event.message)
-        case wire.Given():
-            sync.given(ctx, link, event.message)
-        case wire.Pull():
-            sync.pull(ctx, link, event.message)
-        case wire.Announce():
-            sync.announced(ctx, link, event.message)
-        case wire.Statements(signed):
-            meet.statements(ctx, link, signed)
-        case wire.RegisterOffer(names):
-            fresh = outbox.wanted(ctx, names)
-            if fresh:
-                ctx.out.append(Send(link.link, wire.RegisterWant(fresh)))
-        case wire.RegisterWant(names):
-            meet.give_registers(ctx, link, names)
-        case wire.Registers(signed):
-            meet.learn_registers(ctx, link, signed)
-        case wire.KeyRequest():
-            keys.give(ctx, link, event.message)
-        case wire.Keys():
-            receive.keys_came(ctx, link, event.message)
-        case wire.SasCommit():
-            sas.committed(ctx, link, event.message)
-        case wire.SasReveal():
-            sas.revealed(ctx, link, event.message)
-        case files.FileState():
-            file_words.heard(ctx, link, event.message)
-        case files.FileHeard():
-            file_words.heard_back(ctx, link, event.message)
-        case files.Knock():
-            file_words.knocked(ctx, link)
-        case wire.Pong():
-            meet.ready(ctx, peers.older_answers(ctx, link))
-        case _:
-            raise RemoteProtocolError("frame out of place")
 
 
 # -- small commands ------------------------------------------------------------------------------

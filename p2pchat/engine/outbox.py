@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from p2pchat.engine import people, ranges, rooms, views
+from p2pchat.engine import deposits, kept, people, presence, ranges, rooms, views
 from p2pchat.engine.context import Context, Link, RoomCache, Waiter
 from p2pchat.engine.inputs import Refuse, Reply, Send, Tell
 from p2pchat.engine.ranges import Ranges
 from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.ids import DeviceId, EventId, RoomId
-from p2pchat.model import DELIVERED, DIRECT, HELD, QUEUED, READ, RegisterRow
+from p2pchat.model import DELIVERED, DIRECT, HELD, QUEUED, READ, ROOM, RegisterRow
 from p2pchat.wire.codec import Record, decode
 from p2pchat.wire.limits import MAX_HAVE_RANGES, MAX_OFFERED
 from p2pchat.wire.messages import registers
-from p2pchat.wire.messages.link import ReadMark, Receipt
+from p2pchat.wire.messages.link import ReadMark, Receipt, RegisterOffer, Registers
 from p2pchat.wire.messages.registers import RegisterName, Seen
 
 MANY_S: Final = 10.0
@@ -28,6 +28,8 @@ MANY: Final = 50
 QUIET_S: Final = 1.0
 """In rooms a receipt leaves at once after this much quiet, else with others. In a direct chat
 it leaves with its batch (docs/decisions/0004): one frame for up to 64 messages."""
+GIVEN: Final = 256
+"""Registers offered at once, and given for one want."""
 REACHED: Final = {QUEUED: 0, HELD: 1, DELIVERED: 2, READ: 3}
 """Order of states: a wait for one is over at any later one."""
 
@@ -37,29 +39,46 @@ REACHED: Final = {QUEUED: 0, HELD: 1, DELIVERED: 2, READ: 3}
 
 def close_receipts(ctx: Context) -> None:
     """At the end of a batch: receipts for what it brought, at once or coalesced."""
-    for room_id, author in ctx.batch.receipts:
+    for (room_id, author), brought in ctx.batch.receipts.items():
         last = ctx.live.receipt_at.get((room_id, author))
         room = rooms.room(ctx, room_id)
         quiet = 0.0 if room.row.kind == DIRECT else MANY_S if len(room.heads) > MANY else QUIET_S
         if last is None or ctx.now.mono - last >= quiet:
-            send_receipt(ctx, room, author)
+            send_receipt(ctx, room, author, brought)
         else:
-            ctx.live.receipt_due[room_id, author] = None
+            ctx.live.receipt_due[room_id, author] = brought
             ctx.timer("receipts", last + quiet)
 
 
 def receipts_due(ctx: Context) -> None:
     """The quiet is over: send what was put together."""
     due, ctx.live.receipt_due = ctx.live.receipt_due, {}
-    for room_id, author in due:
-        send_receipt(ctx, rooms.room(ctx, room_id), author)
+    for (room_id, author), brought in due.items():
+        send_receipt(ctx, rooms.room(ctx, room_id), author, brought)
 
 
-def send_receipt(ctx: Context, room: RoomCache, author: DeviceId) -> None:
-    """Tell the author's machine what we hold of it, if it is there to hear."""
+def send_receipt(ctx: Context, room: RoomCache, author: DeviceId, brought: int | None) -> None:
+    """Tell the author's machine what we hold of it, if it is there to hear; else, signed, the member
+    on whose link it came, who may meet it before us."""
     link = ctx.live.by_device.get(author)
     have = room.have.get(author)
-    if link is None or not have:
+    if not have:
+        return
+    if link is None:
+        carrier = ctx.live.links.get(brought) if brought is not None else None
+        if (
+            carrier is not None
+            and room.row.kind == ROOM
+            and len(room.heads) <= MANY
+            and presence.may_be_told(ctx, author, carrier.account)
+        ):
+            row = _stated(ctx, room, author, registers.HAVE, have)
+            if row is not None:
+                ctx.out.append(Send(carrier.link, Registers((people.signed_register(row),))))
+        return
+    who = ctx.live.links[link].account
+    if not presence.visible_to(ctx, who):  # it would say that we are here
+        presence.withhold(ctx, who)
         return
     ctx.live.receipt_at[room.row.id, author] = ctx.now.mono
     said = ranges.newest(have, MAX_HAVE_RANGES)
@@ -68,14 +87,20 @@ def send_receipt(ctx: Context, room: RoomCache, author: DeviceId) -> None:
 
 def send_read(ctx: Context, room: RoomCache, author: DeviceId) -> None:
     """Tell what was read: own machines always, its author only if the user wishes so."""
-    read = ranges.newest(room.read.get(author, ()), MAX_HAVE_RANGES)
-    if not read:
+    mark = read_mark(ctx, room, author)
+    if mark is None:
         return
-    mark = ReadMark(room.row.id, author, read, _top(ctx, room, author, read))
     for device, number in ctx.live.by_device.items():
-        own = ctx.live.links[number].account == ctx.me.account
-        if own or (device == author and ctx.cache.read_receipts):
+        who = ctx.live.links[number].account
+        wished = device == author and ctx.cache.read_receipts and presence.visible_to(ctx, who)
+        if wished or who == ctx.me.account:
             ctx.out.append(Send(number, mark))
+
+
+def read_mark(ctx: Context, room: RoomCache, author: DeviceId) -> ReadMark | None:
+    """What was read of `author`, as it is said live; None if nothing was."""
+    read = ranges.newest(room.read.get(author, ()), MAX_HAVE_RANGES)
+    return ReadMark(room.row.id, author, read, _top(ctx, room, author, read)) if read else None
 
 
 def _top(ctx: Context, room: RoomCache, author: DeviceId, said: Ranges) -> EventId:
@@ -84,6 +109,13 @@ def _top(ctx: Context, room: RoomCache, author: DeviceId, said: Ranges) -> Event
         return head.id
     at = ctx.ledger.events.at(room.row.id, author, said[0][1]) if said else []
     return at[0].id if at else EventId(bytes(32))
+
+
+def offer(ctx: Context, link: Link) -> None:
+    """Offer what we have and have read of this peer's events."""
+    names = [people.name_of(row) for row in concerning(ctx, link)]
+    for at in range(0, len(names), GIVEN):
+        ctx.out.append(Send(link.link, RegisterOffer(tuple(names[at : at + GIVEN]))))
 
 
 def concerning(ctx: Context, link: Link) -> list[RegisterRow]:
@@ -110,6 +142,14 @@ def _stated(ctx: Context, room: RoomCache, author: DeviceId, kind: int, held: Ra
     return people.publish(ctx, kind, value, room.row.id, author)
 
 
+def stated_have(ctx: Context, room_id: RoomId, author: DeviceId) -> RegisterRow | None:
+    """Our signed `have` about one chain; None if nothing of it is here."""
+    if room_id not in ctx.cache.known_rooms:
+        return None
+    room = rooms.room(ctx, room_id)
+    return _stated(ctx, room, author, registers.HAVE, room.have.get(author, ()))
+
+
 def wanted(ctx: Context, names: tuple[RegisterName, ...]) -> tuple[RegisterName, ...]:
     """Those of an offer that are newer than what is here."""
     if len(names) > MAX_OFFERED:
@@ -133,6 +173,19 @@ def concerns_us(ctx: Context, link: Link, room: bytes, author: bytes) -> bool:
     return DeviceId(author) == ctx.me.device or link.account == ctx.me.account
 
 
+def by_others(ctx: Context, row: RegisterRow, told: tuple[tuple[int, int], ...]) -> None:
+    """What somebody has of ours, signed by him and brought by a holder."""
+    said = ranges.checked(told, MAX_HAVE_RANGES)
+    if RoomId(row.room) not in ctx.cache.known_rooms or DeviceId(row.author) != ctx.me.device:
+        return
+    room = rooms.room(ctx, RoomId(row.room))
+    known = ctx.ledger.people.register(row.device, row.kind, row.room, row.author)
+    if (known is None or known.n < row.n) and ctx.cache.owner.get(row.device) in room.accounts:
+        ctx.ledger.people.put_register(row)
+        ctx.batch.wrote = True
+        noted(ctx, room, row.device, row.kind, row.author, said)
+
+
 def heard(
     ctx: Context,
     link: Link,
@@ -149,12 +202,18 @@ def heard(
     """
     said = ranges.checked(told, MAX_HAVE_RANGES)
     room = rooms.room_with(ctx, link, room_id)
-    if room is None or ctx.cache.owner.get(who) not in room.accounts:
+    if room is not None:
+        noted(ctx, room, who, kind, author, said)
+
+
+def noted(ctx: Context, room: RoomCache, who: DeviceId, kind: int, author: bytes, said: Ranges) -> None:
+    """The same, of a room known here, by whatever way we heard it."""
+    if ctx.cache.owner.get(who) not in room.accounts:
         return
     ours = DeviceId(author) == ctx.me.device
     if not ours:
         if kind == registers.READ and ctx.cache.owner.get(who) == ctx.me.account:
-            _read_elsewhere(ctx, room, DeviceId(author), said)
+            _read_by_us(ctx, room, who, DeviceId(author), said)
         return
     head = room.heads.get(ctx.me.device)
     top = head.seq if head else 0
@@ -171,6 +230,8 @@ def heard(
     store[who, ctx.me.device] = after
     ctx.ledger.seen.put_seen(room.row.id, who, ctx.me.device, kind, after)
     ctx.batch.wrote = True
+    if room.custody:
+        kept.look_soon(ctx, room.row.id)
     if ctx.cache.owner[who] == ctx.me.account:
         return
     if room.row.kind == DIRECT:
@@ -215,8 +276,19 @@ def _advance(ctx: Context, room: RoomCache, who: DeviceId, kind: int, new: Range
         reached(ctx, dict.fromkeys(moved), state)
 
 
-def _read_elsewhere(ctx: Context, room: RoomCache, author: DeviceId, said: Ranges) -> None:
-    """Another machine of ours showed these: they are read here too."""
+def _read_by_us(ctx: Context, room: RoomCache, who: DeviceId, author: DeviceId, said: Ranges) -> None:
+    """Another machine of ours showed these. What is not here yet is remembered: it comes read."""
+    before = room.their_read.get((who, author), ())
+    after = ranges.union(before, said)
+    if after != before:
+        room.their_read[who, author] = after
+        ctx.ledger.seen.put_seen(room.row.id, who, author, registers.READ, after)
+        ctx.batch.wrote = True
+    read_elsewhere(ctx, room, author, said)
+
+
+def read_elsewhere(ctx: Context, room: RoomCache, author: DeviceId, said: Ranges) -> None:
+    """Of these those that are here are read."""
     new = ranges.minus(said, room.read.get(author, ()))
     if new:
         ids = [
@@ -264,14 +336,19 @@ def timed_out(ctx: Context, request: int) -> None:
     waiter = ctx.live.waiters.pop(request, None)
     if waiter is None:
         return
+    if waiter.kind == "handover":
+        ctx.out.append(Reply(request, {}))
+        return
     if waiter.kind != "post" or waiter.event is None:
         ctx.out.append(Refuse(request, CommandError("timeout", "no answer in time", "")))
         return
     view = ctx.ledger.views.message(waiter.event)
     state = view.state if view else QUEUED
-    error = CommandError(
-        "timeout", f"not {waiter.want} in time; it stays {state}", "see what waits: `p2pchat queue`"
-    )
+    why, hint = "", ""
+    if waiter.want == HELD and waiter.room is not None:
+        why, hint = deposits.why_not(ctx, rooms.room(ctx, waiter.room))
+    text = f"not {waiter.want} in time{': ' * bool(why)}{why}; it stays {state}"
+    error = CommandError("timeout", text, hint or "see what waits: `p2pchat queue`")
     ctx.out.append(Refuse(request, error, posted(waiter, state)))
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2pchat.crypto.identity import in_groups, safety_number
-from p2pchat.engine import keys, names, people, ranges, rooms, targets, views
+from p2pchat.engine import kept, keys, names, people, presence, ranges, rooms, targets, views
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.ids import AccountId, DeviceId, EventId, RoomId, fingerprint
 from p2pchat.model import (
     DELIVERED,
     DIRECT,
+    HELD,
     JOINED,
     LOBBY,
     OPEN,
@@ -37,6 +38,7 @@ from p2pchat.wire.codec import decode
 from p2pchat.wire.messages import registers
 from p2pchat.wire.messages.events import Header
 from p2pchat.wire.messages.link import Hello
+from p2pchat.wire.messages.presence import OFFLINE
 from p2pchat.wire.messages.rooms import ALL, CLOSED, OWNER, RANK
 
 MUTED: Final = "muted:"
@@ -187,6 +189,13 @@ def device_receipts(ctx: Context, view: MessageView) -> list[DeviceReceipt] | No
     return found
 
 
+def held_by(ctx: Context, view: MessageView) -> list[DeviceId]:
+    """Machines that keep an own message for those who lack it."""
+    if view.device != ctx.me.device or view.state != HELD or view.room not in ctx.cache.known_rooms:
+        return []
+    return kept.holders(rooms.room(ctx, view.room), view.device, view.seq)
+
+
 def _meant(ctx: Context, room: RoomCache, seq: int) -> list[AccountId]:
     """Whom an own message is for."""
     first = room.awaited if room.row.kind != DIRECT else {a: 1 for a in room.accounts if a != ctx.me.account}
@@ -224,7 +233,9 @@ def peer_views(ctx: Context) -> list[PeerView]:
 
 def _peer(ctx: Context, account: AccountId, device: DeviceId, last_seen: int | None) -> PeerView:
     number = ctx.live.by_device.get(device)
-    link = ctx.live.links.get(number) if number is not None else None
+    said = presence.shown(ctx, device)
+    hidden = said.state == OFFLINE  # he may be here, and does not want to be seen
+    link = ctx.live.links.get(number) if number is not None and not hidden else None
     seen = ctx.now.wall_ms if link else ctx.live.last_seen.get(device, last_seen)
     host = f"[{link.host}]" if link and ":" in link.host else (link.host if link else "")
     address = None
@@ -240,6 +251,8 @@ def _peer(ctx: Context, account: AccountId, device: DeviceId, last_seen: int | N
         address=address,
         trust=names.trust_word(ctx, account),
         last_seen_ms=seen,
+        presence=said.state,
+        status_message=said.message,
     )
 
 
@@ -261,7 +274,9 @@ def trust_view(ctx: Context, target: str) -> TrustView:
 def hello(ctx: Context) -> Hello:
     """What a handshake says of this machine."""
     own = [ctx.cache.prekeys.get(ctx.me.device), ctx.cache.profiles.get(ctx.me.account)]
-    registers = tuple(people.signed_register(row) for row in own if row is not None)
+    registers = [people.signed_register(row) for row in own if row is not None]
+    if ctx.me.device in ctx.live.reach:
+        registers.append(ctx.live.reach[ctx.me.device])
     # The clock as it is, not as others corrected it: else a wrong one is passed on as agreement.
     system_ms = ctx.now.wall_ms - ctx.shift_ms
-    return Hello(1, ctx.me.device, ctx.me.statements, registers, ctx.live.port, system_ms)
+    return Hello(1, ctx.me.device, ctx.me.statements, tuple(registers), ctx.live.port, system_ms)

@@ -11,7 +11,7 @@ import ipaddress
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import crowd
+from p2pchat.engine import crowd, exchange, search
 from p2pchat.engine.context import Context, Link, Sight, Target
 from p2pchat.engine.inputs import CloseLink, Dial, Reply, Send, Sighted
 from p2pchat.ids import DeviceId
@@ -106,11 +106,13 @@ def lost(ctx: Context, label: str) -> None:
             del ctx.live.targets[key]
 
 
-def network_changed(ctx: Context, addresses: tuple[str, ...]) -> None:
+def network_changed(ctx: Context, addresses: tuple[str, ...], networks: tuple[str, ...] = ()) -> None:
     """Other addresses, or awake again: everything is worth another try at once."""
-    ctx.live.addresses = addresses
+    ctx.live.addresses, ctx.live.networks = addresses, networks
     for key, target in list(ctx.live.targets.items()):
         ctx.live.targets[key] = replace(target, failures=0, due=ctx.now.mono, since=ctx.now.mono)
+    exchange.network_changed(ctx)
+    search.network_changed(ctx)
     tick(ctx)
 
 
@@ -203,6 +205,9 @@ def forget(ctx: Context, devices: list[DeviceId]) -> None:
         if row.device in devices:
             ctx.live.targets.pop((row.host, row.port), None)
             _drop(ctx, row)
+    for key, target in list(ctx.live.targets.items()):
+        if target.by is not None and target.device in devices:
+            del ctx.live.targets[key]
 
 
 # -- dialling ------------------------------------------------------------------------------
@@ -231,7 +236,7 @@ def tick(ctx: Context) -> None:
         if _whose(target) in busy:
             upcoming = now + NEXT_ADDRESS_S if upcoming is None else min(upcoming, now + NEXT_ADDRESS_S)
             continue
-        unknown = target.device is None and key not in ctx.cache.addresses
+        unknown = (target.device is None or target.by is not None) and key not in ctx.cache.addresses
         paced = unknown and ctx.live.strangers_dialled >= UNPACED_DIALS_AT_START
         if len(ctx.live.dials) >= MAX_DIALS_AT_ONCE or (
             paced and len(ctx.live.dial_times) >= MAX_UNKNOWN_DIALS_PER_S
@@ -274,8 +279,14 @@ def dial_failed(ctx: Context, number: int, reason: str) -> None:
     target = ctx.live.targets.get(key) if key else None
     if key is not None and target is not None:
         failed = replace(target, dialling=None, failures=target.failures + 1)
-        known = failed.device is not None or key in ctx.cache.addresses or failed.label in ctx.live.sights
-        if not known and failed.failures >= GIVE_UP_FAILURES:
+        known = (
+            (failed.device is not None and failed.by is None)
+            or key in ctx.cache.addresses
+            or failed.label in ctx.live.sights
+        )
+        if failed.by is not None and failed.failures >= exchange.TRIES:
+            exchange.led_nowhere(ctx, failed)
+        elif not known and failed.failures >= GIVE_UP_FAILURES:
             del ctx.live.targets[key]
         else:
             wait = backoff(failed, ctx.now.mono, ctx.entropy.random())
@@ -331,7 +342,8 @@ def link_up(ctx: Context, link: Link, dialled: int | None) -> bool:
     if key is not None:
         target = live.targets.get(key)
         if target is not None:
-            live.targets[key] = replace(target, dialling=None, device=link.device)
+            exchange.led_somewhere(ctx, target)
+            live.targets[key] = replace(target, dialling=None, device=link.device, by=None)
             sight = live.sights.get(target.label)
             if sight is not None:
                 live.sights[target.label] = replace(sight, device=link.device)
@@ -342,7 +354,7 @@ def link_up(ctx: Context, link: Link, dialled: int | None) -> bool:
             standing = live.targets.get(where)
             if standing is None:
                 standing = Target(*where, "", link.device, 0, ctx.now.mono, ctx.now.mono)
-            live.targets[where] = replace(standing, device=link.device)
+            live.targets[where] = replace(standing, device=link.device, by=None)
             seen = live.sights.get(standing.label)
             if seen is not None:
                 live.sights[standing.label] = replace(seen, device=link.device)

@@ -19,6 +19,8 @@ from p2pchat.model import RegisterRow, TrustRow
 from p2pchat.wire.codec import Record, decode, encode
 from p2pchat.wire.limits import MAX_NAME
 from p2pchat.wire.messages import registers as wire
+from p2pchat.wire.messages.network import Reach
+from p2pchat.wire.messages.presence import Chosen
 from p2pchat.wire.messages.registers import Prekey, Profile, Register, RegisterName, Seen, SignedRegister
 from p2pchat.wire.messages.statements import SignedStatement
 
@@ -29,8 +31,10 @@ _REGISTER_TAG = tag_bytes(wire.TAG_REGISTER)
 _VALUES: dict[int, type[Record]] = {
     wire.PREKEY: Prekey,
     wire.PROFILE: Profile,
+    wire.PRESENCE: Chosen,
     wire.HAVE: Seen,
     wire.READ: Seen,
+    wire.REACH: Reach,
 }
 
 
@@ -48,6 +52,7 @@ def load(ctx: Context) -> None:
         ctx.cache.prekeys[row.device] = row
     for row in ctx.ledger.people.registers(wire.PROFILE):
         _install_profile(ctx, row)
+    _install_presence(ctx)
     ctx.cache.trust = {row.account: row for row in ctx.ledger.people.trust()}
     ctx.cache.addresses = {(row.host, row.port): row for row in ctx.ledger.people.addresses()}
     ctx.cache.own_prekeys = {row.n: row for row in ctx.ledger.rooms.prekeys()}
@@ -168,6 +173,17 @@ def _install_profile(ctx: Context, row: RegisterRow) -> None:
         ctx.cache.names_changed()
 
 
+def _install_presence(ctx: Context) -> None:
+    """Of what was chosen on our machines the greatest number counts, then the smaller machine."""
+    rows = [
+        r
+        for r in ctx.ledger.people.registers(wire.PRESENCE)
+        if ctx.cache.owner.get(r.device) == ctx.me.account
+    ]
+    for row in sorted(rows, key=lambda row: (-row.n, row.device))[:1]:
+        ctx.cache.presence, ctx.cache.chosen = row, decode(Chosen, row.value)
+
+
 def publish(ctx: Context, kind: int, value: Record, room: bytes = b"", author: bytes = b"") -> RegisterRow:
     """Sign and keep the next number of one of our own registers."""
     n = 1 + _own_number(ctx, kind, room, author)
@@ -189,6 +205,8 @@ def _own_number(ctx: Context, kind: int, room: bytes, author: bytes) -> int:
     if kind == wire.PREKEY:
         known = ctx.cache.prekeys.get(ctx.me.device)
         return known.n if known else 0
+    if kind == wire.PRESENCE:
+        return ctx.cache.presence.n if ctx.cache.presence else 0
     if kind == wire.PROFILE:  # belongs to the person: 1 + the greatest known of the account
         known = ctx.cache.profiles.get(ctx.me.account)
         return known.n if known else 0

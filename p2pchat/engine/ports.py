@@ -19,6 +19,7 @@ from p2pchat.model import (
     Draft,
     EpochRow,
     Head,
+    HeldEvent,
     MessageView,
     PrekeyRow,
     RegisterRow,
@@ -202,6 +203,12 @@ class PeopleStore(Protocol):
         """Small facts of this archive: own counters, own account, flags."""
 
     def value(self, key: str) -> bytes | None: ...
+    def values(self, prefix: str) -> list[tuple[str, bytes]]:
+        """All whose key begins so, by key."""
+
+    def become(self, old: DeviceId, new: DeviceId) -> None:
+        """This machine goes on as `new`: what it has and has read, that says so from now on; prekeys
+        are gone, and how far messages of `old` have come is followed no more."""
 
 
 class SeenStore(Protocol):
@@ -325,6 +332,65 @@ class TransferStore(Protocol):
         """The root that came before its offer, and how many pieces; it is kept no longer."""
 
 
+class HoldingStore(Protocol):
+    """What is kept here for others, in whose rooms we are not."""
+
+    def hold(self, event: HeldEvent, to: Sequence[tuple[AccountId, DeviceId]]) -> None:
+        """Keep an event for these people and machines (b"": the person alone). One of the same
+        depositor that is held already is held for these as well, and without its body if this comes
+        without."""
+
+    def held_already(self, depositor: AccountId, events: Sequence[EventId]) -> set[EventId]:
+        """Those of `events` that this person has deposited."""
+
+    def taken_since(self, depositor: AccountId, since_ms: int) -> int:
+        """Bytes taken of one person since then."""
+
+    def held_bytes(self, depositors: Sequence[AccountId] | None = None) -> int:
+        """Bytes held, of these people or of all."""
+
+    def tops(
+        self, account: AccountId, device: DeviceId, limit: int
+    ) -> list[tuple[RoomId, DeviceId, EventId]]:
+        """Chains of which something is held that this machine of this person may have and has not
+        said to have: room, author, newest event held. None that it wrote or deposited itself."""
+
+    def claimed(
+        self, account: AccountId, device: DeviceId, control: bool, after: int, limit: int
+    ) -> list[HeldEvent]:
+        """The same, event by event, those behind place `after`."""
+
+    def concerns(self, account: AccountId, room: bytes, author: bytes) -> bool:
+        """Whether anything of that chain is held for this person."""
+
+    def had(self, account: AccountId, device: DeviceId, room: bytes, author: bytes, ranges: Ranges) -> None:
+        """A machine has these numbers of a chain: remember it of what is held for its person."""
+
+    def lacking(self, account: AccountId, room: bytes, author: bytes) -> list[DeviceId]:
+        """Machines named for something of a chain held for this person that have not said to have it."""
+
+    def drop_had(
+        self, account: AccountId, room: bytes, author: bytes, ranges: Ranges, gone: Sequence[DeviceId]
+    ) -> None:
+        """Drop of these what every machine named for it has, those that are `gone` left out."""
+
+    def withdraw(self, depositor: AccountId, room: bytes, author: bytes, ranges: Ranges) -> None:
+        """Drop what this person deposited of a chain."""
+
+    def drop_of(self, depositor: AccountId) -> None:
+        """Drop all that somebody deposited."""
+
+    def depositors(self) -> list[AccountId]: ...
+    def expire(self, now_ms: int) -> int:
+        """Drop what is held long enough; how many events."""
+
+    def owe_word(self, author: bytes, room: bytes, device: DeviceId, at_ms: int) -> None:
+        """The author is to be given the register of `device` about his chain."""
+
+    def owed_words(self, author: bytes) -> list[tuple[bytes, DeviceId]]:
+        """(room, device) of registers an author is to be given."""
+
+
 class Ledger(Protocol):
     """The archive as the engine sees it."""
 
@@ -344,3 +410,5 @@ class Ledger(Protocol):
     def outbox(self) -> OutboxStore: ...
     @property
     def transfers(self) -> TransferStore: ...
+    @property
+    def holdings(self) -> HoldingStore: ...

@@ -11,13 +11,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from p2pchat.engine import acts, bodies, content, gossip, keys, log, membership, pool, quota, rooms, views
+from p2pchat.engine import (
+    acts,
+    bodies,
+    clones,
+    content,
+    gossip,
+    keys,
+    log,
+    membership,
+    pool,
+    quota,
+    rooms,
+    views,
+)
 from p2pchat.engine.context import Context, Link, RoomCache
 from p2pchat.engine.control_graph import Act
 from p2pchat.engine.inputs import Tell
 from p2pchat.engine.log import Read
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
-from p2pchat.model import ROOM, StoredEvent
+from p2pchat.model import LOBBY, ROOM, StoredEvent
 from p2pchat.wire.codec import decode
 from p2pchat.wire.limits import MAX_UNSIGNED_RUN
 from p2pchat.wire.messages import events as wire
@@ -55,6 +68,9 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
         fresh = [read for read in _unique(group) if read.id in missing]
         if fresh:
             _room_events(ctx, link, room, fresh, good)
+            for chain in {(room_id, DeviceId(read.header.device)): None for read in fresh}:
+                if chain in ctx.batch.receipts:
+                    ctx.batch.receipts[chain] = link.link
         gossip.arrived(ctx, link, room, fresh, [read.id for read in group if read.id not in missing])
 
 
@@ -76,6 +92,47 @@ def _missing(ctx: Context, room: RoomCache, reads: Sequence[Read]) -> dict[Event
         else:
             doubtful.append(read.id)
     return {**beyond, **dict.fromkeys(ctx.ledger.events.missing(doubtful))} if doubtful else beyond
+
+
+def handed(ctx: Context, link: Link, reads: Sequence[Read]) -> list[tuple[RoomId, DeviceId]]:
+    """Take in what a holder kept for us; the chains of which something was in it.
+
+    Whoever it is, it is judged by what it says: the holder need not be in the room, and is not asked
+    for anything of it.
+    """
+    for read in reads:
+        acts.checked_body(read)
+    missing = dict.fromkeys(ctx.ledger.events.missing([read.id for read in reads]))
+    by_room: dict[RoomId, list[Read]] = {}
+    for read in reads:
+        by_room.setdefault(read.room, []).append(read)
+    chains: dict[tuple[RoomId, DeviceId], None] = {}
+    for room_id, group in by_room.items():
+        room = _room_of(ctx, link, room_id, group)
+        if room is None:
+            continue
+        _again(ctx, room, [read for read in group if read.id not in missing])
+        fresh = [read for read in _unique(group) if read.id in missing]
+        if fresh:
+            _room_events(ctx, None, room, fresh, {read.id for read in fresh if read.event.signature})
+        chains |= dict.fromkeys((room_id, DeviceId(read.header.device)) for read in group)
+    return list(chains)
+
+
+def _room_of(ctx: Context, link: Link, room_id: RoomId, group: Sequence[Read]) -> RoomCache | None:
+    """The room these are of, if it can be one of ours: a chat with who wrote there, or one that
+    whoever handed it over may tell us of."""
+    owners = {ctx.cache.owner.get(DeviceId(read.header.device)): None for read in group}
+    for owner in owners:
+        if owner is None or owner == ctx.me.account:
+            continue
+        trust = ctx.cache.trust.get(owner)
+        if room_id == rooms.direct_id(ctx.me.account, owner):
+            return None if trust is not None and trust.blocked else rooms.direct(ctx, owner)
+    if room_id in ctx.cache.known_rooms:
+        room = rooms.room(ctx, room_id)
+        return room if room.row.kind != LOBBY else None
+    return rooms.room_with(ctx, link, room_id, hear=True)
 
 
 def _own_past(ctx: Context, link: Link, room: RoomCache, access: str, read: Read) -> bool:
@@ -117,7 +174,9 @@ def _body_after_all(ctx: Context, room: RoomCache, stored: StoredEvent, read: Re
     _take_effect(ctx, room, whole, read.header)
 
 
-def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], good: set[EventId]) -> None:
+def _room_events(
+    ctx: Context, link: Link | None, room: RoomCache, fresh: list[Read], good: set[EventId]
+) -> None:
     """Judge and take, and again what an act among them lets us judge at last."""
     waiting, parked = pool.neighbours(ctx, room, fresh)
     waiting = pool.well_formed(ctx, room, waiting)
@@ -128,8 +187,10 @@ def _room_events(ctx: Context, link: Link, room: RoomCache, fresh: list[Read], g
         low = room.forks.get(device)
         if low is not None and membership.is_cut(ctx, room, device):
             membership.judge_chain(ctx, room, device, low)  # an event's branch may show only now
-    if wanted_keys:
+    if wanted_keys and link is not None:
         keys.ask(ctx, link, room, wanted_keys)
+    elif wanted_keys:
+        keys.seek(ctx, room)
 
 
 def awake(ctx: Context, room: RoomCache) -> None:
@@ -286,7 +347,7 @@ def _take(
         rooms.know(ctx, room.row)
     log.record(ctx, room, stored)
     if device == ctx.me.device:
-        _warn_clone(ctx)
+        clones.noticed(ctx)
     if act is not None:
         views.note_have(ctx, room, stored)
         membership.took(ctx, room, stored, act)
@@ -391,8 +452,3 @@ def opened(ctx: Context, room: RoomCache, epochs: Sequence[EpochId]) -> None:
 def _warn_fork(ctx: Context, device: DeviceId) -> None:
     text = f"machine {device.hex()[:12]} wrote two different events in one place: both are kept and marked"
     ctx.out.append(Tell("warning", ("fork", text)))
-
-
-def _warn_clone(ctx: Context) -> None:
-    text = "another copy of this profile is or was in use: what it wrote has been taken in"
-    ctx.out.append(Tell("warning", ("clone", text)))

@@ -20,8 +20,9 @@ SPREAD_S: Final = 9.0
 """Owners speak at once, others after 1 to 10 s unless somebody did."""
 
 
-def plan(ctx: Context, account: AccountId) -> None:
-    """Somebody's statements have changed: look where a machine of his is to be revoked."""
+def plan(ctx: Context, account: AccountId, *, at_once: bool = False) -> None:
+    """Somebody's statements have changed: look where a machine of his is to be revoked. `at_once`: he
+    who revokes it is at this machine."""
     known = ctx.cache.accounts[account]
     gone = [device.id for device in known.devices.values() if device.revoked]
     for room_id in sorted(ctx.cache.known_rooms) if gone else ():
@@ -29,7 +30,7 @@ def plan(ctx: Context, account: AccountId) -> None:
         for device in gone:
             if _open(ctx, room, account, device):
                 mine = room.graph.members[ctx.me.account].role
-                wait = 0.0 if mine == OWNER else OTHERS_AFTER_S + SPREAD_S * ctx.entropy.random()
+                wait = 0.0 if at_once or mine == OWNER else OTHERS_AFTER_S + SPREAD_S * ctx.entropy.random()
                 ctx.timer(f"revoke:{room_id.hex()}:{device.hex()}", ctx.now.mono + wait)
 
 

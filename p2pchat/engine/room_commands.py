@@ -19,6 +19,7 @@ from p2pchat.engine import (
     membership,
     names,
     overview,
+    own,
     people,
     rooms,
     targets,
@@ -278,11 +279,12 @@ def _check_setting(room: RoomCache, key: str, value: str) -> None:
 
 
 def mute(ctx: Context, command: Mute) -> None:
-    """Raise no notice for a conversation: this machine's own business."""
+    """Raise no notice for a conversation, on any machine of ours: nobody else's business."""
     room = targets.conversation(ctx, command.room).room
     until = None if command.off else (-1 if command.until_ms is None else command.until_ms)
     kept = json.dumps([until, command.mentions_only and not command.off]).encode()
     ctx.ledger.people.put_value(overview.MUTED + room.row.id.hex(), kept)
+    own.put(ctx, own.MUTE + room.row.id.hex(), kept)
     ctx.batch.wrote = True
     _answer(ctx, command.request, room)
 

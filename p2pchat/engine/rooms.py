@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Final
 
 from p2pchat.crypto.primitives import hash_tagged
-from p2pchat.engine import acts
+from p2pchat.engine import acts, kept
 from p2pchat.engine.accounts import Device
 from p2pchat.engine.context import Context, Link, RoomCache
 from p2pchat.engine.ranges import Ranges
@@ -266,8 +266,12 @@ def _load(ctx: Context, row: RoomRow) -> RoomCache:
     read: dict[DeviceId, Ranges] = {}
     their_have: dict[tuple[DeviceId, DeviceId], Ranges] = {}
     their_read: dict[tuple[DeviceId, DeviceId], Ranges] = {}
+    custody: dict[tuple[DeviceId, DeviceId], Ranges] = {}
     for device, author, kind, ranges in ctx.ledger.seen.seen(row.id):
-        if device == ctx.me.device:
+        if kind == kept.HOLDS:
+            if ranges:
+                custody[device, author] = ranges
+        elif device == ctx.me.device:
             (have if kind == HAVE else read)[author] = ranges
         else:
             (their_have if kind == HAVE else their_read)[device, author] = ranges
@@ -283,6 +287,7 @@ def _load(ctx: Context, row: RoomRow) -> RoomCache:
         read=read,
         their_have=their_have,
         their_read=their_read,
+        custody=custody,
         awaited={account: seq for account, seq in awaited.items() if seq},
         forks=forks,
     )

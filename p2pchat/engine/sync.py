@@ -105,6 +105,11 @@ def begin(ctx: Context, link: Link) -> None:
         _ask(ctx, link, room, control=True)
 
 
+def begin_with(ctx: Context, link: Link, room: RoomCache) -> None:
+    """A room has become known to us of which the peer has told."""
+    _ask(ctx, link, room, control=True)
+
+
 def begin_unheard(ctx: Context, link: Link) -> None:
     """The other side repairs what it knows of: a room it gives no sign of knowing we begin with."""
     for room in rooms.common(ctx, link):

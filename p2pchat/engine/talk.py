@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from p2pchat.engine import (
     content,
+    custody,
     file_commands,
     keys,
     log,
@@ -102,6 +103,8 @@ def _posted(ctx: Context, event: StoredEvent, command: Post, warning: str) -> No
         ctx.ledger.outbox.put_key(command.key, event.id)
         commands += ctx.batch.keyed.pop(command.key, ())
     for one in commands:
+        if one.wait == HELD:
+            custody.hurry(ctx, event.room)
         if one.wait:
             outbox.await_state(ctx, one.request, event.id, event.room, one.wait, one.timeout_s)
         else:
@@ -124,6 +127,8 @@ def _repeated(ctx: Context, command: Post) -> bool:
         view = ctx.ledger.views.message(known)
         event = ctx.ledger.events.get(known)
         state = view.state if view else QUEUED
+        if event is not None and command.wait == HELD:
+            custody.hurry(ctx, event.room)
         if event is not None and command.wait and outbox.REACHED.get(state, 9) < outbox.REACHED[command.wait]:
             outbox.await_state(ctx, command.request, known, event.room, command.wait, command.timeout_s)
         else:

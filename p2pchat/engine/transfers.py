@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import keys, log, offers, rooms
+from p2pchat.engine import keys, log, offers, presence, rooms
 from p2pchat.engine.context import Context, Link, Open, RoomCache
 from p2pchat.engine.file_inputs import (
     Fetch,
@@ -33,6 +33,7 @@ from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import (
     ACTIVE,
     CANCELLED,
+    DECLINED,
     DONE,
     FAILED,
     OFFERED,
@@ -190,9 +191,12 @@ def auto_key(account: AccountId) -> str:
 
 
 def _unasked(ctx: Context, row: TransferRow) -> bool:
-    """Whether it is taken without being asked for: from somebody verified now, and not too large."""
+    """Whether it is taken without being asked for: from somebody verified now, and not too large; not
+    while I hide from him, for to fetch it would say that I am here."""
     trust = ctx.cache.trust.get(row.author)
     if trust is None or not trust.verified or trust.blocked or row.size > ctx.cache.file_auto_max:
+        return False
+    if not presence.visible_to(ctx, row.author):
         return False
     return not expired(ctx, row) and ctx.ledger.people.value(auto_key(row.author)) == b"1"
 
@@ -231,7 +235,7 @@ def voided(ctx: Context, message: EventId) -> None:
         if row.incoming and row.state != DONE:
             give_up(ctx, row, UNCOUNTED, discard=False)
         else:
-            ctx.out.append(Withdraw(row.id))
+            ctx.out.append(Withdraw(row.id, forget=False))
 
 
 def parted(ctx: Context, room: RoomId, gone: Sequence[AccountId], *, me: bool) -> None:
@@ -365,9 +369,14 @@ def link_to(ctx: Context, device: DeviceId) -> Link | None:
 
 
 def landed(ctx: Context, event: FileLanded) -> None:
-    """All of it is here, under its name: whatever was decided meanwhile, that is so."""
+    """All of it is here, under its name: whatever was decided meanwhile, that is so. Unless something else
+    bore the name and was to stay: then nothing of it is here, and nobody is told that it is."""
     row = ctx.ledger.transfers.transfer(event.offer)
     if row is None or not row.incoming:
+        return
+    if event.how == "skipped":
+        if row.state == ACTIVE:
+            end(ctx, row, DECLINED, error=f"{event.path} is there, and stays")
         return
     if row.state != DONE:
         row = replace(row, state=DONE, path=event.path, error="", error_kind="", told=-1, served=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from p2pchat.crypto.identity import safety_number
-from p2pchat.engine import names, peers, people
+from p2pchat.engine import custody, names, own, peers, people
 from p2pchat.engine.context import Context
 from p2pchat.engine.inputs import CloseLink, ForgetPeer, Rename, Reply, Send, SetTrust, Tell
 from p2pchat.errors import CommandError
@@ -37,12 +37,16 @@ def decide(ctx: Context, command: SetTrust) -> None:
             mark_verified(ctx, account)
         case "accept":
             account = _accept(ctx, account)
+            own.decided(ctx, account)
         case "block":
             people.put_trust(ctx, replace(row(ctx, account), blocked=True))
+            own.decided(ctx, account)
             close_links(ctx, account, "refused")
         case _:
             people.put_trust(ctx, replace(row(ctx, account), blocked=False))
+            own.decided(ctx, account)
             peers.tick(ctx)
+    custody.look_at_all(ctx)  # whoever is verified now may hold, whoever is blocked does not
     ctx.out.append(Tell("peer", account))
     ctx.out.append(
         Reply(command.request, {"account": account.hex(), "trust": names.trust_word(ctx, account)})
@@ -52,6 +56,7 @@ def decide(ctx: Context, command: SetTrust) -> None:
 def mark_verified(ctx: Context, account: AccountId) -> None:
     """The user has convinced himself that this key is this person's."""
     people.put_trust(ctx, replace(row(ctx, account), verified=True))
+    own.decided(ctx, account)
 
 
 def close_links(ctx: Context, account: AccountId, reason: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from p2pchat.engine import log, offers, ranges, transfers
+from p2pchat.engine import kept, log, offers, ranges, transfers
 from p2pchat.engine.content import Said, said
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.ranges import Ranges
@@ -20,6 +20,7 @@ from p2pchat.model import (
     CANCELLED,
     DELIVERED,
     DIRECT,
+    HELD,
     QUEUED,
     READ,
     RECEIVED,
@@ -231,6 +232,7 @@ def erase(ctx: Context, event: StoredEvent, *, shown: bool) -> StoredEvent:
     flags &= ~StoredEvent.KEYLESS
     ctx.ledger.events.put_body(event.id, None, flags)
     ctx.batch.wrote = True
+    kept.erased(ctx, event)
     return StoredEvent(
         event.id, event.header, event.signature, None, event.room, event.device, event.seq, event.prev,
         event.hlc, event.kind, event.epoch, event.received_ms, flags,
@@ -396,10 +398,13 @@ def own_state(ctx: Context, room: RoomCache, seq: int) -> str:
     if room.row.kind != DIRECT:
         if ranges.contains(reached_by_all(ctx, room, registers.READ), seq):
             return READ
-        return DELIVERED if ranges.contains(reached_by_all(ctx, room, registers.HAVE), seq) else QUEUED
-    if _any_other(ctx, seq, room.their_read):
+        if ranges.contains(reached_by_all(ctx, room, registers.HAVE), seq):
+            return DELIVERED
+    elif _any_other(ctx, seq, room.their_read):
         return READ
-    return DELIVERED if _any_other(ctx, seq, room.their_have) else QUEUED
+    elif _any_other(ctx, seq, room.their_have):
+        return DELIVERED
+    return HELD if kept.is_held(room, ctx.me.device, seq) else QUEUED
 
 
 def reached_by_all(ctx: Context, room: RoomCache, kind: int) -> Ranges:

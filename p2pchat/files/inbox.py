@@ -24,7 +24,7 @@ from p2pchat.files.names import clean, numbered
 from p2pchat.files.pieces import hash_piece, length
 from p2pchat.files.staging import DATA, TREE, Staging, remove
 from p2pchat.files.tree import Tree, every_file
-from p2pchat.files.trouble import told, told_of
+from p2pchat.files.trouble import need_room, told, told_of
 from p2pchat.platform.folders import Folder, Look, NotPlain, read_at, sync_file, write_at
 from p2pchat.wire.limits import MAX_ENTRIES
 from p2pchat.wire.messages.files import Offer
@@ -91,8 +91,14 @@ def place(staging: Staging, inbox: Folder, now: float, conflict: Conflict = "ren
             return _settle(staging, inbox, chosen, _how(chosen, name))
     if conflict == "skip":
         staging.discard()
-        return Landed(f"{inbox.path}/{name}", name, "skipped")
+        return skipped(inbox, staging.offer)
     raise CommandError("exists", f"{name!r} is there {MAX_NUMBER} times", "move some away")
+
+
+def skipped(inbox: Folder, offer: Offer) -> Landed:
+    """Something else bears its name, and it was to be left out then."""
+    name = final_name(offer)
+    return Landed(f"{inbox.path}/{name}", name, "skipped")
 
 
 # -- the same bytes already there --------------------------------------------------------------
@@ -352,6 +358,7 @@ def _brought(staging: Staging, inner: str, inbox: Folder) -> Folder:
     """A hidden folder in the inbox with a durable copy of what is staged, for the last step."""
     name = _beside(staging)
     inbox.remove_tree(name)
+    need_room(inbox.room(), staging.offer.size, 0, staging.offer.name)
     beside = inbox.make(name)
     try:
         _copy(staging.here, inner, beside, inner)

@@ -10,10 +10,11 @@ that nobody believes they went along.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from p2pchat.errors import CommandError
 from p2pchat.files import manifest
@@ -230,6 +231,8 @@ class _Scan:
                 self.left.links += 1
             elif look.kind == "special":
                 self.left.special += 1
+            elif look.kind == "file" and not folder.may_read(name):
+                self.left.closed += 1  # now, for else it would end the transfer of all the others
             elif look.kind == "file":
                 entry = Entry(as_sent, False, look.size, _time(look.mtime_ns))
                 self.found.append((path, entry, _note(look)))
@@ -333,11 +336,17 @@ def _read(tree: Tree, own: Path, note: Noted, above: str, offset: int, into: mem
     except NotPlain as error:
         raise _changed(os.path.join(above, *own), f"is {error.kind} now") from error
     except OSError as error:
+        if error.errno in _PASSING:  # it is what it was, and can be read when that is over
+            raise told_of(error, "read", os.path.join(above, *own)) from error
         why = f"cannot be read: {(error.strerror or str(error)).lower()}"
         raise _changed(os.path.join(above, *own), why) from error
     if now.st_size != note.size or count != len(into):
         raise _changed(os.path.join(above, *own), f"has {now.st_size} bytes now and had {note.size}")
     return now.st_mtime_ns == note.mtime_ns and (now.st_dev, now.st_ino) == note.place and now.st_nlink > 0
+
+
+_PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
+"""Of us, and not of the file."""
 
 
 def _changed(path: str, why: str) -> CommandError:

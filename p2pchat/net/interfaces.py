@@ -16,7 +16,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import ifaddr
@@ -60,6 +60,8 @@ class LocalAddress:
     index: int
     ip: str
     prefix: int
+    tunnel: bool = False
+    """The interface has one other end and no neighbours: a VPN. It carries no announcements."""
 
     @property
     def version(self) -> int:
@@ -96,12 +98,17 @@ Scan = Callable[[], tuple[LocalAddress, ...]]
 
 
 def usable(
-    adapters: Iterable[Adapter], wanted: tuple[str, ...], bindable: Callable[[LocalAddress], bool]
+    adapters: Iterable[Adapter],
+    wanted: tuple[str, ...],
+    bindable: Callable[[LocalAddress], bool],
+    *,
+    tunnels: bool = False,
 ) -> tuple[LocalAddress, ...]:
     """The addresses that take part: IPv4, then global IPv6, then link-local; stable order.
 
     `wanted`: interface names or address literals (`eth0`, `192.168.1.5`, `fe80::1%eth0`,
-    `lo`, `127.0.0.2`); empty: every ordinary interface.
+    `lo`, `127.0.0.2`); empty: every ordinary interface, and with `tunnels` the others but
+    loopback as well, last and marked.
     """
     found: dict[LocalAddress, None] = {}
     for adapter in adapters:
@@ -121,8 +128,10 @@ def usable(
                         found[LocalAddress(adapter.name, adapter.index, text, prefix)] = None
             elif not special and not here.loopback:
                 found[here] = None
+            elif tunnels and not here.loopback and not here.link_local:
+                found[replace(here, tunnel=True)] = None
     ready = [address for address in found if bindable(address)]
-    return tuple(sorted(ready, key=lambda a: (a.version, a.link_local, a.index, a.interface, a.ip)))
+    return tuple(sorted(ready, key=lambda a: (a.tunnel, a.version, a.link_local, a.index, a.interface, a.ip)))
 
 
 def on_link(host: str, local: Iterable[LocalAddress]) -> str | None:
@@ -201,11 +210,11 @@ def _flags(asker: socket.socket, name: str) -> int | None:
     return int.from_bytes(answer[16:18], sys.byteorder)
 
 
-def scanner(wanted: tuple[str, ...] = ()) -> Scan:
+def scanner(wanted: tuple[str, ...] = (), *, tunnels: bool = False) -> Scan:
     """A reader of this machine's usable addresses, restricted to `wanted` as in `usable`."""
 
     def scan() -> tuple[LocalAddress, ...]:
-        return usable(system_adapters(), wanted, can_bind)
+        return usable(system_adapters(), wanted, can_bind, tunnels=tunnels)
 
     return scan
 
@@ -298,3 +307,50 @@ class Watch:
             await self._news.wait()
             return True
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """An interface that does not take part, and why."""
+
+    name: str
+    why: str
+    networks: tuple[str, ...]
+
+
+def survey(wanted: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Left, ...]]:
+    """The interfaces that take part, and the others but loopback. OSError counts as none."""
+    try:
+        adapters = system_adapters()
+    except OSError:
+        return (), ()
+    return judged(adapters, wanted, can_bind)
+
+
+def judged(
+    adapters: Iterable[Adapter], wanted: tuple[str, ...], bindable: Callable[[LocalAddress], bool]
+) -> tuple[tuple[str, ...], tuple[Left, ...]]:
+    """The same of given ones."""
+    listed = list(adapters)
+    used = dict.fromkeys(address.interface for address in usable(listed, wanted, bindable))
+    left: dict[str, Left] = {}
+    for adapter in listed:
+        flags = adapter.flags if adapter.flags is not None else IFF_UP | IFF_RUNNING
+        if adapter.name in used or flags & IFF_LOOPBACK:
+            continue
+        if not flags & IFF_UP:
+            why = "switched off"
+        elif not flags & IFF_RUNNING:
+            why = "nothing is plugged in"
+        elif wanted:
+            why = "not named by --interface"
+        elif flags & IFF_POINTOPOINT:
+            why = "a tunnel: used for addresses that are given, carries no announcements"
+        else:
+            why = "no address that can be used"
+        routed = (pair for pair in adapter.ips if not ipaddress.ip_address(pair[0]).is_link_local)
+        networks = tuple(f"{ip}/{prefix}" for ip, prefix in routed)
+        before = left.get(adapter.name)
+        networks = (*before.networks, *networks) if before is not None else networks
+        left[adapter.name] = Left(adapter.name, why, networks)
+    return tuple(used), tuple(left.values())

@@ -90,9 +90,13 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class NetworkChanged:
-    """Our own addresses are now these, or we woke up. Everybody is sighted anew after it."""
+    """Our own addresses are now these, or we woke up. Everybody is sighted anew after it.
+
+    `networks`: those they lie in, in the same order, such as `192.168.1.5/24`; tunnels included.
+    """
 
     addresses: tuple[str, ...]
+    networks: tuple[str, ...] = ()
 
 
 Notice = Sighting | Gone | NetworkChanged
@@ -193,10 +197,12 @@ class Discovery(Protocol):
         notices: trio.MemorySendChannel[Notice],
         announcement: Announcement | None,
         *,
+        silent: bool = False,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Announce (unless None) and look around until cancelled; then say goodbye (≤ 3 s).
 
+        `silent`: nothing is announced or asked, only listened to: no packet shows this machine.
         Posts NetworkChanged first, then what it finds. A slow reader is never waited for:
         notices coalesce per label and beyond MAX_WAITING_NOTICES the oldest is dropped.
         No network is no error: it starts by itself when there is one. Once at a time.
@@ -242,10 +248,11 @@ class JoinedLan:
         notices: trio.MemorySendChannel[Notice],
         announcement: Announcement | None,
         *,
+        silent: bool = False,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """See Discovery."""
-        await self._discovery.discover(notices, announcement, task_status=task_status)
+        await self._discovery.discover(notices, announcement, silent=silent, task_status=task_status)
 
     def refresh(self) -> None:
         """See Discovery."""

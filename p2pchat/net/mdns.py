@@ -58,6 +58,10 @@ ASK_AGAIN_S: Final = (30.0, 600.0)
 asks, but held at 10 minutes, for a switch that joins two halves of an office tells nobody.
 Known answers go along, so that nobody answers unless somebody was missed."""
 
+SOMEBODY_S: Final = 12.0
+"""In a crowd somebody asks this often, and each the more rarely the larger it is: everybody hears the
+answers, and the question of each carries the names of all."""
+
 REFRESH_S: Final = 5.0
 """At most one `refresh` is carried out in this time, however many links return at once."""
 
@@ -87,11 +91,12 @@ class MdnsDiscovery:
         steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._chosen = chosen
-        self._scan = scan or scanner(chosen)
+        self._scan = scan or scanner(chosen, tunnels=True)
         self._wall_s = wall_s
         self._steady_s = steady_s
         self._state = DiscoveryState(False, (), False, "not started")
         self._session: _Session | None = None
+        self._silent = False
 
     def discovery_state(self) -> DiscoveryState:
         """See lan.Discovery."""
@@ -110,17 +115,19 @@ class MdnsDiscovery:
         notices: trio.MemorySendChannel[Notice],
         announcement: Announcement | None,
         *,
+        silent: bool = False,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """See lan.Discovery."""
         if announcement is not None and label_of(f"{announcement.label}.{SERVICE}") != announcement.label:
             raise ValueError(f"{announcement.label!r} is no label of [a-z0-9-]")
+        self._silent = silent
         _quieten_zeroconf()
         box = NoticeBox()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(box.pump, notices)
             task_status.started()
-            await self._sessions(announcement, box)
+            await self._sessions(None if silent else announcement, box)
 
     async def _sessions(self, announcement: Announcement | None, box: NoticeBox) -> None:
         """One session after the other, for ever."""
@@ -134,16 +141,18 @@ class MdnsDiscovery:
         while True:
             if local != told:
                 told = local
-                box.put(NetworkChanged(tuple(str(address) for address in local)))
-            self._state = DiscoveryState(False, tuple(str(a) for a in local), False, "starting")
-            trouble = "" if local else self._nothing_usable()
+                networks = tuple(f"{address.ip}/{address.prefix}" for address in local)
+                box.put(NetworkChanged(tuple(str(address) for address in local), networks))
+            neighbours = tuple(address for address in local if not address.tunnel)
+            self._state = DiscoveryState(False, tuple(str(a) for a in neighbours), False, "starting")
+            trouble = "" if neighbours else self._nothing_usable()
             if not trouble:
-                trouble = await self._session_until_change(local, announcement, box, watch)
+                trouble = await self._session_until_change(neighbours, local, announcement, box, watch)
             if trouble:
                 if trouble != self._state.trouble:
                     log.info("discovery waits: %s", trouble)
                 self._state = DiscoveryState(False, self._state.addresses, False, trouble)
-                if local:  # the library or the system failed us: try again in a moment
+                if neighbours:  # the library or the system failed us: try again in a moment
                     await trio.sleep(AGAIN_S)
                     local = await watch.look()
                 else:
@@ -159,13 +168,14 @@ class MdnsDiscovery:
 
     async def _session_until_change(
         self,
+        neighbours: tuple[LocalAddress, ...],
         local: tuple[LocalAddress, ...],
         announcement: Announcement | None,
         box: NoticeBox,
         watch: Watch,
     ) -> str:
-        """Run a session while the addresses stay; returns why it failed, or nothing."""
-        session = _Session(local, announcement, box, self._wall_s)
+        """Run a session on `neighbours` while all our addresses stay; why it failed, or nothing."""
+        session = _Session(neighbours, announcement, box, self._wall_s, silent=self._silent)
         try:
             await session.open()
             self._session = session
@@ -174,7 +184,7 @@ class MdnsDiscovery:
                 await watch.change(local)
                 nursery.cancel_scope.cancel()
         except (OSError, RuntimeError, zeroconf.Error) as error:
-            return f"mDNS does not start on {', '.join(str(a) for a in local)}: {error}"
+            return f"mDNS does not start on {', '.join(str(a) for a in neighbours)}: {error}"
         finally:
             self._session = None
             with trio.move_on_after(CLOSE_S, shield=True):
@@ -191,12 +201,15 @@ class _Session:
         announcement: Announcement | None,
         box: NoticeBox,
         wall_s: Callable[[], float],
+        *,
+        silent: bool = False,
     ) -> None:
         own = announcement.label if announcement is not None else None
         self.reader = Reader(local, own, box)
         self.trouble = ""
         self._local = local
         self._announcement = announcement
+        self._silent = silent
         self._wall_s = wall_s
         self._zc: zeroconf.Zeroconf | None = None
         self._closed = False
@@ -250,7 +263,7 @@ class _Session:
                 nursery.start_soon(
                     self.reader.run, lambda name: _cached_facts(zc, name), lambda: _cached_names(zc)
                 )
-                for _ in range(MAX_ASKING):
+                for _ in range(0 if self._silent else MAX_ASKING):
                     nursery.start_soon(self._resolve, zc)
                 if self._announcement is not None:
                     nursery.start_soon(self._announce, zc, self._announcement)
@@ -301,12 +314,14 @@ class _Session:
                 self._browser.cancel()
 
         zc.add_listener(_PacketReader(self.reader.note), None)
+        if self._silent:
+            await trio.sleep_forever()  # what others say is heard, and nothing is asked
         await self._call(start)
         pause, longest = ASK_AGAIN_S
         while True:
             self._again = trio.Event()
             await trio.sleep(REFRESH_S)
-            with trio.move_on_after(pause):
+            with trio.move_on_after(patience(pause, len(_cached_names(zc)))):
                 await self._again.wait()
             if self._again.is_set() and self._announcement is not None:
                 await self._republish(zc, self._announcement, self._tag_now(self._announcement))
@@ -359,6 +374,11 @@ def _literal(record: DNSAddress) -> str:
     except ValueError:
         return ""  # neither 4 nor 16 bytes: no address of anybody
     return f"{ip}%{record.scope_id}" if record.scope_id and ip.is_link_local else str(ip)
+
+
+def patience(pause: float, names: int) -> float:
+    """Seconds until the next round of questions, with so many names known here."""
+    return min(ASK_AGAIN_S[1], max(pause, SOMEBODY_S * names))
 
 
 def _ask_once(zc: zeroconf.Zeroconf) -> None:

@@ -16,6 +16,7 @@ import socket
 import stat
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -301,6 +302,25 @@ def network_news() -> socket.socket | None:
         news.close()
         return None
     return news
+
+
+MANY_FILES: Final = 65_536
+
+
+def allow_many_files() -> None:
+    """As many open files as this process may have, up to MANY_FILES: every transfer that is wanted
+    keeps three open, and most systems begin with 1,024 or 256. Where it refuses, it stays as it was."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(MANY_FILES, hard)
+    for limit in (wanted, wanted // 8):  # macOS takes 10,240 at most, whatever it says
+        if limit > soft:
+            with suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+                return
 
 
 def harden_process() -> tuple[str, ...]:

@@ -141,6 +141,10 @@ class Folder:
         except FileNotFoundError:
             return None
 
+    def may_read(self, name: str) -> bool:
+        """Whether we may read the file of that name, as far as can be told without opening it."""
+        return os.access(one_name(name), os.R_OK, dir_fd=self._descriptor)
+
     def list(self) -> Iterator[tuple[str, Look]]:
         """All names, in no order, with what they lead to; what vanishes meanwhile is left out."""
         with os.scandir(self._descriptor) as entries:

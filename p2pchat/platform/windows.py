@@ -235,6 +235,10 @@ def network_news() -> socket.socket | None:
     return None
 
 
+def allow_many_files() -> None:
+    """Nothing to do: handles are not counted here."""
+
+
 def harden_process() -> tuple[str, ...]:
     """No crash reports with our memory in them; returns a sentence for what was refused."""
     library = getattr(ctypes, "windll", None)

@@ -102,6 +102,10 @@ class Folder:
         except FileNotFoundError:
             return None
 
+    def may_read(self, name: str) -> bool:
+        """Whether we may read the file of that name, as far as can be told without opening it."""
+        return os.access(self._at(name), os.R_OK)
+
     def list(self) -> Iterator[tuple[str, Look]]:
         """All names, in no order, with what they lead to."""
         self._still()

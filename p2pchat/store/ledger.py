@@ -27,6 +27,7 @@ from p2pchat.store.check import problems
 from p2pchat.store.core import Core, Names
 from p2pchat.store.events import Events
 from p2pchat.store.fulltext import FullText
+from p2pchat.store.holdings import Holdings
 from p2pchat.store.items import Items
 from p2pchat.store.outbox import Outbox
 from p2pchat.store.people import People
@@ -101,6 +102,7 @@ class Ledger:
         self.views = Views(core, self._fulltext)
         self.outbox = Outbox(core)
         self.transfers = Transfers(core)
+        self.holdings = Holdings(core)
 
     @property
     def connection(self) -> sqlite3.Connection:

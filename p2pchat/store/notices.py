@@ -10,13 +10,14 @@ import sqlite3
 from typing import Final
 
 from p2pchat.errors import RemoteProtocolError
-from p2pchat.ids import AccountId, DeviceId, EventId
+from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EventId
 from p2pchat.model import Notice, StoredEvent
 from p2pchat.store.core import Names
 from p2pchat.store.schema import HLC_OFFSET
 from p2pchat.wire.codec import Record, decode
 from p2pchat.wire.messages import events as ev
 from p2pchat.wire.messages import rooms as wire
+from p2pchat.wire.messages.statements import Statement
 
 TYPES: Final = {
     ev.CREATE: "created",
@@ -53,11 +54,20 @@ def _body(kind: int, body: bytes) -> Record | None:
         return None
 
 
+def _whose(act: wire.Revoke) -> bytes | None:
+    """Of whose account the statement is that proves it; None where something else does (a fork)."""
+    try:
+        statement = decode(Statement, act.proof[0]) if act.proof else None
+    except RemoteProtocolError:
+        return None
+    return statement.account if statement is not None and len(statement.account) == ID_BYTES else None
+
+
 def _notice(
     names: Names, identity: bytes, kind: int, hlc: int, device: int, body: bytes | None, flags: int
 ) -> Notice:
     read = _body(kind, body) if body is not None else None
-    who = getattr(read, "account", None)
+    who = _whose(read) if isinstance(read, wire.Revoke) else getattr(read, "account", None)
     detail = ""
     if isinstance(read, wire.Role):
         detail = read.role

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.model import AddressRow, RegisterRow, TrustRow
 from p2pchat.store.core import Core
+from p2pchat.store.schema import STATES
 
 
 class People:
@@ -18,6 +19,7 @@ class People:
 
     def __init__(self, core: Core) -> None:
         self._conn = core.conn
+        self._names = core.names
 
     def add_statement(self, id: bytes, account: AccountId, raw: bytes, signature: bytes) -> None:
         """Keep a statement as long as its account; a known id changes nothing."""
@@ -130,6 +132,31 @@ class People:
         """The fact under `key`."""
         row = self._conn.execute("SELECT value FROM value WHERE key = ?", (key,)).fetchone()
         return None if row is None else bytes(row[0])
+
+    def values(self, prefix: str) -> list[tuple[str, bytes]]:
+        """All whose key begins so, by key."""
+        rows = self._conn.execute(
+            "SELECT key, value FROM value WHERE substr(key, 1, ?) = ? ORDER BY key", (len(prefix), prefix)
+        )
+        return [(key, bytes(value)) for key, value in rows]
+
+    def become(self, old: DeviceId, new: DeviceId) -> None:
+        """This machine goes on as `new`: what it has and has read, that says so from now on."""
+        before, after = self._names.intern(old), self._names.intern(new)
+        self._conn.execute(
+            "INSERT OR REPLACE INTO seen (room, device, author, kind, ranges)"
+            " SELECT room, ?, author, kind, ranges FROM seen WHERE device = ?",
+            (after, before),
+        )
+        # Secrets that open seals to the old id; the new one asks for those keys.
+        self._conn.execute("DELETE FROM prekey")
+        # Its chains begin anew: whom own messages are for, they are from the first on.
+        self._conn.execute("UPDATE awaited SET seq = 1 WHERE seq > 0")
+        # How far these have come nobody tells this id; that they go out is repair's business.
+        self._conn.execute(
+            "UPDATE message SET state = ? WHERE device = ? AND state IN (?, ?)",
+            (STATES.index("received"), before, STATES.index("queued"), STATES.index("held")),
+        )
 
 
 def _listed(ids: Sequence[bytes]) -> str:

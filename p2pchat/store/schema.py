@@ -20,6 +20,7 @@ from typing import Final
 
 from sqlite_utils import Database, Migrations
 
+from p2pchat.store import holding_tables
 from p2pchat.store.folding import unlike
 
 APPLICATION_ID: Final = 0x70327063
@@ -457,7 +458,14 @@ def _transfers(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION: Final = 9
+@migrations(name="0010_holdings")
+def _holdings(db: Database) -> None:
+    """What is kept here for others who are away."""
+    for statement in (*holding_tables.TABLES, "PRAGMA user_version = 10"):
+        db.execute(statement)
+
+
+VERSION: Final = 10
 """The schema this program writes: the number of the last migration."""
 
 

@@ -59,6 +59,10 @@ MAX_TEXT: Final = 16 * KIB
 """A message's text in UTF-8: what a screen, a search index and a reader can take."""
 MAX_NAME: Final = 64
 """Code points of a person's or room's name: one line of a terminal."""
+MAX_STATUS: Final = 200
+"""Code points of the message beside a person's presence: one line of a list."""
+MAX_HIDDEN_FROM: Final = 256
+"""People one may be hidden from by name: 9 KiB of a register, and more than anybody counts."""
 MAX_MEMBERS: Final = 500
 """People in one room: links of a full mesh, and seals of one key."""
 MAX_TOPIC: Final = 1024
@@ -156,6 +160,14 @@ MAX_UNKNOWN_DIALS_PER_S: Final = 5.0
 """Dials to addresses never authenticated: what forged announcements can make us do to others."""
 UNPACED_DIALS_AT_START: Final = 100
 """First addresses after start that are dialled without that pace: an office is met at once."""
+FIRST_UNPRIVILEGED_PORT: Final = 1024
+"""Below it live other programs' services, which nobody may have us dial."""
+MAX_INTRODUCED: Final = 256
+"""Machines introduced in one answer: signatures to verify, and addresses to dial."""
+MAX_PROBED: Final = 1024
+"""Addresses of our own networks dialled in one search: four networks of 254."""
+MAX_ECHO: Final = 16 * KIB
+"""Padding of one echo: twice the largest frame an Ethernet may carry, and no burden."""
 MAX_DIALS_AT_ONCE: Final = 32
 """Dials under way: sockets, and the burst on the network."""
 
@@ -185,3 +197,20 @@ MAX_ADDRESSES: Final = 8
 """Addresses remembered of one machine, and of one sighting: dials it can cost us."""
 MAX_OFFERED: Final = 512
 """Registers in one offer or want; each costs a look into the archive."""
+
+# Held for others: docs/protocol.md, "Holders".
+
+HOLD_MS: Final = 30 * 24 * 3600 * 1000
+"""So long something is held for somebody who does not come: disk that nobody else frees."""
+MAX_HELD_PER_DAY: Final = 8 * MIB
+"""Taken into custody of one person in one day: ten thousand messages, and no copy of a disk."""
+MAX_HELD: Final = 5 * GIB
+"""The same of all people together, ever."""
+MAX_HELD_STRANGERS: Final = 256 * MIB
+"""Of it for people who are not verified here: made-up ones cannot take the place of known ones."""
+MAX_HELD_FOR: Final = 24
+"""People one deposit is for: a larger room has members who hold."""
+MAX_HELD_MACHINES: Final = 64
+"""And machines of theirs: rows that one event can cost, and with MAX_HELD_FOR 3 KiB of a frame."""
+MAX_TOPS: Final = 256
+"""Chains one machine is told of as held for it: each costs a look into its archive, and 25 KiB of a frame."""

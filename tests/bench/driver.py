@@ -71,12 +71,13 @@ class WatchedLan(JoinedLan):
         notices: trio.MemorySendChannel[Notice],
         announcement: Announcement | None,
         *,
+        silent: bool = False,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         send, receive = trio.open_memory_channel[Notice](0)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pass_on, receive, notices)
-            await super().discover(send, announcement, task_status=task_status)
+            await super().discover(send, announcement, silent=silent, task_status=task_status)
 
     async def _pass_on(
         self, receive: trio.MemoryReceiveChannel[Notice], notices: trio.MemorySendChannel[Notice]

@@ -134,10 +134,11 @@ def program(stack: ExitStack, host: Host, home: Path, name: str) -> Program:
 
 def ready(one: Program) -> None:
     """Until its control socket answers."""
-    until(lambda: _answers(one), f"{one.home.name} does not answer")
+    until(lambda: answers(one), f"{one.home.name} does not answer")
 
 
-def _answers(one: Program) -> bool:
+def answers(one: Program) -> bool:
+    """Whether its control socket answers; WorkerFailed if it has ended."""
     if one.process.process.poll() is not None:
         raise WorkerFailed(f"{one.home.name} ended:\n{one.process.said.read_text('utf-8', 'replace')}")
     try:

@@ -26,6 +26,7 @@ FIELDS: dict[str, set[str]] = {
     "progress": {"delivered", "read", "of"},
     "transfer": set("id name size files direction peer room state bytes_done rate_bps path sources".split())
     | {"have", "error"},
+    "presence": {"state", "message", "until", "hidden_from"},
     "queue": set("id room to held_by state at since attempts preview".split()),
     "inbox": {"unread", "requests", "files", "acks"},
     "trust": {"account", "name", "trust", "fingerprint", "safety_number", "devices"},

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from p2pchat.control.operations import fields
+from p2pchat.control.operations import fields, presence_fields
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import (
     Acks,
+    Availability,
     Gap,
     MessageView,
     Notice,
@@ -179,7 +180,8 @@ def changed_room(change: str, *, bob: str = "Bob", **detail: AccountId) -> dict[
 
 
 def peer_view(name: str = "Bob", *, connected: bool = True, trust: str = "unverified") -> PeerView:
-    return PeerView(BOB, BOB_BOX, name, name, CHAT, connected, "10.0.0.2:26700", trust, NOON)
+    word = "available" if connected else "offline"
+    return PeerView(BOB, BOB_BOX, name, name, CHAT, connected, "10.0.0.2:26700", trust, NOON, presence=word)
 
 
 def peer(name: str = "Bob", *, connected: bool = True) -> dict[str, Any]:
@@ -245,6 +247,13 @@ class Motion:
     def __init__(self, done: int, rate: float = 0.0, *, sources: int = 1, state: str = "active") -> None:
         self.bytes_done, self.rate_bps, self.sources, self.state = done, rate, sources, state
         self.pieces_here, self.pieces = done // 1_000_000, 2
+
+
+AVAILABLE = Availability("available", "available", "", None, (), False, False, False)
+
+
+def presence(mine: Availability = AVAILABLE, quiet_hours: str = "") -> dict[str, Any]:
+    return presence_fields.presence_fields(mine, Names(), quiet_hours)
 
 
 def status(**changes: Any) -> dict[str, Any]:

@@ -43,6 +43,14 @@ def test_down_waits_until_it_is_gone(tmp_path: Path) -> None:
     assert run(tmp_path, "status").code == 3
 
 
+def test_down_says_when_all_that_waits_is_held(tmp_path: Path) -> None:
+    answer = {**samples.status(), "queue": {"waiting": 2, "only_here": 0}}
+    with daemon(tmp_path, down=answer) as fake:
+        threading.Timer(0.2, fake.stop).start()
+        ran = run(tmp_path, "down")
+    assert ran.err == "2 messages still waiting, held by others: delivered without you\n"
+
+
 def test_up_with_a_running_daemon_says_so(tmp_path: Path) -> None:
     with daemon(tmp_path, status=samples.status(), config__set={"settings": [], "restart": False}) as fake:
         ran = run(tmp_path, "up", "--json", "--name", "Anna", "--port", "26705")

@@ -189,7 +189,8 @@ def test_commands_of_later_capabilities_are_absent() -> None:
     words = {command.words[0] for command in options.COMMANDS}
     assert words == {
         *"demo up down status whoami peers send edit delete react pin queue history read inbox".split(),
-        *"listen search trust device doctor config paths logs chat room ack receipts file".split(),
+        *"listen search trust device doctor config paths logs chat room ack receipts file bugreport".split(),
+        *"presence service".split(),
     }
 
 
@@ -219,4 +220,4 @@ def test_completion_answers_the_shell(
     with pytest.raises(SystemExit) as ended:
         main([])
     assert ended.value.code == 0
-    assert capsys.readouterr().out.split() == ["send", "search"]
+    assert capsys.readouterr().out.split() == ["send", "search", "service"]

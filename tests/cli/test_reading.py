@@ -340,6 +340,25 @@ def test_listen_prints_a_stream(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("state", "person", "sentence"),
+    [
+        ("held", {"name": "Carol"}, "held by Carol"),
+        ("delivered", {"name": "Bob"}, "delivered (Bob)"),
+        ("delivered", None, "delivered (you)"),
+        ("queued", {"name": "Bob"}, "has reached Bob"),
+        ("queued", None, "is held by nobody any more: it waits here"),
+    ],
+)
+def test_listen_says_how_far_a_message_has_come(
+    state: str, person: dict[str, str] | None, sentence: str, tmp_path: Path
+) -> None:
+    feed = [line(1, "receipt", id="ab" * 32, room="c0", state=state, person=person)]
+    with daemon(tmp_path, feed):
+        ran = run(tmp_path, "listen", "--count", "1")
+    assert ran.out == f"· abababababab {sentence}\n"
+
+
+@pytest.mark.parametrize(
     ("change", "sentence"),
     [
         ("created", "Ann created the room"),
@@ -434,6 +453,7 @@ def test_chat_in_a_room_shows_who_speaks_and_what_happens(tmp_path: Path) -> Non
             history=samples.page(in_room(1, "earlier"), room=samples.LAUNCH),
             read__open=samples.page(room=samples.LAUNCH),
             read__confirm={"room": "", "read": 1},
+            presence__active={},
             send=SENT,
         ) as fake,
         terminal(tmp_path, "chat", "launch", "--plain") as screen,
@@ -441,7 +461,7 @@ def test_chat_in_a_room_shows_who_speaks_and_what_happens(tmp_path: Path) -> Non
         screen.expect("hello all")
         screen.type("\x04")
         assert screen.finish() == 0
-        assert fake.asked("listen")["types"] == ["message", "room", "warning"]
+        assert fake.asked("listen")["types"] == ["message", "room", "typing", "presence", "warning"]
     shown = screen.lines()
     assert "12:01 Bob  earlier" in shown
     assert "chatting in #launch; ctrl-d ends" in shown

@@ -92,6 +92,7 @@ def test_chat_prints_what_arrives_and_sends_what_is_typed(tmp_path: Path) -> Non
         read__open=samples.page(),
         read__confirm={"room": "", "read": 1},
         send=SENT,
+        presence__active={},
     ) as fake:
         with terminal(tmp_path, "chat", "bob", "--plain") as screen:
             screen.expect("are you there?")
@@ -100,6 +101,7 @@ def test_chat_prints_what_arrives_and_sends_what_is_typed(tmp_path: Path) -> Non
             screen.type("\x04")
             assert screen.finish() == 0
         assert fake.asked("send")["text"] == "typed by me"
+        assert [method for method, _ in fake.calls].count("presence.active") == 2  # came, and wrote
         confirmed = [one for method, p in fake.calls if method == "read.confirm" for one in p["ids"]]
         assert samples.view(8).id.hex() in confirmed
     said = [line[6:] for line in screen.lines() if line[2:3] == ":"]
@@ -173,7 +175,13 @@ def test_hostile_text_cannot_leave_its_lines(tmp_path: Path) -> None:
 def test_a_killed_daemon_ends_a_chat_after_its_patience_only(tmp_path: Path) -> None:
     fake = FakeDaemon(
         tmp_path,
-        {"history": samples.page(), "read.open": samples.page(), "read.confirm": {}, "send": SENT},
+        {
+            "history": samples.page(),
+            "read.open": samples.page(),
+            "read.confirm": {},
+            "presence.active": {},
+            "send": SENT,
+        },
     )
     with fake, terminal(tmp_path, "chat", "bob") as screen:
         screen.expect("ctrl-d ends")

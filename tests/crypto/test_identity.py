@@ -14,11 +14,14 @@ from p2pchat.crypto.identity import (
     DeviceSecrets,
     NoiseKey,
     SigningKey,
+    bound_to,
     generate_device,
     generate_prekey,
     generate_recovery,
     in_groups,
+    parse_bound_recovery,
     parse_recovery,
+    print_bound_recovery,
     print_recovery,
     safety_number,
 )
@@ -156,3 +159,18 @@ def test_a_bad_recovery_key_says_what_is_wrong_and_repeats_no_secret(change: Cha
 def test_any_text_is_a_key_or_a_command_error(text: str) -> None:
     with pytest.raises(CommandError):
         parse_recovery(text)
+
+
+def test_what_is_written_down_fits_one_account_only() -> None:
+    key = SigningKey(SEED)
+    mine, other = AccountId(b"m" * 32), AccountId(b"o" * 32)
+    printed = print_bound_recovery(key, mine)
+    assert len(printed.split("-")) == 16
+    assert printed.startswith(print_recovery(key))
+    assert parse_bound_recovery(printed.lower().replace("-", " ")) == (key, bound_to(key, mine))
+    assert bound_to(key, mine) != bound_to(key, other) != bound_to(SigningKey(b"x" * 32), other)
+    for wrong in (print_recovery(key), printed[:-1], printed + "0", printed[:-1] + "U"):
+        with pytest.raises(CommandError) as caught:
+            parse_bound_recovery(wrong)
+        assert caught.value.kind == "usage"
+        assert printed[-9:] not in caught.value.message

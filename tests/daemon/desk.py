@@ -16,9 +16,10 @@ from p2pchat.daemon.queries import Queries, Sources
 from p2pchat.engine.inputs import Tell
 from p2pchat.engine.overview import Conversation
 from p2pchat.errors import CommandError
-from p2pchat.ids import AccountId, EventId, RoomId
+from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import (
     Acks,
+    Availability,
     FeedRow,
     Gap,
     MessageView,
@@ -176,6 +177,9 @@ class FalseLooks:
     def progress(self, view: MessageView) -> Progress | None:
         return self.progress_now if view.mine else None
 
+    def held_by(self, view: MessageView) -> list[DeviceId]:
+        return [BOB_BOX] if view.state == "held" else []
+
     def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
         return Acks(view.ack_by_ms, acked, tuple(one for one in (BOB, CARL) if one not in acked))
 
@@ -184,6 +188,9 @@ class FalseLooks:
 
     def own_devices(self) -> list[OwnDevice]:
         return [OwnDevice(ANN_BOX, False, NOON)]
+
+    def presence(self) -> Availability:
+        return samples.AVAILABLE
 
     def trust_view(self, target: str) -> Any:
         raise NotImplementedError

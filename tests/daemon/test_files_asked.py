@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -296,8 +299,8 @@ async def test_a_message_names_its_files(desk: Desk) -> None:
         ("files.accept", {}, FileAct(1, "accept", "f1f1f1")),
         (
             "files.accept",
-            {"to": "/srv/in", "conflict": "skip"},
-            FileAct(1, "accept", "f1f1f1", "/srv/in", "skip"),
+            {"to": "/", "conflict": "skip"},
+            FileAct(1, "accept", "f1f1f1", "/", "skip"),
         ),
         ("files.decline", {}, FileAct(1, "decline", "f1f1f1")),
         ("files.pause", {}, FileAct(1, "pause", "f1f1f1")),
@@ -316,9 +319,36 @@ async def test_acts_become_one_command_and_answer_the_transfer(
     assert FIELDS["transfer"] <= set(answer["transfer"])
 
 
+@pytest.mark.parametrize("served", [True, False])
+async def test_what_others_can_have_of_what_i_received(desk: Desk, served: bool) -> None:
+    """`file list --have` says of it whether it is still given: `file cancel` ends that."""
+    view = samples.transfer_view(1, state="done")
+    desk.host.reader.offers = [replace(view, row=replace(view.row, served=served))]
+    (found,) = (await desk.call("files.list", have=True))["transfers"]
+    assert [one["account"] for one in found["have"]] == (
+        [desk.host.looks.me().account.hex()] if served else []
+    )
+    (found,) = (await desk.call("files.list"))["transfers"]
+    assert found["have"] == [], "only where it was asked for"
+
+
 async def test_accepting_needs_an_absolute_folder(desk: Desk) -> None:
     assert (await desk.refused("files.accept", id="f1f1f1", to="in")).kind == "usage"
     assert (await desk.refused("files.accept", id="f1f1f1", conflict="ask")).kind == "usage"
+    assert desk.host.posted == []
+
+
+async def test_accepting_needs_a_folder_that_is_there_and_open(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would wait for one, and nobody would know."""
+    missing = await desk.refused("files.accept", id="f1f1f1", to=str(tmp_path / "gone"))
+    assert (missing.kind, missing.message) == ("no_such_target", f"no folder '{tmp_path}/gone'")
+    (tmp_path / "file").touch()
+    assert (await desk.refused("files.accept", id="f1f1f1", to=str(tmp_path / "file"))).code == missing.code
+    monkeypatch.setattr(os, "access", lambda path, mode: path != str(tmp_path))
+    closed = await desk.refused("files.accept", id="f1f1f1", to=str(tmp_path))
+    assert (closed.kind, str(tmp_path) in closed.message) == ("unsafe_path", True)
     assert desk.host.posted == []
 
 

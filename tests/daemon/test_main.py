@@ -217,7 +217,16 @@ def test_an_option_must_be_spelled_out() -> None:
         arguments().parse_args(["--fore"])
     assert usage.value.code == 2
     assert arguments().parse_args([]) == argparse.Namespace(
-        home=None, name=None, interface=[], port=None, peer=[], no_announce=False, foreground=False
+        home=None,
+        name=None,
+        interface=[],
+        port=None,
+        peer=[],
+        no_announce=False,
+        join=False,
+        replace=False,
+        recover=False,
+        foreground=False,
     )
 
 

@@ -16,8 +16,10 @@ from p2pchat.daemon import health
 from p2pchat.daemon.health import Facts
 from p2pchat.daemon.looks import Looks, NodeLooks
 from p2pchat.daemon.queries import Queries, Sources
+from p2pchat.daemon.sights import Case, Own
 from p2pchat.engine.inputs import Tell
 from p2pchat.errors import CommandError
+from p2pchat.ids import AccountId
 from p2pchat.model import Gap
 from p2pchat.store.ledger import MEMORY, Ledger, open_ledger
 from p2pchat.store.reader import Reader, open_reader
@@ -26,6 +28,27 @@ from tests.engine.play import Actor, Stage
 
 T = TypeVar("T")
 ME = ClientInfo("unix", 1000)
+
+
+NOTHING_SEEN = Own(True, False, True, (), (), None, None, ("eth0",), (), (), (), 26700)
+
+
+class FalseLooker:
+    """A doctor who sees nothing wrong here, and nothing at all there."""
+
+    def __init__(self) -> None:
+        self.looked: list[object] = []
+
+    async def own(self) -> Own:
+        return NOTHING_SEEN
+
+    async def person(self, account: AccountId) -> Case:
+        self.looked.append(account)
+        return Case("bob", account, None, None, (), "", None, True, False, None, "", NOTHING_SEEN, 0)
+
+    async def place(self, host: str, port: int | None) -> Case:
+        self.looked.append((host, port))
+        return Case(host, None, None, None, (), "", None, True, False, None, "", NOTHING_SEEN, 0)
 
 
 class StagedHost:
@@ -39,9 +62,11 @@ class StagedHost:
         self.sources = Sources(config, {"port": 26701, "name": "Ann"}, {"P2PCHAT_INTERFACE": "eth0"})
         self.reader: Reader = open_reader(actor.ledger)
         self.bulk = FalseBulk()
+        self.doctor = FalseLooker()
         self.inbox = "/home/ann/inbox"
         self.key: str | None = "recover-me"
         self.stopped: bool | None = None
+        self.hours: str | None = None
         self.facts_now = Facts("0.1.0", 5.0, ("192.0.2.3:26700",), 10**10, ("192.0.2.3",))
 
     async def ask(self, make: Callable[[int], Any]) -> Any:
@@ -70,6 +95,9 @@ class StagedHost:
 
     def stop(self, now: bool) -> None:
         self.stopped = now
+
+    def quiet_hours(self, hours: str) -> None:
+        self.hours = hours
 
     def recovery_key(self) -> str | None:
         return self.key
@@ -492,8 +520,23 @@ async def test_doctor_reads_the_archive(scene: Scene) -> None:
     found = await scene.call("doctor")
     assert found["ok"] is True
     assert [one["name"] for one in found["checks"]] == [
-        "discovery", "address", "tcp_in", "clock", "strangers", "disk", "archive"
+        "discovery", "address", "tcp_out", "tcp_in", "clock", "version", "interface", "firewall", "strangers",
+        "disk", "archive",
     ]  # fmt: skip
+
+
+async def test_doctor_takes_a_person_or_an_address(scene: Scene) -> None:
+    looked = scene.host.doctor.looked
+    found = await scene.call("doctor", target="Bob")
+    assert looked == [scene.bob.account]
+    assert found["ok"] is False
+    (trouble,) = [one for one in found["checks"] if not one["ok"]]
+    assert (trouble["name"], trouble["cause"]) == ("address", "host_down")
+    await scene.call("doctor", target="[fd77::2]:26701")
+    await scene.call("doctor", target="printer.example")
+    assert looked[1:] == [("fd77::2", 26701), ("printer.example", None)]
+    assert (await scene.refused("doctor", target="nobody")).code == 4
+    assert (await scene.refused("doctor", target="10.0.0.1:x")).kind == "usage"
 
 
 async def test_a_command_names_what_is_wrong(scene: Scene) -> None:

@@ -147,6 +147,37 @@ def test_a_transfer_rests_and_goes_on(pair: tuple[Actor, Actor]) -> None:
         assert refused(bob, verb, pdf).kind == "usage"
 
 
+def test_what_is_on_its_way_can_not_be_sent_elsewhere_without_a_stop(pair: tuple[Actor, Actor]) -> None:
+    """Accepted again with another folder: it is said that nothing comes of that, and what does."""
+    ann, bob = pair
+    pdf = offer_of(ann.account)
+    send(ann, bob.account.hex(), pdf)
+    act(bob, "accept", pdf, to="/there", conflict="skip")
+    for again in {}, {"to": "/there"}, {"conflict": "skip"}, {"to": "/there", "conflict": "rename"}:
+        assert act(bob, "accept", pdf, **again).state == "active", "again is no mistake"
+    for other in {"to": "/elsewhere"}, {"conflict": "overwrite"}:
+        error = refused(bob, "accept", pdf, **other)
+        assert error.kind == "usage"
+        assert "into /there" in error.message
+        assert f"file pause {pdf.id.hex()[:12]}" in error.hint
+    act(bob, "pause", pdf)
+    assert act(bob, "accept", pdf, to="/elsewhere").row.to == "/elsewhere"
+
+
+def test_what_was_skipped_is_not_here(pair: tuple[Actor, Actor]) -> None:
+    """Something else bears the name and was to stay: nobody is told that bob has what ann offers."""
+    ann, bob = pair
+    pdf = offer_of(ann.account)
+    send(ann, bob.account.hex(), pdf)
+    act(bob, "accept", pdf, conflict="skip")
+    bob.feed(happened.FileLanded(pdf.id, "/inbox/x.pdf", "skipped", ROOT))
+    bob.stage.settle()
+    assert (state(bob, pdf), row(bob, pdf).error) == ("declined", "/inbox/x.pdf is there, and stays")
+    assert (state(ann, pdf), stands(ann, pdf).have) == ("declined", ())
+    assert serves(bob, ann, pdf) == "unknown"
+    assert act(bob, "accept", pdf).state == "active", "under another name, say"
+
+
 def test_what_is_here_can_be_kept_for_oneself(pair: tuple[Actor, Actor]) -> None:
     ann, bob = pair
     pdf = offer_of(ann.account)

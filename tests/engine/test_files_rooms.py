@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import rooms
+from p2pchat.engine import rooms, transfers
 from p2pchat.engine.file_inputs import FileSource, StopFetch, Withdraw
 from p2pchat.engine.transfers import OTHERS, OUT
 from p2pchat.ids import EventId, RoomId
@@ -303,6 +303,22 @@ def test_who_had_no_right_yet_is_asked_again(stage: Stage, three: Three) -> None
     cem.sent.clear()
     stage.wait(300)
     assert not [one for one in cem.sent if isinstance(one, FileState)], "what is here is asked for no more"
+
+
+def test_a_message_that_counts_no_more_may_count_again(stage: Stage, three: Three) -> None:
+    """What ann offers in it is only not served meanwhile, what bob has of it stays as it is."""
+    ann, bob, _ = three
+    create(ann)
+    room_act(ann, "invite", "launch", bob)
+    pdf = offer_of(ann.account)
+    sent = EventId(bytes.fromhex(send(ann, "launch", pdf)))
+    act(bob, "accept", pdf)
+    lands(bob, pdf)
+    for one, stays in ((ann, "offered"), (bob, "done")):
+        moved(one, Withdraw)
+        one.write(lambda ctx: transfers.voided(ctx, sent))
+        assert moved(one, Withdraw) == [Withdraw(pdf.id, forget=False)]
+        assert row(one, pdf).state == stays
 
 
 def test_what_was_lost_in_a_full_queue_is_said_again(stage: Stage, three: Three) -> None:

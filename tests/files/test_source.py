@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from p2pchat.errors import CommandError
 from p2pchat.files.inbox import place
 from p2pchat.files.outgoing import Outgoing, offer_for
-from p2pchat.files.source import FileSource, FolderSource, Source, Spool, open_source, wire_name
+from p2pchat.files.source import FileSource, FolderSource, Left, Source, Spool, open_source, wire_name
 from p2pchat.wire.limits import MAX_DEPTH
 from p2pchat.wire.messages.files import Offer
 from tests.kit.transfers import (
@@ -121,6 +122,22 @@ def test_what_cannot_be_sent(places: Places, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(CommandError) as met:
         open_source(places.sources / "d")
     assert met.value.kind == "too_long"
+
+
+def test_a_file_that_may_not_be_read_stays_behind(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted when the folder is offered; else the first who fetches it would lose all the others."""
+    folder = places.sources / "project"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("open", "closed", "sub/closed"):
+        (folder / name).write_bytes(DATA)
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda name, mode, **how: name != "closed" and access(name, mode, **how)
+    )
+    with closing(open_source(folder)) as source:
+        assert isinstance(source, FolderSource)
+        assert source.left == Left(closed=2)
+        assert [entry.path for entry in source.entries] == [("open",), ("sub",)]
 
 
 def test_names_that_are_no_text_are_sent_as_text(places: Places) -> None:

@@ -21,6 +21,8 @@ from typing import Final
 
 import trio
 
+from p2pchat.engine.links import Established
+from p2pchat.wire.messages.presence import AVAILABLE, Presence
 from tests.engine.wire_pair import machine, person
 
 AT_ONCE: Final = 500
@@ -78,7 +80,7 @@ async def act(how: str, stream: trio.SocketStream, hello: bytes, dice: random.Ra
 
 
 async def be_somebody(stream: trio.SocketStream) -> None:
-    """One made-up person: meets, answers pings, and says nothing."""
+    """One made-up person: meets, answers pings, and says no more than that he is there."""
     who, clock = person(os.urandom(8).hex()), round(time.time() * 1000)
     link = machine(who, initiator=True, now=time.monotonic(), port=0, wall_ms=clock)
     link.start()
@@ -91,6 +93,9 @@ async def be_somebody(stream: trio.SocketStream) -> None:
             if not heard:
                 return
             link.receive_data(heard, time.monotonic())
+            while (event := link.next_event()) is not None:
+                if isinstance(event, Established):
+                    link.send(Presence(AVAILABLE, ""), time.monotonic())
 
 
 async def main(how: str, host: str, port: str, *sources: str) -> None:

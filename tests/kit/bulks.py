@@ -25,7 +25,7 @@ from p2pchat.engine.inputs import Command, Input
 from p2pchat.engine.links import BULK, OPEN_OFFICE_KEY, Established, LinkMachine
 from p2pchat.errors import DialError
 from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
-from p2pchat.model import ACTIVE, DONE, OFFERED, TransferRow
+from p2pchat.model import ACTIVE, CANCELLED, DONE, OFFERED, TransferRow
 from p2pchat.net.lan import Address, Listening, Stream
 from p2pchat.wire.codec import encode
 from p2pchat.wire.messages.files import Offer
@@ -93,6 +93,8 @@ class Machine:
         row = self.rows.get(question.offer)
         if row is None:
             return "unknown"
+        if row.state == CANCELLED:
+            return "cancelled"
         return "no_right" if question.device in self.denied else row
 
     async def until(self, happened: Callable[[], bool], within_s: float = WAIT_S) -> None:
@@ -180,7 +182,7 @@ class Office:
         )
         machine.bulk = Bulk(person.account, disk, wires, entropy, trio.current_time)
         nobody: Callable[[Input], None] = lambda _: None  # noqa: E731 - told nothing here
-        inbox = Inbox(nobody, nobody, trio.current_time, dict, None, machine.bulk.take)
+        inbox = Inbox(nobody, nobody, trio.current_time, dict, None, {"bulk": machine.bulk.take})
 
         async def serve(stream: Stream, _: Address) -> None:
             await Pump(0, link_machine("chat", False), stream, inbox).run()

@@ -86,6 +86,8 @@ class FakeLan:
         self.wall_ms = wall_ms or (lambda: int(trio.current_time() * 1000))
         self.hosts: dict[str, FakeHost] = {}
         self._cuts: dict[tuple[str, str], None] = {}
+        self._walls: dict[tuple[str, str], None] = {}
+        self._deaf: dict[tuple[str, str], None] = {}
         self._streams: dict[int, tuple[FakeStream, FakeStream]] = {}
         self._next_stream = 0
 
@@ -110,6 +112,18 @@ class FakeLan:
         for pair in ((a, b),) if one_way else ((a, b), (b, a)):
             self._cuts[pair] = None
         self._wires_changed()
+
+    def firewall(self, caller: str, callee: str) -> None:
+        """New connections from `caller` to `callee` are dropped; what is open goes on."""
+        self._walls[caller, callee] = None
+
+    def deafen(self, a: str, b: str) -> None:
+        """Announcements do not pass between the two: a router, or a switch without multicast."""
+        self._deaf[a, b] = self._deaf[b, a] = None
+
+    def lets(self, caller: str, callee: str) -> bool:
+        """Whether no firewall stops a new connection."""
+        return (caller, callee) not in self._walls
 
     def join(self, a: str, b: str) -> None:
         """Undo any cut between a and b; they sight each other if they had not yet."""
@@ -226,6 +240,8 @@ class FakeLan:
         looker = target.looker
         if looker is None or source.sighting() != sighting or not self.reaches(source.name, target.name):
             return
+        if (source.name, target.name) in self._deaf:
+            return
         if anew or looker.known.get(sighting.label) != sighting:
             looker.known[sighting.label] = sighting
             looker.box.put(sighting)
@@ -323,6 +339,8 @@ class FakeHost:
                 await trio.sleep(0)
             elif not (self.hub.reaches(self.name, target.name) and self.hub.reaches(target.name, self.name)):
                 await trio.sleep_forever()
+            elif not self.hub.lets(self.name, target.name):
+                await trio.sleep_forever()
             else:
                 await trio.sleep(2 * self.hub.delay_s())
             ear = target._ears.get(port)
@@ -351,9 +369,12 @@ class FakeHost:
         notices: trio.MemorySendChannel[Notice],
         announcement: Announcement | None,
         *,
+        silent: bool = False,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """See lan.Discovery."""
+        if silent:
+            announcement = None
         looker = self.looker = _Looker(NoticeBox(), announcement, {})
         looker.box.put(NetworkChanged((self.address,)))
         try:
@@ -362,7 +383,8 @@ class FakeHost:
                 nursery.start_soon(looker.box.pump, notices)
                 task_status.started()
                 self.hub.announce(self)
-                self.hub.look_from(self)
+                if not silent:
+                    self.hub.look_from(self)
                 await trio.sleep_forever()
         finally:
             self._nursery = None

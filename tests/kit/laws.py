@@ -27,6 +27,7 @@ from p2pchat.model import CANCELLED, DELIVERED, DIRECT, READ, MessageView, Now, 
 from p2pchat.store.ledger import Ledger
 from p2pchat.wire.codec import Record, decode
 from p2pchat.wire.limits import MAX_RECONCILE_FRAME
+from p2pchat.wire.messages import holders
 from p2pchat.wire.messages import link as wire
 from p2pchat.wire.messages.events import BODIES, CREATE, LAST_CONTROL, SETTINGS, Header
 from p2pchat.wire.messages.registers import HAVE
@@ -108,6 +109,8 @@ class Book:
     receipts: dict[tuple[str, int, RoomId, DeviceId], Ranges] = field(default_factory=dict)
     crooked: dict[AccountId, None] = field(default_factory=dict)
     """People with a machine whose clock was ever wrong: their edits may order otherwise."""
+    entrusted: dict[EventId, set[AccountId]] = field(default_factory=dict)
+    """For whom events were given to holders."""
     many: dict[AccountId, None] = field(default_factory=dict)
     """People with several machines: which of two edits is the later, only the clocks say."""
 
@@ -130,6 +133,9 @@ class Book:
 
 def speaks(book: Book, site: Site, run: int, peer: AccountId, message: Record) -> None:
     """A frame may leave only if it is of a room of both ends, and true of what is durable."""
+    if isinstance(message, holders.Deposit | holders.Handed | holders.Holding | holders.Withdraw):
+        _of_holders(book, site, peer, message)
+        return
     common = rooms.direct_id(site.account, peer)
     own = site.account == peer
     told = getattr(message, "room", None)
@@ -151,6 +157,27 @@ def speaks(book: Book, site: Site, run: int, peer: AccountId, message: Record) -
         fresh = ranges.minus(message.ranges, checked)
         holds(site, RoomId(message.room), DeviceId(message.author), fresh)
         book.receipts[place] = ranges.union(checked, fresh)
+
+
+def _of_holders(book: Book, site: Site, peer: AccountId, message: Record) -> None:
+    """To holders goes nothing that can be read, and only to verified ones; what they have goes only to
+    those for whom it was given, and to its author."""
+    if isinstance(message, holders.Deposit):
+        trust = site.node.cache.trust.get(peer)
+        fine = not site.node.loaded or (trust is not None and trust.verified)
+        law(fine, f"{site.name} entrusts something to a stranger")
+        ids = []
+        for event in message.events:
+            header = decode(Header, event.header)
+            law(header.kind <= LAST_CONTROL or any(header.epoch), f"{site.name} entrusts what can be read")
+            ids.append(event_id(event.header, event.signature))
+            people = book.entrusted.setdefault(ids[-1], set())
+            people.update(AccountId(one.account) for one in message.to)
+        law(not site.ledger.events.missing(ids), f"{site.name} entrusts what it had not committed")
+    elif isinstance(message, holders.Handed):
+        for event in message.events:
+            meant = book.entrusted.get(event_id(event.header, event.signature), set())
+            law(peer in meant, f"{site.name} hands an event to somebody for whom it was not held")
 
 
 def _says_nothing(message: Record) -> bool:
@@ -272,7 +299,7 @@ def _memory_is_a_cache(site: Site, ctx: Context, now: Now) -> None:
                 getattr(kept, part) == getattr(read, part),
                 f"{site.name} remembers other {part} of a room than its archive has",
             )
-        for part in ("their_have", "their_read"):
+        for part in ("their_have", "their_read", "custody"):
             law(getattr(kept, part) == getattr(read, part), f"{site.name} remembers another {part}")
     for part in ("owner", "prekeys", "profiles", "trust", "addresses", "own_prekeys", "known_rooms"):
         law(

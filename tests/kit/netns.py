@@ -190,6 +190,15 @@ class Network:
         """`ip WORDS…` where the switches are."""
         ip("-n", self.namespace, *words)
 
+    def in_switch(self, *argv: str, input: str | None = None) -> None:
+        """Run a program where the switches are; RuntimeError with its own words if it fails."""
+        command = ["ip", "netns", "exec", self.namespace, *argv]
+        done = subprocess.run(
+            command, input=input, capture_output=True, text=True, timeout=COMMAND_S, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(argv)}: {done.stderr.strip()}")
+
     def need_switch(self, number: int) -> None:
         """Make switch `number` unless it is there."""
         if number not in self._switches:

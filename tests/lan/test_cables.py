@@ -6,6 +6,8 @@ gone within 15 s, and is back, with all that waited, within 5 s of the network's
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +85,21 @@ def test_a_new_address_is_followed(three: tuple[Machine, Machine, Machine]) -> N
         GONE_S + BACK_S,
         "the old address is shown no more",
     )
+
+
+def test_a_machine_that_sleeps(three: tuple[Machine, Machine, Machine]) -> None:
+    """Bob's lid is shut until he is missed; his program stands still, and thinks its connections alive."""
+    ann, bob, _ = three
+    ann.send(bob, "before", "--wait", "delivered")
+    assert bob.pid is not None
+    os.kill(bob.pid, signal.SIGSTOP)
+    try:
+        until(lambda: not ann.sees(bob), GONE_S + SLACK_S, "bob is missed")
+        ann.send(bob, "while you slept")
+    finally:
+        os.kill(bob.pid, signal.SIGCONT)
+    until(lambda: ann.sees(bob) and not ann.waiting(), BACK_S + SLACK_S, "bob is awake and has it")
+    assert bob.texts(ann, mine=False).count("while you slept") == 1
 
 
 def test_started_before_the_network(tmp_path: Path) -> None:

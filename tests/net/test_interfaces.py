@@ -22,6 +22,7 @@ from p2pchat.net.interfaces import (
     SystemNews,
     Watch,
     can_bind,
+    judged,
     on_link,
     scanner,
     system_adapters,
@@ -282,3 +283,44 @@ async def test_where_nothing_is_told_it_is_looked_at_often_enough(
     )
     assert await watch.change(LESS) == LOCAL
     assert trio.current_time() - (began + 30.1) <= 3
+
+
+def test_a_tunnel_is_told_of_and_carries_no_announcements() -> None:
+    adapters = [
+        Adapter("eth0", 2, IFF_UP | IFF_RUNNING, (("10.0.0.5", 24), ("fe80::5", 64))),
+        Adapter("wg0", 3, IFF_UP | IFF_RUNNING | IFF_POINTOPOINT, (("10.99.0.2", 24), ("fe80::9", 64))),
+        Adapter("lo", 1, IFF_UP | IFF_RUNNING | IFF_LOOPBACK, (("127.0.0.1", 8),)),
+    ]
+    found = usable(adapters, (), lambda _: True, tunnels=True)
+    assert [(str(one), one.tunnel) for one in found] == [
+        ("10.0.0.5", False),
+        ("fe80::5%eth0", False),
+        ("10.99.0.2", True),
+    ]
+    assert [one.interface for one in usable(adapters, (), lambda _: True)] == ["eth0", "eth0"]
+    named = usable(adapters, ("wg0",), lambda _: True, tunnels=True)
+    assert [(str(one), one.tunnel) for one in named] == [("10.99.0.2", False), ("fe80::9%wg0", False)]
+
+
+def test_what_is_left_out_and_why() -> None:
+    adapters = [
+        Adapter("eth0", 2, IFF_UP | IFF_RUNNING, (("10.0.0.5", 24),)),
+        Adapter("eth1", 3, IFF_UP | IFF_RUNNING, (("10.1.0.5", 24), ("fe80::6", 64))),
+        Adapter("docker0", 4, IFF_UP, (("172.17.0.1", 16),)),
+        Adapter("eth2", 5, 0, (("10.2.0.5", 24),)),
+        Adapter("wg0", 6, IFF_UP | IFF_RUNNING | IFF_POINTOPOINT, (("10.99.0.2", 24),)),
+        Adapter("lo", 1, IFF_UP | IFF_RUNNING | IFF_LOOPBACK, (("127.0.0.1", 8),)),
+    ]
+    used, left = judged(adapters, (), lambda _: True)
+    assert used == ("eth0", "eth1")
+    assert {one.name: one.why.partition(":")[0] for one in left} == {
+        "docker0": "nothing is plugged in",
+        "eth2": "switched off",
+        "wg0": "a tunnel",
+    }
+    used, left = judged(adapters, ("eth0",), lambda _: True)
+    assert used == ("eth0",)
+    other = next(one for one in left if one.name == "eth1")
+    assert (other.why, other.networks) == ("not named by --interface", ("10.1.0.5/24",))
+    used, left = judged(adapters, (), lambda address: address.interface != "eth1")
+    assert next(one.why for one in left if one.name == "eth1") == "no address that can be used"

@@ -114,7 +114,7 @@ async def test_a_daemon_that_starts_before_the_network(monkeypatch: pytest.Monke
         assert "no network" in discovery.discovery_state().trouble
         alice.local = (LO1,)
         await soon(lambda: labels(alice.notices) == ["bob"] and labels(bob.notices) == ["alice"])
-        assert alice.notices[:2] == [NetworkChanged(()), NetworkChanged(("127.0.0.1",))]
+        assert alice.notices[:2] == [NetworkChanged(()), NetworkChanged(("127.0.0.1",), ("127.0.0.1/8",))]
         assert discovery.discovery_state().running
 
 
@@ -125,7 +125,7 @@ async def test_a_new_address_is_told_and_everybody_is_sighted_anew() -> None:
         alice.local = (LO2,)
         await soon(lambda: labels(alice.notices) == ["bob", "bob"])
         await soon(lambda: bob.sightings()[-1].addresses == ("127.0.0.2",))
-    assert NetworkChanged(("127.0.0.2",)) in alice.notices
+    assert NetworkChanged(("127.0.0.2",), ("127.0.0.2/8",)) in alice.notices
 
 
 async def test_waking_up_looks_around_again() -> None:
@@ -134,7 +134,7 @@ async def test_waking_up_looks_around_again() -> None:
         await soon(lambda: bool(alice.sightings()))
         alice.slept_s = 3600
         await soon(lambda: labels(alice.notices) == ["bob", "bob"])
-    assert alice.notices.count(NetworkChanged(("127.0.0.1",))) == 2
+    assert alice.notices.count(NetworkChanged(("127.0.0.1",), ("127.0.0.1/8",))) == 2
 
 
 async def test_a_library_that_fails_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,3 +232,11 @@ async def test_a_session_cancelled_while_it_opens_leaves_no_thread(monkeypatch: 
     assert not opened
     may_go_on.set()
     await soon(lambda: bool(opened) and opened[0].loop is not None and opened[0].loop.is_closed())
+
+
+@pytest.mark.parametrize(
+    ("pause", "names", "expected"),
+    [(30.0, 1, 30.0), (30.0, 12, 144.0), (240.0, 12, 240.0), (30.0, 50, 600.0), (600.0, MAX_NAMES, 600.0)],
+)
+def test_in_a_crowd_each_asks_the_more_rarely(pause: float, names: int, expected: float) -> None:
+    assert mdns.patience(pause, names) == expected

@@ -59,6 +59,7 @@ def test_a_way_is_no_name(folder: Any, name: str, root: Path) -> None:
         lambda: folder.create(name),
         lambda: folder.file(name),
         lambda: folder.look(name),
+        lambda: folder.may_read(name),
         lambda: folder.remove(name),
         lambda: folder.remove_tree(name),
         lambda: folder.set_mtime(name, 0),
@@ -135,6 +136,7 @@ def test_only_plain_files_are_opened(folder: Any, root: Path, monkeypatch: pytes
     with pytest.raises(NotPlain, match="a file"):
         folder.child("file")
     assert folder.look("nothing") is None
+    assert (folder.may_read("file"), folder.may_read("nothing")) == (True, False)
 
 
 @pytest.fixture(params=["link", "rename", "neither"])

@@ -141,6 +141,19 @@ print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0,
     assert done.stdout.strip() == "(0, 0) 0"
 
 
+def test_as_many_files_as_the_system_lets_us_have() -> None:
+    """What somebody's shell began with is raised to what it may be, and no further."""
+    script = """
+import resource
+from p2pchat.platform import allow_many_files
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 900))
+allow_many_files()
+print(resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(900, 900)"
+
+
 def test_a_full_disk_and_a_lockless_file_system_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Play one seed again, aloud: `python -m tests.sim.replay swarm|rooms|crowds|world --seed N`.
+"""Play one seed again, aloud: `python -m tests.sim.replay swarm|rooms|crowds|turns|devices|world --seed N`.
 
 Decides: how a failing history is told. `--without cuts,crashes` leaves faults out (swarm),
 so that the smallest history that still fails is found by hand in a minute.
@@ -10,13 +10,13 @@ import argparse
 import sys
 
 from tests.kit.laws import Broken
-from tests.sim import crowds, days, histories, plans, room_histories, room_plans
+from tests.sim import crowds, days, device_histories, histories, plans, room_histories, room_plans, turns
 
 
 def main(arguments: list[str]) -> int:
     """0 if every law held, 1 if one was broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim.replay", description=__doc__)
-    parser.add_argument("kind", choices=("swarm", "rooms", "crowds", "world"))
+    parser.add_argument("kind", choices=("swarm", "rooms", "crowds", "turns", "devices", "world"))
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--scenario", default="direct")
     parser.add_argument("--without", default="", help=f"comma separated: {', '.join(plans.PARTS)}")
@@ -26,8 +26,12 @@ def main(arguments: list[str]) -> int:
     try:
         if given.kind == "world":
             trace = days.play(given.seed, loud=not given.quiet)
+        elif given.kind == "devices":
+            trace = device_histories.play(given.seed, loud=not given.quiet)
         elif given.kind == "crowds":
             trace = crowds.play(given.seed, without=without, loud=not given.quiet)
+        elif given.kind == "turns":
+            trace = turns.play(given.scenario, given.seed, without=without, loud=not given.quiet)
         elif given.kind == "rooms":
             if not given.quiet:
                 print(room_plans.draw_rooms(given.scenario, given.seed).without(without))

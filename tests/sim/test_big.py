@@ -43,7 +43,7 @@ def test_the_last_machine_of_the_largest_room_is_dialled_like_the_first() -> Non
 
 def test_what_has_landed_is_whole() -> None:
     """Figures of each size, and a line that compares with them."""
-    for count in (50, 200, 300):
+    for count in (50, 200, 300, 500):
         figures = landed(count)
         assert figures["agreed"] == 1, count
         assert "was" not in line(figures, 0.0)

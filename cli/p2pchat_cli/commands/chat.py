@@ -41,7 +41,7 @@ class Conversation:
 
     def listen(self) -> None:
         """Print and confirm what arrives, until the daemon is gone for good."""
-        types = ["message", "room", "warning"]
+        types = ["message", "room", "typing", "presence", "warning"]
         params = {"targets": [self.target], "since": None, "types": types, "mentions": False}
         stream = listen.Stream(self.listening, params, None)
         try:
@@ -53,6 +53,8 @@ class Conversation:
                     self.ctx.out.remark(f"warning: {field(self.ctx.out.hint(line['warning']['message']))}")
                 elif line["type"] == "room":
                     self.happened(line["room"])
+                elif line["type"] in ("typing", "presence"):
+                    self.there(line)
                 else:
                     self.arrived(line["message"])
         except CommandError as error:
@@ -82,6 +84,16 @@ class Conversation:
                 lines.aside(self.ctx.out, change(room))
             self.ctx.out.flush()
 
+    def there(self, line: dict[str, Any]) -> None:
+        """Somebody types, or is there otherwise than before: told once, and not when he stops typing."""
+        subject = line[line["type"]]
+        with self.lock:
+            if self.ctx.out.json:
+                self.ctx.out.object({"type": line["type"], line["type"]: subject})
+            elif line["type"] == "presence" or subject["typing"]:
+                lines.aside(self.ctx.out, listen.remark(line))
+            self.ctx.out.flush()
+
     def show(self, messages: list[dict[str, Any]]) -> None:
         """Print; with JSON one object a line, as `listen` has it."""
         for message in messages:
@@ -105,9 +117,15 @@ class Conversation:
         if shown:
             self.ctx.call("read.confirm", room=page["room"]["id"], ids=shown)
         self.begun.set()
+        self.at_work()
         if self.ctx.out.tty and not self.ctx.out.json:
             where = "with" if page["room"]["kind"] == "direct" else "in"
             self.ctx.out.remark(f"chatting {where} {room_name(page['room'])}; ctrl-d ends")
+
+    def at_work(self) -> None:
+        """Somebody sits here: he is available, and ten minutes after his last line away."""
+        if sys.stdin is not None and sys.stdin.isatty():
+            self.ctx.call("presence.active")
 
     def type(self, text: str) -> None:
         """One typed line. On a terminal it stands there already, so the stream's echo is dropped."""
@@ -157,6 +175,7 @@ def _read_lines(ctx: Context, chat: Conversation) -> int:
             break
         try:
             text = raw.decode("utf-8").rstrip("\r\n")
+            chat.at_work()
             if text.strip():
                 chat.type(text)
         except UnicodeDecodeError:

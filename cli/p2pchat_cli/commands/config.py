@@ -45,9 +45,6 @@ def change(ctx: Context) -> int:
     for entry in answer["settings"]:
         if entry["origin"] != "user":
             ctx.out.remark(f"written, but {entry['origin']} has the last word on {key}")
-    if key in settings.LATER:
-        ctx.out.remark(f"kept, but nothing acts on {key} yet: there are no {settings.LATER[key]} so far")
-        return 0
     if answer["restart"]:
         ctx.out.remark(ctx.out.hint(f"{key} counts from the next start: `p2pchat down`, then `p2pchat up`"))
     return 0

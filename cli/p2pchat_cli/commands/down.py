@@ -30,8 +30,11 @@ def run(ctx: Context) -> int:
     queue = answer["queue"]
     if queue["waiting"]:
         count = f"{queue['waiting']} message{'s' if queue['waiting'] != 1 else ''}"
-        kept = f", {queue['only_here']} only here" if queue["only_here"] else ""
-        ctx.out.remark(f"{count} still waiting{kept}: delivered once you are both up again")
+        if queue["only_here"]:
+            only = f"{queue['only_here']} only here"
+            ctx.out.remark(f"{count} still waiting, {only}: delivered once you are both up again")
+        else:
+            ctx.out.remark(f"{count} still waiting, held by others: delivered without you")
     return 0
 
 

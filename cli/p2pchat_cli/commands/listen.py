@@ -146,13 +146,21 @@ def _stands(transfer: dict[str, Any]) -> str:
     return f"{transfer['state']}{where}{why}"
 
 
+def _came(receipt: dict[str, Any]) -> str:
+    """How far a message has come: `held by carol`, `delivered (bob)`; of a room also who has it by now."""
+    state, person = receipt["state"], receipt["person"]
+    who = field(person["name"]) if person else "you"
+    if state == "queued":
+        return f"has reached {who}" if person else "is held by nobody any more: it waits here"
+    return f"held by {who}" if state == "held" and person else f"{state} ({who})"
+
+
 def remark(line: dict[str, Any]) -> str:
     """One line about anything but a message."""
     subject = line.get(line["type"]) or {}
     match line["type"]:
         case "receipt":
-            who = field(subject["person"]["name"]) if subject["person"] else "you"
-            return f"{subject['id'][:12]} {subject['state']} ({who})"
+            return f"{subject['id'][:12]} {_came(subject)}"
         case "ack":
             noted, asked = len(subject["acked"]), len(subject["acked"]) + len(subject["missing"])
             return f"{subject['id'][:12]} noted by {field(subject['person']['name'])} ({noted} of {asked})"
@@ -163,6 +171,11 @@ def remark(line: dict[str, Any]) -> str:
                 if subject["connected"]
                 else f"{name} is gone"
             )
+        case "presence":
+            said = f": {field(subject['status_message'])}" if subject["status_message"] else ""
+            return f"{field(subject['name'])} is {subject['presence']}{said}"
+        case "typing":
+            return f"{field(subject['person']['name'])} {'is' if subject['typing'] else 'has stopped'} typing"
         case "file":
             return f"{named(subject)} {other(subject)}: {_stands(subject)} {subject['id'][:12]}"
         case "room":

@@ -14,6 +14,8 @@ from p2pchat_cli.text import field
 from p2pchat_cli.when import ago
 
 WAIT_S: Final = 30.0
+STATUS_COLUMNS: Final = 30
+"""Of what somebody says beside his presence; all of it is in the JSON."""
 
 WHY: Final = {
     "name": "no machine of that name is known",
@@ -53,9 +55,15 @@ def show(ctx: Context, peers: Sequence[Mapping[str, Any]]) -> None:
     for peer in peers:
         seen = "now" if peer["connected"] else ago(peer["last_seen"], now)
         rows.append(
-            (peer["name"], peer["presence"], peer["address"] or "-", peer["trust"], seen, peer["device"][:8])
+            (peer["name"], _is(peer), peer["address"] or "-", peer["trust"], seen, peer["device"][:8])
         )
     ctx.out.table(("NAME", "PRESENCE", "ADDRESS", "TRUST", "SEEN", "DEVICE"), rows)
+
+
+def _is(peer: Mapping[str, Any]) -> str:
+    """`busy`; `busy: in a meeting`."""
+    said = peer["status_message"]
+    return f"{peer['presence']}: {field(said, STATUS_COLUMNS)}" if said else str(peer["presence"])
 
 
 def add(ctx: Context) -> int:

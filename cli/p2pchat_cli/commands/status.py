@@ -30,6 +30,8 @@ def show(ctx: Context, answer: Mapping[str, Any]) -> None:
     me, daemon, queue = answer["me"], answer["daemon"], answer["queue"]
     peers, office = answer["peers"], answer["office"]
     out.line(f"me        {out.style(field(me['name']), 'bold')}  {me['fingerprint']}")
+    if answer["presence"] != "available":
+        out.line(f"presence  {answer['presence']}")
     where = field(office["name"]) or "open office: everyone on this network may talk"
     out.line(f"office    {where}{' (managed)' if office['managed'] else ''}")
     listening = ", ".join(daemon["listen"]) or "nowhere"

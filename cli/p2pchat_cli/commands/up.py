@@ -30,6 +30,11 @@ def run(ctx: Context) -> int:
     if ctx.flag("foreground"):
         return launch.in_foreground(ctx, words)
     launch.detached(ctx, words)
+    return tell(ctx)
+
+
+def tell(ctx: Context) -> int:
+    """Say how it came up, and who is here."""
     answer = ctx.call("status")
     if ctx.out.json:
         ctx.out.object(answer)
@@ -50,7 +55,7 @@ def options(ctx: Context) -> list[str]:
     `config show --origin` tells the truth.
     """
     words: list[str] = []
-    name = ctx.text("name")
+    name = ctx.text("name") if "name" in ctx.values else None
     if name is not None:
         words += _given(ctx, "name", "--name", str(settings.parse("name", name, "--name")))
     for interface in ctx.words("interface"):

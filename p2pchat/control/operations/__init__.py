@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 
 def all_operations() -> dict[str, Operation]:
     """Every operation by method name, in the order of docs/control.md."""
-    from p2pchat.control.operations import daemon, files, history, messages, people, rooms, settings, trust
+    from p2pchat.control.operations import (
+        daemon,
+        files,
+        history,
+        messages,
+        people,
+        presence,
+        rooms,
+        settings,
+        trust,
+    )
 
-    families = (daemon, people, rooms, messages, files, history, trust, settings)
+    families = (daemon, people, presence, rooms, messages, files, history, trust, settings)
     return {operation.method: operation for family in families for operation in family.OPERATIONS}

@@ -32,10 +32,13 @@ OPERATIONS: Final = (
     ),
     Operation(
         "doctor",
-        "What the daemon sees of this machine; the command adds what it can see itself.",
-        (),
+        "What the daemon sees of this machine and the network, with the word of a few linked machines; "
+        "with a target of the way to it, from both ends. The command adds what it can see itself.",
+        (Param("target", "str", "a person, or HOST[:PORT]", None),),
         '`{"ok","checks":[{"name","side","ok","detail","cause","fix"}]}`; names `daemon discovery address '
-        "tcp_in clock strangers disk archive`; causes `null no_multicast firewall_here wrong_interface "
-        "port_closed clock strangers_full disk_full archive_damaged`",
+        "tcp_out tcp_in key clock version interface firewall strangers disk archive`; causes `null "
+        "no_multicast client_isolation firewall_here firewall_there other_subnet wrong_interface mtu "
+        "port_closed host_down other_office key_changed clock version strangers_full disk_full "
+        "archive_damaged`",
     ),
 )

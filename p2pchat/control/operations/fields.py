@@ -375,7 +375,7 @@ def transfer_fields(
 
 
 def peer_fields(peer: PeerView) -> Json:
-    """An entry of `peers`. Presence beyond here or not here belongs to a later capability."""
+    """An entry of `peers`; of somebody who is hidden from us as if he were not here."""
     return {
         "account": show(peer.account),
         "device": show(peer.device),
@@ -384,8 +384,8 @@ def peer_fields(peer: PeerView) -> Json:
         "room": show(peer.room),
         "connected": peer.connected,
         "address": peer.address if peer.connected else None,
-        "presence": "available" if peer.connected else "offline",
-        "status_message": "",
+        "presence": peer.presence,
+        "status_message": peer.status_message,
         "trust": peer.trust,
         "last_seen": time(peer.last_seen_ms),
     }
@@ -415,13 +415,21 @@ def reference(identifier: bytes | str) -> str:
     return show(identifier)
 
 
-def receipt_fields(room: RoomId, message: bytes, state: str, names: Names, account: AccountId | None) -> Json:
-    """A receipt in `listen`: who moved this message to which state; `person` null for ourselves."""
+def receipt_fields(
+    room: RoomId,
+    message: bytes,
+    state: str,
+    names: Names,
+    account: AccountId | None,
+    device: DeviceId | None = None,
+) -> Json:
+    """A receipt in `listen`: who moved this message to which state, or holds it; `person` null for
+    ourselves."""
     return {
         "id": reference(message),
         "room": show(room),
         "state": state,
-        "person": None if account is None else person_fields(names, account),
+        "person": None if account is None else person_fields(names, account, device),
     }
 
 

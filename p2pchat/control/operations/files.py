@@ -37,7 +37,8 @@ MEANING: Final = (
     "bytes in `files` files; `peer` who offers it, or to whom it is offered in a direct chat, else null; "
     "`active` moves, `waiting` is wanted and does not; `rate_bps` counts bytes in a second, `sources` "
     "machines that give of it or take it; `path` is where it is, null until `done`, `folder` where it "
-    "will land, null for what I offer; `have` who has all of it, `declined` who does not want it; `flags` "
+    "will land, null for what I offer; `have` who has all of it (of what I received: I, while I "
+    "give it to others), `declined` who does not want it; `flags` "
     "of `executable double_extension hidden renamed`; `error` why it failed or waits, else null; "
     "`expires` until when it can be had, null: as long as somebody has it"
 )
@@ -97,10 +98,11 @@ OPERATIONS: Final = (
     ),
     Operation(
         "files.accept",
-        "Take what is offered; also what I declined, cancelled, or what has failed.",
+        "Take what is offered; also what I declined, cancelled, or what has failed;"
+        " what is on its way goes elsewhere only after a pause.",
         (
             _ID,
-            Param("to", "str", "absolute path of a folder; empty: the inbox", ""),
+            Param("to", "str", "absolute path of a folder that is there; empty: the inbox", ""),
             Param(
                 "conflict",
                 "str",

@@ -116,7 +116,9 @@ OPERATIONS: Final = (
         '`receipt` `{"id","room","state","person"}`; `ack`, somebody has taken note, '
         '`{"id","room","person","by_time","acked","missing"}`; `room` an entry of `rooms.list` with '
         "`change` (a type of notice, or `name`, `topic`, `rules`), `by`, `who` and `detail`; `peer` "
-        "an entry of `peers.list`; `file` an entry of `files.list`: when its state changes, and at most 4 "
+        "an entry of `peers.list`, `presence` one too, of somebody who is there otherwise than before; "
+        '`typing` `{"room","person","typing"}`; '
+        "`file` an entry of `files.list`: when its state changes, and at most 4 "
         "times a second while it moves, which is not told again after a reconnect; "
         '`warning` `{"kind","message"}`',
         stream=True,

@@ -29,7 +29,7 @@ OPERATIONS: Final = (
             Param("at_ms", "int", "keep a draft until then, in ms since 1970", None),
             Param("ack", "bool", "ask everybody to take note", False),
             Param("ack_by_ms", "int", "until then, in ms since 1970; only with `ack`", None),
-            Param("wait", "str", "answer only in this state", "", ("", "delivered", "read")),
+            Param("wait", "str", "answer only in this state", "", ("", "held", "delivered", "read")),
             Param("timeout_s", "number", "how long `wait` lasts, in seconds", 30.0),
         ),
         '`{"id","room","state"}`, with `files` also `transfers` and `left` as in `files.send`; '

@@ -38,16 +38,14 @@ KEYS: Final = (
     Key("name", "text", "", "what others call me; empty: the system user's full name", True, "P2PCHAT_NAME"),
     Key("inbox", "text", "", "folder for received files; empty: the platform's own place", True),
     Key("read_receipts", "switch", False, "tell others what I have read", True),
-    Key("quiet_hours", "hours", "", "HH:MM-HH:MM without notices, or off", True),
+    Key("quiet_hours", "hours", "", "HH:MM-HH:MM in which I am not to be disturbed, or off", True),
     Key("file_auto_max", "size", 0, "take files up to this many bytes without asking", True),
     Key("port", "port", 0, "TCP port; 0: 26700, else the next free one to 26709", False, "P2PCHAT_PORT"),
     Key("interface", "names", (), "only these network interfaces; empty: all", False, "P2PCHAT_INTERFACE"),
+    Key("probe", "switch", False, "look for others by dialling every address of our networks", True),
     Key("peers", "addresses", (), "HOST[:PORT] to dial at every start", False, "P2PCHAT_PEER"),
 )
-"""Every setting; those in LATER are kept and shown, and heeded by nobody yet."""
-
-LATER: Final[Mapping[str, str]] = {"quiet_hours": "notices"}
-"""Settings of what is not built yet, and what that is: whoever sets one is told."""
+"""Every setting."""
 
 BY_NAME: Final[Mapping[str, Key]] = {key.name: key for key in KEYS}
 
@@ -197,6 +195,11 @@ def split_address(text: str, source: str = "peers add") -> tuple[str, int | None
     if number == 0:
         raise SettingsError(f"{_brief(text)} names port 0 ({source})")
     return host, number
+
+
+def may_be_address(text: str) -> bool:
+    """Whether a TARGET that is nobody's name may be HOST[:PORT]: it has a dot or a colon, or is localhost."""
+    return "." in text or ":" in text or text == "localhost"
 
 
 def _literal(value: Setting) -> str:

@@ -14,6 +14,9 @@ TRUST: Final = (
     '"safety_number","devices":[{"device","name","this","last_seen","revoked"}]}`'
 )
 
+DEVICE: Final = '`{"device","name","this","last_seen","revoked"}`'
+
+_MINE = Param("device", "str", "one of my machines: its id, 6 or more digits of it, or its name")
 _WHO = Param("target", "str", "a person")
 
 OPERATIONS: Final = (
@@ -50,6 +53,25 @@ OPERATIONS: Final = (
         "My own machines.",
         (),
         '`{"devices":[{"device","name","this","last_seen","revoked"}]}`',
+    ),
+    Operation(
+        "device.link",
+        "Show a code by which another machine becomes mine; one that is shown already ends.",
+        (),
+        '`{"code","expires"}`; then `device.link_wait`',
+    ),
+    Operation(
+        "device.link_wait",
+        "Wait until the code that is shown was used; who stops waiting takes it back.",
+        (Param("code", "str", "as `device.link` gave it"),),
+        '`{"device"}`',
+    ),
+    Operation("device.revoke", "Cut one of my machines off, everywhere and for good.", (_MINE,), DEVICE),
+    Operation(
+        "device.rename",
+        "Call one of my machines otherwise; only my own machines know its name.",
+        (_MINE, Param("name", "str", "1 to 64 characters")),
+        DEVICE,
     ),
     Operation(
         "device.recovery_key",

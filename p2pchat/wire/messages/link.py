@@ -10,7 +10,7 @@ from typing import Final
 
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.wire.codec import Record, decode, encode
-from p2pchat.wire.messages import bulk, files
+from p2pchat.wire.messages import bulk, devices, files, holders, network, presence
 from p2pchat.wire.messages.events import Event
 from p2pchat.wire.messages.registers import RegisterName, SignedRegister
 from p2pchat.wire.messages.statements import SignedStatement
@@ -20,7 +20,7 @@ class Preface(Record, frozen=True):
     """The one clear frame, from the initiator. Its exact bytes are the Noise prologue."""
 
     v: int
-    purpose: str  # chat | bulk
+    purpose: str  # chat | bulk | recover | probe
     psk: str  # office | invite | pake
 
 
@@ -30,7 +30,7 @@ class Hello(Record, frozen=True):
     v: int
     device: bytes
     statements: tuple[SignedStatement, ...]  # genesis first, then those leading to the device
-    registers: tuple[SignedRegister, ...]  # its prekey and profile
+    registers: tuple[SignedRegister, ...]  # its prekey, its profile, and where it is
     port: int  # where it listens, 0 if nowhere
     wall_ms: int  # its clock, for the median offset
 
@@ -220,6 +220,29 @@ FRAMES: Final[dict[int, type[Record]]] = {
     0x56: bulk.Piece,
     0x57: bulk.Cannot,
     0x58: bulk.Done,
+    0x60: holders.Deposit,
+    0x61: holders.Holding,
+    0x62: holders.Withdraw,
+    0x63: holders.Waiting,
+    0x64: holders.Claim,
+    0x65: holders.Handed,
+    # on links by which a machine is linked or recovered
+    0x70: devices.Join,
+    0x71: devices.Recover,
+    0x72: devices.Admitted,
+    0x73: devices.Joined,
+    # between machines of one person
+    0x78: devices.OwnDigest,
+    0x79: devices.OwnState,
+    0x7A: devices.OwnChats,
+    0x90: presence.Presence,
+    0x91: presence.Typing,
+    # the network between us
+    0x80: network.Around,
+    0x81: network.Introductions,
+    0x82: network.Examine,
+    0x83: network.Findings,
+    0x84: network.Echo,
 }
 """Type byte of a frame to its record. An unknown type ends the link."""
 

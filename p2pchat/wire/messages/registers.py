@@ -15,6 +15,7 @@ PROFILE: Final = 2
 PRESENCE: Final = 3
 HAVE: Final = 4
 READ: Final = 5
+REACH: Final = 8
 
 TAG_REGISTER: Final = "p2pchat/register/1"
 

@@ -1,0 +1,227 @@
+"""Machines of one person: added, revoked, named, replaced.
+
+Decides: which statements are written for that, on which others they build, and who hears of them
+at once (docs/protocol.md, "People and machines"). Does not know: how a new machine proved that
+it is meant (daemon/pairing), or what a revocation does in rooms (revocations).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from p2pchat.crypto.identity import device_id
+from p2pchat.crypto.primitives import KEY_BYTES, x25519_usable
+from p2pchat.engine import accounts, frames, membership, names, own, people, revocations
+from p2pchat.engine.context import Context
+from p2pchat.engine.device_inputs import (
+    AddDevice,
+    DeviceCommand,
+    Farewell,
+    OwnSetting,
+    RenameDevice,
+    Renew,
+    RevokeDevice,
+)
+from p2pchat.engine.inputs import Change, CloseLink, CreateRoom, Input, Post, Reply, RoomAct, Send, Tell
+from p2pchat.errors import CommandError
+from p2pchat.ids import AccountId, DeviceId, hex_prefix
+from p2pchat.wire.codec import Record, portions
+from p2pchat.wire.limits import MAX_NAME, MAX_STATEMENT_PREV
+from p2pchat.wire.messages import statements as wire
+from p2pchat.wire.messages.link import Statements
+from p2pchat.wire.messages.statements import SignedStatement
+
+_WRITING: Final = (Post, Change, CreateRoom, RoomAct, DeviceCommand)
+FORMER: Final = "former"
+"""In `value`: the account this profile was before."""
+PASSED_ON: Final = 50
+"""Links on which a revocation is passed on by who hears of it."""
+LIST: Final = "list machines: `p2pchat device list`"
+
+
+def handle(ctx: Context, event: Input) -> None:
+    """Carry out one command about own machines."""
+    match event:
+        case AddDevice():
+            _add(ctx, event)
+        case RevokeDevice():
+            _revoke(ctx, event)
+        case RenameDevice():
+            _rename(ctx, event)
+        case Farewell():
+            _farewell(ctx, event)
+        case Renew():
+            _renew(ctx, event)
+        case OwnSetting():
+            own.put(ctx, own.SETTING + event.key, event.value.encode())
+            ctx.out.append(Reply(event.request, {}))
+
+
+def _add(ctx: Context, command: AddDevice) -> None:
+    if (
+        len(command.signing) != KEY_BYTES
+        or len(command.noise) != KEY_BYTES
+        or command.signing == command.noise
+    ):
+        raise CommandError("usage", "keys of another form", "")
+    if not x25519_usable(command.noise):
+        raise CommandError("usage", "a key that cannot be used", "")
+    new = device_id(ctx.me.account, command.signing)
+    if new in ctx.cache.owner:
+        raise CommandError("usage", "that machine is known already", LIST)
+    _state(ctx, wire.ADD, wire.DeviceKeys(command.signing, command.noise))
+    signed = ctx.cache.accounts[ctx.me.account].signed
+    ctx.out.append(Reply(command.request, {"device": new.hex(), "statements": signed}))
+
+
+def _revoke(ctx: Context, command: RevokeDevice) -> None:
+    device = mine(ctx, command.ref)
+    if device == ctx.me.device:
+        raise CommandError(
+            "usage",
+            f"{command.ref!r} is this machine",
+            "revoke it from another machine of yours, or from one made with `p2pchat device recover`",
+        )
+    if not ctx.cache.accounts[ctx.me.account].devices[device].revoked:
+        _state(ctx, wire.REVOKE, wire.Revoked(device))
+    ctx.out.append(Reply(command.request, {"device": device.hex()}))
+
+
+def _rename(ctx: Context, command: RenameDevice) -> None:
+    device = mine(ctx, command.ref)
+    name = " ".join(command.name.split())
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        hint = f"use 1 to {MAX_NAME} printable characters"
+        raise CommandError("usage", f"{command.name!r} cannot be a name", hint)
+    own.put(ctx, own.NAME + device.hex(), name.encode())
+    ctx.out.append(Reply(command.request, {"device": device.hex()}))
+
+
+def _renew(ctx: Context, command: Renew) -> None:
+    _state(ctx, wire.ADD, wire.DeviceKeys(command.signing, command.noise))
+    new = device_id(ctx.me.account, command.signing)
+    name = own.device_name(ctx, ctx.me.device)
+    if name:
+        own.put(ctx, own.NAME + new.hex(), name.encode())
+        own.put(ctx, own.NAME + ctx.me.device.hex(), f"{name} (before)".encode()[:MAX_NAME])
+    signed = accounts.leading(ctx.cache.accounts[ctx.me.account].signed, new)
+    ctx.out.append(Reply(command.request, {"statements": signed}))
+
+
+def _farewell(ctx: Context, command: Farewell) -> None:
+    account = accounts.read_statement(command.statements[0]).account
+    people.learn_statements(ctx, command.statements, (account,))
+    ctx.ledger.people.put_value(FORMER, account)
+    ctx.batch.wrote = True
+    ctx.out.append(Reply(command.request, {}))
+
+
+def take_leave(ctx: Context, link: int) -> None:
+    """Somebody is met: if this profile was another person once, he hears who that goes on as."""
+    former = ctx.ledger.people.value(FORMER)
+    if former is not None and AccountId(former) in ctx.cache.accounts:
+        tell(ctx, AccountId(former), (link,))
+
+
+def mine(ctx: Context, ref: str) -> DeviceId:
+    """The machine of ours that `ref` means: an id, a prefix of one, or a name; CommandError 4."""
+    devices = list(ctx.cache.accounts[ctx.me.account].devices)
+    wanted = names.fold(ref)
+    found = [one for one in devices if wanted and names.fold(own.device_name(ctx, one)) == wanted]
+    prefix = hex_prefix(ref)
+    if not found and prefix is not None:
+        found = [one for one in devices if one.hex().startswith(prefix)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(one.hex()[:16] for one in found)
+        raise CommandError("ambiguous_target", f"{ref!r} could be any of: {ids}", "use one of these ids")
+    raise CommandError("no_such_target", f"no machine of yours is {ref!r}", LIST)
+
+
+# -- statements ----------------------------------------------------------------------------
+
+
+def _state(ctx: Context, kind: int, subject: Record) -> SignedStatement:
+    """Write a statement of ours and tell everybody who is there."""
+    account = ctx.cache.accounts[ctx.me.account]
+    prev = builds_on(account.signed, ctx.me.device, subject)
+    signed = accounts.make_statement(ctx.me.signing_seed, ctx.me.account, prev, kind, subject)
+    people.learn_statements(ctx, [signed], (ctx.me.account,))
+    tell(ctx, ctx.me.account, list(ctx.live.by_device.values()))
+    changed(ctx, ctx.me.account, at_once=True)
+    return signed
+
+
+def tell(ctx: Context, account: AccountId, links: Sequence[int]) -> None:
+    """Somebody's statements, all of them: who lacks an ancestor of one could make nothing of it."""
+    runs = list(portions(ctx.cache.accounts[account].signed, frames.FRAME_BYTES))
+    ctx.out.extend(Send(number, Statements(run)) for number in links for run in runs)
+
+
+def revoked_of(account: accounts.Account | None) -> frozenset[DeviceId]:
+    """Machines of somebody that are revoked."""
+    return frozenset(d.id for d in account.devices.values() if d.revoked) if account else frozenset()
+
+
+def pass_on(ctx: Context, account: AccountId, before: accounts.Account | None, came_on: int) -> None:
+    """A revocation has come, and not everybody need have a link to who said it: tell it once more, to all
+    where they are few, else to some."""
+    if before is None or revoked_of(ctx.cache.accounts[account]) <= revoked_of(before):
+        return
+    links = [number for number in ctx.live.by_device.values() if number != came_on]
+    while len(links) > PASSED_ON:
+        del links[int(ctx.entropy.random() * len(links))]
+    tell(ctx, account, links)
+
+
+def builds_on(signed: tuple[SignedStatement, ...], author: DeviceId, subject: Record) -> tuple[bytes, ...]:
+    """What a statement of `author` links to: his own add; and where it revokes, the acts of the revoked
+    that are known here, for others of his are void. So the way from the genesis to a machine stays
+    short, and fits a handshake however long the person's history is."""
+    acts = [accounts.read_statement(one) for one in signed]
+    own_add = accounts.read_statement(accounts.leading(signed, author)[-1]).id
+    if not isinstance(subject, wire.Revoked):
+        return (own_add,)
+    theirs = [act for act in acts if device_id(act.account, act.by) == subject.device]
+    named = {parent for act in theirs for parent in act.prev}
+    newest = sorted(act.id for act in theirs if act.id not in named and act.id != own_add)
+    return (own_add, *newest[: MAX_STATEMENT_PREV - 1])
+
+
+def changed(ctx: Context, account: AccountId, *, at_once: bool = False) -> None:
+    """Somebody's statements have changed: links to machines that they revoke end, and rooms hear of it;
+    `at_once` from us, whoever we are there."""
+    membership.proofs_came(ctx, account)
+    revocations.plan(ctx, account, at_once=at_once)
+    known = ctx.cache.accounts[account]
+    for device in known.devices.values():
+        number = ctx.live.by_device.get(device.id)
+        if device.revoked and number is not None:
+            tell(ctx, account, (number,))
+            ctx.out.append(CloseLink(number, "refused"))
+    if account == ctx.me.account and revoked(ctx):
+        ctx.out.append(Tell("warning", ("revoked", REVOKED)))
+    ctx.out.append(Tell("peer", account))
+
+
+def revoked(ctx: Context) -> bool:
+    """Whether another machine of ours, or the recovery key, has cut this one off."""
+    return ctx.cache.accounts[ctx.me.account].devices[ctx.me.device].revoked
+
+
+def check_may(ctx: Context, event: Input) -> None:
+    """CommandError `key_revoked` for a command that others are to believe, where nobody would."""
+    if isinstance(event, _WRITING) and revoked(ctx):
+        raise CommandError(
+            "key_revoked",
+            "this machine was revoked: nobody takes anything from it any more",
+            "it comes back only as a new machine, in a new folder: see docs/devices.md",
+        )
+
+
+REVOKED: Final = (
+    "this machine was revoked by another of yours: nobody takes anything from it any more; "
+    "what it has stays readable here"
+)

@@ -1,0 +1,258 @@
+"""Linking and recovering among whole daemons on a fake LAN and a clock that jumps."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from p2pchat.crypto.identity import SigningKey, parse_bound_recovery, print_bound_recovery
+from p2pchat.crypto.pake import Code, parse_code
+from p2pchat.crypto.primitives import ed25519_keypair, ed25519_sign, tag_bytes, x25519_public
+from p2pchat.daemon.identity import IdentityFile
+from p2pchat.daemon.joining import LOOK_S, Found, Looking, Place
+from p2pchat.daemon.pairing import CODE_S, Talk
+from p2pchat.engine.accounts import fold, make_genesis, read_statement
+from p2pchat.engine.links import Got
+from p2pchat.engine.pairing import Opened, Pairing
+from p2pchat.errors import CommandError, RemoteProtocolError
+from p2pchat.wire.codec import encode
+from p2pchat.wire.framing import frame
+from p2pchat.wire.messages.devices import TAG_JOIN, Join
+from p2pchat.wire.messages.link import Preface
+from tests.daemon.house import House, house
+from tests.engine.play import Dice
+
+
+def _looking(
+    h: House,
+    name: str,
+    kept: list[IdentityFile],
+    *,
+    code: Code | None = None,
+    recovery: tuple[SigningKey, str] | None = None,
+) -> Looking:
+    """A new machine on the LAN, which is nobody yet."""
+    host = h.lan.host(name, f"10.0.7.{1 + len(name)}")
+    return Looking(
+        host, Dice("new " + name), trio.current_time, code=code, recovery=recovery, keep=kept.append
+    )
+
+
+async def _join(
+    h: House, name: str, code: Code, kept: list[IdentityFile], peers: tuple[Place, ...] = ()
+) -> Found:
+    return await _looking(h, name, kept, code=code).search(peers)
+
+
+def _other(code: Code) -> Code:
+    return Code(code.slot, code.secret[:-1] + ("2" if code.secret[-1] != "2" else "3"))
+
+
+async def test_a_new_machine_finds_who_shows_its_code_among_others(autojump_clock: MockClock) -> None:
+    async with house() as h:
+        for name in ("ann", "bob", "carl"):
+            await h.up(name)
+        await h.until(lambda: h.connected("ann") == 2)
+        ann = h.daemons["ann"]
+        h.daemons["bob"].pairings.show()  # he links a machine of his own at the same time
+        linking = ann.pairings.show()
+        used: list[str] = []
+
+        async def wait() -> None:
+            used.append(await ann.pairings.wait(linking.shown.code.text))
+
+        kept: list[IdentityFile] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            began = trio.current_time()
+            found = await _join(h, "laptop", parse_code(linking.shown.code.text), kept)
+            assert trio.current_time() - began < 3
+        account = fold([read_statement(one) for one in found.identity.statements])
+        assert account.id == ann.identity.me.account
+        assert kept == [found.identity]
+        assert kept[0].recovery == b"", "what outranks every machine is not handed on"
+        await h.until(lambda: len(used) == 1)
+        for name in ("ann", "bob", "carl"):
+            known = h.daemons[name].look().cache.accounts[account.id]
+            assert used[0] in {device.hex() for device in known.devices}, f"{name} has heard of it"
+        assert not h.daemons["bob"].pairings._linking.shown.spent  # type: ignore[union-attr]
+
+
+async def test_a_wrong_code_ends_both_at_once(autojump_clock: MockClock) -> None:
+    async with house() as h:
+        ann = await h.up("ann")
+        linking = ann.pairings.show()
+        kept: list[IdentityFile] = []
+        caught: list[CommandError] = []
+
+        async def wait() -> None:
+            with pytest.raises(CommandError) as error:
+                await ann.pairings.wait(linking.shown.code.text)
+            caught.append(error.value)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            began = trio.current_time()
+            with pytest.raises(CommandError) as error:
+                await _join(h, "laptop", _other(linking.shown.code), kept)
+            assert trio.current_time() - began < 3, "it does not go on looking"
+        assert error.value.kind == "key_mismatch"
+        assert caught[0].kind == "failed"
+        assert kept == []
+        with pytest.raises(CommandError) as error:
+            await _join(h, "tablet", linking.shown.code, kept)
+        assert error.value.kind == "timeout", "the right one comes too late"
+        assert len(ann.look().cache.accounts[ann.identity.me.account].devices) == 1
+
+
+async def test_a_code_is_good_for_ten_minutes_and_as_long_as_somebody_waits(
+    autojump_clock: MockClock,
+) -> None:
+    async with house() as h:
+        ann = await h.up("ann")
+        first = ann.pairings.show()
+        second = ann.pairings.show()
+        with pytest.raises(CommandError):
+            await ann.pairings.wait(first.shown.code.text)
+        began = trio.current_time()
+        with pytest.raises(CommandError) as error:
+            await ann.pairings.wait(second.shown.code.text)
+        assert error.value.kind == "timeout"
+        assert trio.current_time() - began == pytest.approx(CODE_S)
+        third = ann.pairings.show()
+        with trio.move_on_after(1):
+            await ann.pairings.wait(third.shown.code.text)
+        assert third.shown.spent, "who stopped waiting has taken it back"
+        kept: list[IdentityFile] = []
+        with pytest.raises(CommandError) as error:
+            await _join(h, "laptop", third.shown.code, kept)
+        assert error.value.kind == "timeout"
+        assert "none shows this code" in error.value.message
+
+
+async def test_where_nobody_is_it_says_so(autojump_clock: MockClock) -> None:
+    async with house() as h:
+        kept: list[IdentityFile] = []
+        began = trio.current_time()
+        with pytest.raises(CommandError) as error:
+            await _join(h, "laptop", parse_code("ABCD-EFGH"), kept)
+        assert trio.current_time() - began == pytest.approx(LOOK_S, abs=1)
+        assert "no machine" in error.value.message
+        assert "--peer" in error.value.hint
+
+
+async def test_a_named_machine_is_reached_without_discovery(autojump_clock: MockClock) -> None:
+    async with house() as h:
+        ann = await h.up("ann")
+        linking = ann.pairings.show()
+        named = (str(ann.listening.addresses[0].host), ann.listening.port)
+        kept: list[IdentityFile] = []
+        h.lan.sighting_delay_s = 3600.0  # multicast tells it nothing
+        found = await _join(h, "laptop", linking.shown.code, kept, (named,))
+        assert found.identity.statements
+
+
+async def test_the_recovery_key_is_asked_of_anybody_who_knows_the_person(autojump_clock: MockClock) -> None:
+    async with house() as h:
+        await h.up("ann")
+        await h.up("bob")
+        await h.until(lambda: h.connected("bob") == 1)
+        identity = h.identities["ann"]
+        h.daemons["ann"].stop()
+        await h.until(lambda: h.connected("bob") == 0)
+        kept: list[IdentityFile] = []
+        key = SigningKey(identity.recovery)
+        paper = parse_bound_recovery(print_bound_recovery(key, identity.me.account).lower())
+        found = await _looking(h, "fresh", kept, recovery=paper).search(())
+        account = fold([read_statement(one) for one in found.identity.statements])
+        assert account.id == identity.me.account
+        assert len(account.active()) == 2
+        stranger = SigningKey(b"s" * 32)
+        with pytest.raises(CommandError) as error:
+            await _looking(h, "eve", kept, recovery=(stranger, paper[1])).search(())
+        assert error.value.kind == "timeout"
+        assert len(kept) == 1
+
+
+async def test_who_says_nothing_does_not_stay_in_the_door(autojump_clock: MockClock) -> None:
+    async with house() as h:
+        ann = await h.up("ann")
+        ann.pairings.show()
+        eve = h.lan.host("eve", "10.0.7.9")
+        place = functools.partial(eve.dial, str(ann.listening.addresses[0].host), ann.listening.port)
+        stream = await place()
+        await stream.send_all(frame(encode(Preface(1, "chat", "pake"))))
+        await trio.testing.wait_all_tasks_blocked()
+        assert ann.gate.half_open == 1
+        began = trio.current_time()
+        assert await stream.receive_some() == b""
+        assert trio.current_time() - began <= 11
+        await trio.testing.wait_all_tasks_blocked()
+        assert ann.gate.half_open == 0
+        assert ann.pairings._linking is not None
+        assert not ann.pairings._linking.shown.spent
+
+
+async def test_an_account_made_up_with_somebodys_recovery_key_is_not_taken(autojump_clock: MockClock) -> None:
+    """The public half is no secret: eve names it in a genesis of her own, and tells it to who asks."""
+    async with house() as h:
+        await h.up("ann")
+        ann = h.identities["ann"]
+        key = SigningKey(ann.recovery)
+        false = make_genesis(b"e" * 32, x25519_public(b"x" * 32), key.public)
+        await h.up("eve")
+        h.daemons["ann"].stop()
+        await h.until(lambda: h.connected("eve") == 0)
+        await trio.sleep(1)
+        eve = h.daemons["eve"].runner.node
+        account = fold([read_statement(false)])
+        eve.cache.accounts.pop(ann.me.account, None)
+        eve.cache.accounts[account.id] = account
+        kept: list[IdentityFile] = []
+        paper = parse_bound_recovery(print_bound_recovery(key, ann.me.account))
+        with pytest.raises(CommandError):
+            await _looking(h, "fresh", kept, recovery=paper).search(())
+        assert kept == []
+        other = parse_bound_recovery(print_bound_recovery(key, account.id))
+        found = await _looking(h, "other", kept, recovery=other).search(())
+        assert len(found.identity.statements) == 2, "it was heard: only the paper has kept her out"
+
+
+async def test_the_door_of_recovery_links_no_machine(autojump_clock: MockClock) -> None:
+    """It takes no code: who comes through it while one is shown is not one who knows it."""
+    async with house() as h:
+        ann = await h.up("ann")
+        linking = ann.pairings.show()
+        eve = h.lan.host("eve", "10.0.7.9")
+        stream = await eve.dial(str(ann.listening.addresses[0].host), ann.listening.port)
+        talk = Talk(Pairing(b"e" * 32, Dice("eve")), stream, trio.current_time)
+        talk.pairing.dial(None)
+        opened = await talk.until(Opened)
+        public, expanded = ed25519_keypair(b"k" * 32)
+        await talk.say(Join(public, ed25519_sign(expanded, tag_bytes(TAG_JOIN) + opened.handshake_hash)))
+        with pytest.raises(RemoteProtocolError):
+            await talk.until(Got)
+        assert len(ann.look().cache.accounts[ann.identity.me.account].devices) == 1
+        assert not linking.over.is_set()
+
+
+async def test_a_code_taken_back_meanwhile_links_nobody(autojump_clock: MockClock) -> None:
+    async with house() as h:
+        ann = await h.up("ann")
+        linking = ann.pairings.show()
+        new = h.lan.host("laptop", "10.0.7.9")
+        stream = await new.dial(str(ann.listening.addresses[0].host), ann.listening.port)
+        talk = Talk(Pairing(b"e" * 32, Dice("laptop")), stream, trio.current_time)
+        talk.pairing.dial(linking.shown.code)
+        opened = await talk.until(Opened)
+        ann.pairings.show()  # another code takes its place before the new machine has said its key
+        public, expanded = ed25519_keypair(b"k" * 32)
+        await talk.say(Join(public, ed25519_sign(expanded, tag_bytes(TAG_JOIN) + opened.handshake_hash)))
+        with pytest.raises(RemoteProtocolError):
+            await talk.until(Got)
+        assert len(ann.look().cache.accounts[ann.identity.me.account].devices) == 1

@@ -1,0 +1,168 @@
+"""Messages for people who are away, kept by others: people who mean ill."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pchat.engine import rooms
+from p2pchat.ids import EventId
+from p2pchat.model import DELIVERED, HELD
+from p2pchat.wire.messages import holders as wire
+from p2pchat.wire.messages.events import Event
+from tests.engine.holders_play import (
+    Three,
+    count,
+    meet,
+    said_have,
+    shown,
+    state,
+    tell,
+    verify,
+)
+from tests.engine.play import Stage
+
+
+@pytest.fixture
+def three(stage: Stage) -> Three:
+    """Ann and Bob know each other; both know Cem, whom Ann trusts. Nobody is connected."""
+    return meet(stage)
+
+
+def test_a_liar_loses_nothing(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    stage.join(ann, cem)
+    hello = ann.say(bob, "hello bob")
+    stage.wait(11)
+    assert state(ann, hello) == HELD
+    cem.ledger.begin()
+    cem.ledger.holdings.drop_of(ann.account)
+    cem.ledger.commit()
+    stage.cut()
+    stage.join(cem, bob)
+    assert bob.ledger.events.get(EventId(bytes.fromhex(hello))) is None
+    stage.cut()
+    stage.join(ann, bob)
+    assert shown(bob, hello).text == "hello bob"
+    stage.wait(1)
+    assert state(ann, hello) == DELIVERED
+
+
+def test_no_more_is_believed_to_be_held_than_was_given(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    stage.join(ann, cem)
+    hello = ann.say(bob, "hello bob")
+    room = bytes(shown(ann, hello).room)
+    lie = wire.Holding(room, (wire.Kept(bytes(ann.device), ((1, 99),)),), "")
+    tell(stage, cem, ann, lie)
+    assert state(ann, hello) == "queued"
+
+
+def test_a_claimer_gets_what_is_his_and_nothing_else(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    stage.join(ann, cem)
+    ann.say(bob, "hello bob")
+    stage.wait(11)
+    dan = stage.actor("dan")
+    for control in (True, False):
+        stage.join(dan, cem)
+        before = len(cem.sent)
+        tell(stage, dan, cem, wire.Claim(control, 0))
+        answers = [one for one in cem.sent[before:] if isinstance(one, wire.Handed)]
+        assert [one.events for one in answers] == [()]
+        stage.cut()
+    assert count(cem)
+
+
+def test_what_nobody_claimed_ends_the_link(stage: Stage, three: Three) -> None:
+    _, bob, cem = three
+    stage.join(cem, bob)
+    tell(stage, cem, bob, wire.Handed((), (), False, 1, False, False))
+    assert bob.closed == ["handed over what nobody claimed"]
+
+
+def test_what_does_not_hold_is_passed_over_and_the_rest_taken(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    stage.join(ann, cem)
+    first, second = ann.say(bob, "first"), ann.say(bob, "second")
+    stage.wait(11)
+    stage.cut()
+    wrong = cem.ledger.connection.execute("SELECT max(seq) FROM holding").fetchone()[0]
+    cem.ledger.begin()
+    cem.ledger.connection.execute("UPDATE holding SET signature = zeroblob(64) WHERE seq = ?", (wrong,))
+    cem.ledger.commit()
+    stage.join(cem, bob)
+    assert bob.closed == []
+    assert shown(bob, first).text == "first"
+    assert bob.ledger.events.get(EventId(bytes.fromhex(second))) is None
+    stage.cut()
+    stage.join(ann, bob)
+    assert shown(bob, second).text == "second"
+
+
+def test_a_deposit_for_a_chat_of_others_ends_the_link(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    dan = stage.actor("dan")
+    stage.join(dan, cem)
+    pair = tuple(sorted((bytes(ann.account), bytes(bob.account))))
+    room = bytes(rooms.direct_id(ann.account, bob.account))
+    tell(stage, dan, cem, wire.Deposit(room, pair, (wire.For(bytes(bob.account), ()),), (), ()))
+    assert cem.closed == ["deposit for a chat of others"]
+
+
+def test_a_deposit_with_a_wrong_signature_ends_the_link(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    stage.join(ann, cem)
+    ann.say(bob, "hello bob")
+    stage.wait(11)
+    good = next(one for one in ann.sent if isinstance(one, wire.Deposit) and one.events)
+    event = good.events[0]
+    bad = wire.Deposit(good.room, good.pair, good.to, (), (type(event)(event.header, bytes(64), event.body),))
+    tell(stage, ann, cem, bad)
+    assert cem.closed == ["event with wrong signature"]
+
+
+def test_words_of_others_are_not_taken_from_a_depositor(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    stage.join(ann, bob)
+    ann.say(bob, "hello bob")
+    stage.cut()
+    stage.join(bob, cem)
+    room = rooms.direct_id(ann.account, bob.account)
+    events = [e for e in bob.ledger.events.run(room, ann.device, 1, 99, 99) if e.kind > 31]
+    said = tuple(Event(e.header, e.signature, e.body) for e in events)
+    pair = tuple(sorted((bytes(ann.account), bytes(bob.account))))
+    tell(stage, bob, cem, wire.Deposit(bytes(room), pair, (wire.For(bytes(ann.account), ()),), (), said))
+    assert said
+    assert count(cem) == 0
+    assert [one.refused for one in cem.sent if isinstance(one, wire.Holding)] == ["stranger"]
+
+
+def test_nothing_is_held_for_people_nobody_here_knows(stage: Stage, three: Three) -> None:
+    ann, _, cem = three
+    nobody = stage.actor("nobody")
+    stage.join(ann, nobody)
+    stage.cut()
+    stage.join(ann, cem)
+    ann.say(nobody, "are you there?")
+    stage.wait(11)
+    assert count(cem) == 0
+    assert [one.refused for one in cem.sent if isinstance(one, wire.Holding)] == ["unknown"]
+    verify(cem, ann)
+    stage.wait(700)
+    ann.say(nobody, "and now?")
+    stage.wait(11)
+    assert count(cem)
+
+
+def test_who_cannot_name_an_event_hears_not_what_somebody_has(stage: Stage, three: Three) -> None:
+    ann, bob, _cem = three
+    stage.join(ann, bob)
+    hello = ann.say(bob, "hello bob")
+    stage.cut()
+    dan = stage.actor("dan")
+    stage.join(dan, bob)
+    room, author = bytes(shown(bob, hello).room), bytes(ann.device)
+    tell(stage, dan, bob, wire.Waiting((wire.Top(room, author, bytes(32)),)))
+    assert not said_have(bob, author)
+    tell(stage, dan, bob, wire.Waiting((wire.Top(room, author, bytes.fromhex(hello)),)))
+    assert said_have(bob, author)

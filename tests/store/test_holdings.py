@@ -1,0 +1,138 @@
+"""What is kept for others: rows, bounds and what is left when it is given up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
+from p2pchat.model import HeldEvent
+from p2pchat.store.ledger import MEMORY, Ledger, open_image, open_ledger
+
+ANN, BOB, EVA = (AccountId(name.encode().ljust(32, b".")) for name in ("ann", "bob", "eva"))
+ANN_1, BOB_1, BOB_2, EVA_1 = (
+    DeviceId(name.encode().ljust(32, b"/")) for name in ("ann 1", "bob 1", "bob 2", "eva 1")
+)
+ROOM = RoomId(b"r" * 32)
+NOBODY = DeviceId(b"")
+
+
+def held(seq: int, *, control: bool = False, body: bytes | None = b"sealed", at: int = 1000) -> HeldEvent:
+    identity = EventId(f"event {seq}".encode().ljust(32, b"."))
+    return HeldEvent(
+        identity, ANN, ANN_1, ROOM, ANN_1, seq, control, at, at + 100, b"header", b"s" * 64, body
+    )
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    found = open_ledger(MEMORY)
+    found.begin()
+    return found
+
+
+TO_BOB = [(BOB, NOBODY), (BOB, BOB_1), (BOB, BOB_2)]
+
+
+def claimed(ledger: Ledger, account: AccountId, device: DeviceId) -> list[int]:
+    """Numbers handed over, in order: acts, then content."""
+    return [
+        one.seq
+        for control in (True, False)
+        for one in ledger.holdings.claimed(account, device, control, 0, 99)
+    ]
+
+
+def test_acts_come_first_and_each_comes_once(ledger: Ledger) -> None:
+    for seq in (1, 2, 3):
+        ledger.holdings.hold(held(seq, control=seq == 3), TO_BOB)
+    assert claimed(ledger, BOB, BOB_1) == [3, 1, 2]
+    first = ledger.holdings.claimed(BOB, BOB_1, False, 0, 1)
+    assert [one.seq for one in ledger.holdings.claimed(BOB, BOB_1, False, first[0].place, 9)] == [2]
+    assert first == [replace(held(1), place=first[0].place)]
+
+
+def test_only_who_is_named_gets_anything_and_every_machine_of_his(ledger: Ledger) -> None:
+    ledger.holdings.hold(held(1), TO_BOB)
+    assert claimed(ledger, EVA, EVA_1) == []
+    assert claimed(ledger, BOB, DeviceId(b"n" * 32)) == [1], "a machine nobody named"
+    assert ledger.holdings.tops(BOB, BOB_1, 9) == [(ROOM, ANN_1, held(1).id)]
+    assert ledger.holdings.tops(EVA, EVA_1, 9) == []
+
+
+def test_it_is_dropped_when_all_machines_named_have_it(ledger: Ledger) -> None:
+    for seq in (1, 2):
+        ledger.holdings.hold(held(seq), TO_BOB)
+    for device, left in ((BOB_1, [1, 2]), (BOB_2, [2])):
+        ledger.holdings.had(BOB, device, ROOM, ANN_1, ((1, 1),))
+        ledger.holdings.drop_had(BOB, ROOM, ANN_1, ((1, 1),), [])
+        assert claimed(ledger, BOB, DeviceId(b"n" * 32)) == left
+    assert claimed(ledger, BOB, BOB_1) == [2]
+
+
+def test_a_machine_that_is_gone_is_not_waited_for(ledger: Ledger) -> None:
+    ledger.holdings.hold(held(1), TO_BOB)
+    ledger.holdings.had(BOB, BOB_1, ROOM, ANN_1, ((1, 1),))
+    assert ledger.holdings.lacking(BOB, ROOM, ANN_1) == [BOB_2]
+    ledger.holdings.drop_had(BOB, ROOM, ANN_1, ((1, 1),), [BOB_2])
+    assert ledger.holdings.depositors() == []
+
+
+def test_what_is_had_by_one_person_is_kept_for_another(ledger: Ledger) -> None:
+    ledger.holdings.hold(held(1), [(BOB, NOBODY), (BOB, BOB_1), (EVA, NOBODY), (EVA, EVA_1)])
+    ledger.holdings.had(BOB, BOB_1, ROOM, ANN_1, ((1, 1),))
+    ledger.holdings.drop_had(BOB, ROOM, ANN_1, ((1, 1),), [])
+    assert (claimed(ledger, BOB, BOB_1), claimed(ledger, EVA, EVA_1)) == ([], [1])
+
+
+def test_the_same_again_is_held_once_for_more_people_and_loses_its_body(ledger: Ledger) -> None:
+    ledger.holdings.hold(held(1), TO_BOB)
+    size = ledger.holdings.held_bytes()
+    ledger.holdings.hold(held(1), TO_BOB)
+    assert ledger.holdings.held_bytes() == size
+    ledger.holdings.hold(held(1, body=None), [*TO_BOB, (EVA, NOBODY), (EVA, EVA_1)])
+    assert claimed(ledger, EVA, EVA_1) == [1]
+    assert ledger.holdings.claimed(BOB, BOB_1, False, 0, 9)[0].body is None
+    ledger.holdings.hold(held(1), TO_BOB)
+    assert ledger.holdings.claimed(BOB, BOB_1, False, 0, 9)[0].body is None, "it does not come back"
+
+
+def test_sums_are_those_of_what_is_there(ledger: Ledger) -> None:
+    for seq in range(1, 6):
+        ledger.holdings.hold(held(seq, at=1000 + seq), TO_BOB)
+
+    def counted() -> int:
+        row = ledger.connection.execute("SELECT coalesce(sum(size), 0) FROM holding").fetchone()
+        return int(row[0])
+
+    assert ledger.holdings.held_bytes() == counted() == ledger.holdings.held_bytes([ANN])
+    assert ledger.holdings.taken_since(ANN, 1004) == 2 * counted() // 5
+    ledger.holdings.withdraw(ANN, ROOM, ANN_1, ((2, 3),))
+    assert ledger.holdings.held_bytes() == counted() == ledger.holdings.taken_since(ANN, 0)
+    assert ledger.holdings.expire(1104) == 2
+    assert claimed(ledger, BOB, BOB_1) == [5]
+    ledger.holdings.drop_of(ANN)
+    assert ledger.holdings.held_bytes() == 0
+    assert ledger.connection.execute("SELECT count(*) FROM holding_for").fetchone() == (0,)
+
+
+def test_word_for_an_author_waits_sixty_days(ledger: Ledger) -> None:
+    ledger.holdings.owe_word(ANN_1, ROOM, BOB_1, 1000)
+    ledger.holdings.owe_word(ANN_1, ROOM, BOB_1, 2000)
+    assert ledger.holdings.owed_words(ANN_1) == [(ROOM, BOB_1)]
+    assert ledger.holdings.owed_words(BOB_1) == []
+    ledger.holdings.expire(2000 + 60 * 86_400_000)
+    assert ledger.holdings.owed_words(ANN_1) == [(ROOM, BOB_1)]
+    ledger.holdings.expire(2001 + 60 * 86_400_000)
+    assert ledger.holdings.owed_words(ANN_1) == []
+
+
+def test_it_is_all_there_after_a_crash(ledger: Ledger) -> None:
+    ledger.holdings.hold(held(1), TO_BOB)
+    ledger.commit()
+    again = open_image(ledger.serialize())
+    assert claimed(again, BOB, BOB_1) == [1]
+    assert again.holdings.held_bytes() == ledger.holdings.held_bytes()
+    assert again.holdings.held_already(ANN, [held(1).id, held(2).id]) == {held(1).id}
+    again.close()
