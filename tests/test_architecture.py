@@ -245,6 +245,42 @@ def test_arrows_point_down_only() -> None:
         assert not others & set(FLOORS[side][1]), f"{side} sees a neighbour"
 
 
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a loop, if any do."""
+    left = {module: set(targets) & set(arrows) for module, targets in arrows.items()}
+    while True:
+        ends = {module for module, targets in left.items() if not targets - {module}}
+        if not ends:
+            break
+        left = {module: targets - ends for module, targets in left.items() if module not in ends}
+    starts = {target for targets in left.values() for target in targets}
+    while loose := set(left) - starts:  # they only point into it
+        left = {module: targets for module, targets in left.items() if module not in loose}
+        starts = {target for targets in left.values() for target in targets}
+    return sorted(left)
+
+
+def test_no_two_files_need_each_other() -> None:
+    files = our_files()
+    known = frozenset(files)
+    arrows = {
+        module: {
+            target
+            for _, target in imported(
+                ast.parse(path.read_text("utf-8")), module, path.name == "__init__.py", known
+            )
+        }
+        for module, path in files.items()
+    }
+    assert sum(map(len, arrows.values())) > 500, "the imports were not found"
+    assert circle(arrows) == []
+
+
+def test_a_circle_is_seen_and_what_points_into_it_is_not_named() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": {"os"}}) == []
+
+
 def test_the_picture_stands_in_the_docs() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     block = f"```\n{picture()}\n```"

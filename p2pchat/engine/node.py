@@ -155,6 +155,7 @@ class Node:
         if not self.loaded:
             self.loaded = True
             people.load(ctx)
+            quota.load(ctx)
             _know_ourselves(ctx, self.me.statements)
             self._look_at_clocks(now)
         return ctx

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from p2pchat.crypto.primitives import ed25519_sign, ed25519_verify, tag_bytes, x25519_usable
-from p2pchat.engine import accounts, quota
+from p2pchat.engine import accounts
 from p2pchat.engine.context import Context
 from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import AccountId, DeviceId
@@ -58,7 +58,6 @@ def load(ctx: Context) -> None:
     ctx.cache.own_prekeys = {row.n: row for row in ctx.ledger.rooms.prekeys()}
     ctx.cache.known_rooms = {row.id: row for row in ctx.ledger.rooms.rooms()}
     ctx.cache.texts = {(text.room, text.field): text for text in ctx.ledger.rooms.texts()}
-    quota.load(ctx)
     ctx.cache.read_receipts = ctx.ledger.people.value("read_receipts") == b"1"
     ctx.cache.file_auto_max = int(ctx.ledger.people.value("file_auto_max") or b"0")
 

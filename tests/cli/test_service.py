@@ -19,7 +19,8 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 from p2pchat_cli import services
-from p2pchat_cli.services import Job, launchd, systemd, windows
+from p2pchat_cli.services import launchd, shared, systemd, windows
+from p2pchat_cli.services.shared import Job
 
 from p2pchat.errors import CommandError
 from p2pchat.paths import profile
@@ -40,13 +41,13 @@ def job(*more: str, environment: tuple[tuple[str, str], ...] = ()) -> Job:
 
 
 def test_a_named_home_has_a_name_and_words_of_its_own(tmp_path: Path) -> None:
-    one = services.job(profile(tmp_path / "a"), {}, "p2pchat")
-    other = services.job(profile(tmp_path / "b"), {}, "p2pchat")
+    one = shared.job(profile(tmp_path / "a"), {}, "p2pchat")
+    other = shared.job(profile(tmp_path / "b"), {}, "p2pchat")
     assert one.name != other.name
     assert one.name.startswith("p2pchat-")
-    assert one == services.job(profile(tmp_path / "a"), {}, "p2pchat")
+    assert one == shared.job(profile(tmp_path / "a"), {}, "p2pchat")
     assert one.words[1:] == ("-m", "p2pchat", "--home", str(tmp_path / "a"), "--foreground")
-    default = services.job(profile(None), {"XDG_DATA_HOME": "/d"}, "p2pchat")
+    default = shared.job(profile(None), {"XDG_DATA_HOME": "/d"}, "p2pchat")
     assert (default.name, "--home" in default.words) == ("p2pchat", False)
     assert ("XDG_DATA_HOME", "/d") in default.environment
 
@@ -55,18 +56,18 @@ def test_the_single_file_starts_itself(tmp_path: Path) -> None:
     file = tmp_path / "p2pchat.pyz"
     with zipfile.ZipFile(file, "w") as made:
         made.writestr("__main__.py", "")
-    found = services.job(profile(tmp_path / "home"), {}, str(file))
+    found = shared.job(profile(tmp_path / "home"), {}, str(file))
     assert found.words == (sys.executable, str(file), "--home", str(tmp_path / "home"), "up", "--foreground")
     assert found.environment == ()
     file.write_bytes(b"#!/usr/bin/python3\n" + file.read_bytes())
-    assert services.job(profile(tmp_path / "home"), {}, str(file)) == found
+    assert shared.job(profile(tmp_path / "home"), {}, str(file)) == found
     file.write_bytes(b"#!/usr/bin/python3\nimport p2pchat_cli\n")  # the script that pip makes
-    assert services.job(profile(tmp_path / "home"), {}, str(file)).words[1:3] == ("-m", "p2pchat")
+    assert shared.job(profile(tmp_path / "home"), {}, str(file)).words[1:3] == ("-m", "p2pchat")
 
 
 def test_a_folder_with_a_line_end_is_refused() -> None:
     with pytest.raises(CommandError, match="line end"):
-        services.job(profile("/tmp/a\nb"), {}, "p2pchat")
+        shared.job(profile("/tmp/a\nb"), {}, "p2pchat")
 
 
 def test_another_system_is_told_so() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from p2pchat.errors import CommandError
 from p2pchat_cli import services
-from p2pchat_cli.services import Job, Service, Stands
+from p2pchat_cli.services.shared import Job, Service, Stands, job
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import field
 
@@ -19,7 +19,7 @@ READY_S: Final = 30.0
 
 
 def _at_hand(ctx: Context) -> tuple[Service, Job]:
-    return services.here(ctx.environ), services.job(ctx.profile, ctx.environ, sys.argv[0])
+    return services.here(ctx.environ), job(ctx.profile, ctx.environ, sys.argv[0])
 
 
 def install(ctx: Context) -> int:

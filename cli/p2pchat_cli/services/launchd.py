@@ -8,7 +8,7 @@ from __future__ import annotations
 import plistlib
 from pathlib import Path
 
-from p2pchat_cli.services import Job, Stands, ask, holds, put, refuse
+from p2pchat_cli.services.shared import Job, Stands, ask, holds, put, refuse
 
 
 class Launchd:

@@ -10,7 +10,7 @@ import getpass
 from pathlib import Path
 from typing import Final
 
-from p2pchat_cli.services import Job, Stands, ask, holds, put, refuse
+from p2pchat_cli.services.shared import Job, Stands, ask, holds, put, refuse
 
 LINGER: Final = Path("/var/lib/systemd/linger")
 """systemd-logind keeps a file here for everybody whose services live without a session."""

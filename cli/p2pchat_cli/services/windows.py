@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as Xml
 
-from p2pchat_cli.services import Job, Stands, ask, holds, put, refuse
+from p2pchat_cli.services.shared import Job, Stands, ask, holds, put, refuse
 
 SCHEMA: Final = "http://schemas.microsoft.com/windows/2004/02/mit/task"
 
