@@ -12,27 +12,13 @@ from __future__ import annotations
 from typing import Final
 
 from p2pchat import __version__
+from p2pchat.control.operations.daemon import CHECKS
 from p2pchat.control.operations.fields import Json
 from p2pchat.daemon.probing import Probed
 from p2pchat.daemon.sights import Case, Own, Word
 from p2pchat.platform.surroundings import opened_there, remedy
 from p2pchat.wire.limits import FUTURE_MS
 
-ORDER: Final = (
-    "discovery",
-    "address",
-    "tcp_out",
-    "tcp_in",
-    "key",
-    "clock",
-    "version",
-    "interface",
-    "firewall",
-    "strangers",
-    "disk",
-    "archive",
-)
-"""Names of checks, as they are listed."""
 HERE: Final = "here"
 THERE: Final = "there"
 
@@ -73,7 +59,7 @@ def together(found: list[Json]) -> list[Json]:
         key = (one["name"], one["side"])
         if key not in kept or kept[key]["ok"]:
             kept[key] = one
-    return sorted(kept.values(), key=lambda one: (one["side"] == THERE, ORDER.index(one["name"])))
+    return sorted(kept.values(), key=lambda one: (one["side"] == THERE, CHECKS.index(one["name"])))
 
 
 # -- this machine -----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from p2pchat.control.operations.daemon import CHECKS
 from p2pchat.daemon import verdicts
 from p2pchat.daemon.probing import Probed
 from p2pchat.daemon.sights import Case, Dialled, Own, Word
@@ -75,7 +76,7 @@ def failed(reason: str) -> Probed:
 def troubles(checks: list[dict[str, Any]]) -> dict[str, str]:
     """Cause by name, with the side where it is not here."""
     for one in checks:
-        assert one["name"] in verdicts.ORDER
+        assert one["name"] in CHECKS
         assert one["side"] in ("here", "there")
         assert bool(one["ok"]) is (one["cause"] is None) is (one["fix"] == ""), one
     there = {True: "there ", False: ""}

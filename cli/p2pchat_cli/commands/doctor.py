@@ -8,26 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from p2pchat.control.operations.daemon import CHECKS
 from p2pchat.errors import CommandError
 from p2pchat_cli import checks
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import field
 
-ORDER: Final = (
-    "daemon",
-    "discovery",
-    "address",
-    "tcp_out",
-    "tcp_in",
-    "key",
-    "clock",
-    "version",
-    "interface",
-    "firewall",
-    "strangers",
-    "disk",
-    "archive",
-)
 LOOK_S: Final = 120.0
 """The other end dials too, and third machines are asked: seconds mostly. Of somebody who vanished within
 the last minute the system says only after that minute that he is gone."""
@@ -75,6 +61,6 @@ def look(ctx: Context, target: str | None) -> list[dict[str, Any]]:
 
     def place(key: tuple[str, str]) -> tuple[bool, int]:
         side, name = key
-        return side == "there", ORDER.index(name) if name in ORDER else len(ORDER)
+        return side == "there", CHECKS.index(name) if name in CHECKS else len(CHECKS)
 
     return [found[key] for key in sorted(found, key=place)]

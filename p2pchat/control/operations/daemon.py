@@ -16,6 +16,23 @@ STATUS_RESULT: Final = (
     '"already_running","warnings":[{"kind","message","fix"}]}`'
 )
 
+CHECKS: Final = (
+    "daemon",
+    "discovery",
+    "address",
+    "tcp_out",
+    "tcp_in",
+    "key",
+    "clock",
+    "version",
+    "interface",
+    "firewall",
+    "strangers",
+    "disk",
+    "archive",
+)
+"""Names of what `doctor` looks at, as they are listed; the first is told by the command alone."""
+
 OPERATIONS: Final = (
     Operation(
         "status",
@@ -35,8 +52,8 @@ OPERATIONS: Final = (
         "What the daemon sees of this machine and the network, with the word of a few linked machines; "
         "with a target of the way to it, from both ends. The command adds what it can see itself.",
         (Param("target", "str", "a person, or HOST[:PORT]", None),),
-        '`{"ok","checks":[{"name","side","ok","detail","cause","fix"}]}`; names `daemon discovery address '
-        "tcp_out tcp_in key clock version interface firewall strangers disk archive`; causes `null "
+        '`{"ok","checks":[{"name","side","ok","detail","cause","fix"}]}`; names '
+        f"`{' '.join(CHECKS)}`; causes `null "
         "no_multicast client_isolation firewall_here firewall_there other_subnet wrong_interface mtu "
         "port_closed host_down other_office key_changed clock version strangers_full disk_full "
         "archive_damaged`",
