@@ -139,7 +139,9 @@ def _failure(one: Transfer) -> tuple[int, str, str, str] | None:
         case "done":
             return None
         case "declined":
-            return 2, "declined", f"{name!r} was declined{': ' + told if told else ''}", ""
+            told_by = f": {told}" if told else ""
+            again = "" if one["direction"] == "out" else "p2pchat file accept ID --conflict rename takes it"
+            return 2, "declined", f"{name!r} was declined{told_by}", again
         case "cancelled":
             return 3, "failed", f"{name!r} was cancelled{': ' + told if told else ''}", ""
         case "failed":
