@@ -7,12 +7,14 @@ failure prints.
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.fuzz import planted
-from tests.fuzz.run import fuzz, module_of, names, replay
+from tests.fuzz.run import ROOT, RSS_LIMIT_MB, fuzz, module_of, names, replay
 
 GATE_S = 5
 FULL_S = 60
@@ -44,6 +46,15 @@ def test_a_planted_bug_is_found_kept_and_repeated() -> None:
             replay(planted.__name__, path)
     finally:
         path.unlink()
+
+
+def test_the_size_of_whoever_starts_it_is_not_a_decoders() -> None:
+    large = f"held = bytearray({RSS_LIMIT_MB + 64} << 20); held[::4096] = bytes(len(held[::4096]))"
+    call = "from tests.fuzz.run import fuzz; print(repr(fuzz('records', 1, 1).finding))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{large}; {call}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "''\n"
 
 
 def test_what_a_stranger_may_cause_is_no_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
