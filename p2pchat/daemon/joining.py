@@ -20,7 +20,7 @@ from p2pchat.crypto.primitives import ed25519_keypair, ed25519_sign, tag_bytes, 
 from p2pchat.daemon.identity import IdentityFile
 from p2pchat.daemon.pairing import Talk
 from p2pchat.daemon.replacing import give_up
-from p2pchat.engine import accounts
+from p2pchat.engine import accounts, stating
 from p2pchat.engine.links import Got
 from p2pchat.engine.pairing import Opened, Pairing
 from p2pchat.engine.ports import Entropy
@@ -33,7 +33,7 @@ from p2pchat.wire.codec import decode, encode
 from p2pchat.wire.limits import HANDSHAKE_S
 from p2pchat.wire.messages.devices import TAG_JOIN, TAG_RECOVER, Admitted, Join, Joined, Recover
 from p2pchat.wire.messages.link import Hello
-from p2pchat.wire.messages.statements import ADD, DeviceKeys, SignedStatement
+from p2pchat.wire.messages.statements import DeviceKeys, SignedStatement
 
 LOOK_S: Final = 30.0
 """How long machines are looked for. Announcements are heard within a second; a named one at once."""
@@ -190,8 +190,7 @@ class Looking:
             raise RemoteProtocolError("statements of another recovery key")
         public, _ = ed25519_keypair(self._seed)
         keys = DeviceKeys(public, x25519_public(self._secret))
-        genesis = accounts.read_statement(account.signed[0])
-        added = accounts.make_statement(recovery.seed, account.id, (genesis.id,), ADD, keys)
+        added = stating.recovered(recovery.seed, account, keys)
         mine = device_id(account.id, public)
         return IdentityFile(
             1, self._seed, self._secret, b"", accounts.leading((*account.signed, added), mine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from p2pchat.crypto.identity import device_id
 from p2pchat.crypto.primitives import ed25519_keypair, x25519_public
-from p2pchat.engine import accounts, machines, overview, own
+from p2pchat.engine import accounts, machines, overview, own, stating
 from p2pchat.engine import inputs as happened
 from p2pchat.engine.device_inputs import AddDevice, OwnSetting, RenameDevice, RevokeDevice
 from p2pchat.engine.file_inputs import FileAuto
@@ -78,7 +78,7 @@ def test_a_revocation_keeps_what_the_revoked_had_done_and_voids_what_it_hides(st
     account = ann.look().cache.accounts[ann.account]
 
     def added_by_laptop(name: str) -> wire.SignedStatement:
-        prev = machines.builds_on(account.signed, laptop, wire.DeviceKeys(*_keys(name)))
+        prev = (stating.own_add(account.acts, laptop),)
         return accounts.make_statement(seed, ann.account, prev, wire.ADD, wire.DeviceKeys(*_keys(name)))
 
     known, hidden = added_by_laptop("phone"), added_by_laptop("thief's")
@@ -243,15 +243,7 @@ def test_a_machine_that_hears_of_its_end_says_so_and_writes_no_more(stage: Stage
     pc = stage.actor("ann")
     laptop = stage.actor("ann's laptop", of=pc)
     stage.join(pc, laptop)
-    statement = accounts.make_statement(
-        pc.me.signing_seed,
-        pc.account,
-        machines.builds_on(
-            pc.look().cache.accounts[pc.account].signed, pc.device, wire.Revoked(laptop.device)
-        ),
-        wire.REVOKE,
-        wire.Revoked(laptop.device),
-    )
+    statement = stating.revoking(pc.me, pc.look().cache.accounts[pc.account].acts, laptop.device)[-1]
     number = next(n for n, (end, _, _) in stage.links.items() if end is laptop)
     laptop.feed(happened.FromPeer(number, Statements((statement,))))
     assert _warned(laptop, "revoked")
