@@ -304,6 +304,7 @@ class Cache:
     parked: dict[tuple[RoomId, DeviceId], bool] = field(default_factory=dict)  # asked: does any wait?
     author: dict[EventId, AccountId] = field(default_factory=dict)  # of acts looked up before
     quota: Quota | None = None
+    hearsay: tuple[int, int] = (0, 0)  # people never met, and statements, when they were last sorted out
     own: dict[str, OwnEntry] | None = None  # see own; None: to be looked up
     salted: dict[tuple[int, RoomId, bool], Salted] = field(default_factory=dict)  # see salts
     weeks: WeekCache = field(default_factory=WeekCache)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from p2pchat.engine import acts, frames, log, people, ranges, rooms
+from p2pchat.engine import acts, frames, hearsay, log, people, ranges, rooms
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.inputs import Send
 from p2pchat.engine.log import Read
@@ -72,6 +72,7 @@ def deposit(ctx: Context, link: Link, message: Deposit) -> None:
     if not refused:
         if message.statements and _is_verified(ctx, link.account):
             people.learn_statements(ctx, message.statements, None)
+            hearsay.sort_out(ctx, link.account)
         taken, refused = _take(ctx, link, message, to)
     answer = tuple(Kept(bytes(author), held) for author, held in sorted(taken.items()))
     ctx.out.append(Send(link.link, Holding(message.room, answer, refused)))

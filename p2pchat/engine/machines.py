@@ -33,8 +33,6 @@ from p2pchat.wire.messages.link import Statements
 from p2pchat.wire.messages.statements import SignedStatement
 
 _WRITING: Final = (Post, Change, CreateRoom, RoomAct, DeviceCommand)
-FORMER: Final = "former"
-"""In `value`: the account this profile was before."""
 PASSED_ON: Final = 50
 """Links on which a revocation is passed on by who hears of it."""
 LIST: Final = "list machines: `p2pchat device list`"
@@ -115,14 +113,14 @@ def _renew(ctx: Context, command: Renew) -> None:
 def _farewell(ctx: Context, command: Farewell) -> None:
     account = accounts.read_statement(command.statements[0]).account
     people.learn_statements(ctx, command.statements, (account,))
-    ctx.ledger.people.put_value(FORMER, account)
+    ctx.ledger.people.put_value(stating.FORMER, account)
     ctx.batch.wrote = True
     ctx.out.append(Reply(command.request, {}))
 
 
 def take_leave(ctx: Context, link: int) -> None:
     """Somebody is met: if this profile was another person once, he hears who that goes on as."""
-    former = ctx.ledger.people.value(FORMER)
+    former = ctx.ledger.people.value(stating.FORMER)
     if former is not None and AccountId(former) in ctx.cache.accounts:
         tell(ctx, AccountId(former), (link,))
 

@@ -265,12 +265,7 @@ def sort_out(ctx: Context, newest: AccountId) -> None:
             spare += 1
     here = {link.account for link in ctx.live.links.values()} | {newest, ctx.me.account}
     drafts = {draft.room for draft in ctx.ledger.outbox.drafts()}
-    members = {
-        account
-        for row in ctx.cache.known_rooms.values()
-        if row.peer is None
-        for account in _of_room(ctx, rooms.room(ctx, row.id))
-    }
+    inside = members(ctx)
     wanted = {row.device for row in ctx.cache.addresses.values() if row.static}
     gone: list[AccountId] = []
     for account in idle[:spare]:
@@ -279,10 +274,16 @@ def sort_out(ctx: Context, newest: AccountId) -> None:
         waits = any(
             device in wanted or ctx.ledger.events.parked(room, device, 0, MAX_SEQ) for device in machines
         )
-        if account not in here and account not in members and room not in drafts and not waits:
+        if account not in here and account not in inside and room not in drafts and not waits:
             gone.append(account)
     if gone:
-        _forget(ctx, gone)
+        forget(ctx, gone)
+
+
+def members(ctx: Context) -> set[AccountId]:
+    """Everybody who is or was in a room known here, or of which somebody has told."""
+    ids = [row.id for row in ctx.cache.known_rooms.values() if row.peer is None]
+    return {account for one in (*ids, *ctx.live.heard_of) for account in _of_room(ctx, rooms.room(ctx, one))}
 
 
 def _of_room(ctx: Context, room: RoomCache) -> Iterable[AccountId]:
@@ -298,7 +299,8 @@ def _weight(ctx: Context, accounts: Iterable[AccountId]) -> int:
     return sum(len(account.signed) for account in known if account is not None)
 
 
-def _forget(ctx: Context, gone: list[AccountId]) -> None:
+def forget(ctx: Context, gone: list[AccountId]) -> None:
+    """These people as if never met or heard of."""
     cache, live = ctx.cache, ctx.live
     devices = [
         device for account in gone if account in cache.accounts for device in cache.accounts[account].devices
@@ -308,7 +310,9 @@ def _forget(ctx: Context, gone: list[AccountId]) -> None:
         cache.owner.pop(device, None)
         cache.prekeys.pop(device, None)
         live.last_seen.pop(device, None)
+        live.introducers.pop(device, None)
     for account in gone:
+        live.held_of.pop(account, None)
         room = rooms.direct_id(ctx.me.account, account)
         cache.known_rooms.pop(room, None)
         cache.rooms.pop(room, None)

@@ -19,6 +19,8 @@ from p2pchat.wire.limits import MAX_STATEMENT_PREV
 from p2pchat.wire.messages import statements as wire
 from p2pchat.wire.messages.statements import SignedStatement
 
+FORMER: Final = "former"
+"""In `value`: the account this profile was before."""
 KEPT_ACTS: Final = 64
 """Acts of a revoked machine that go on to count: no person states more on one machine, a thief may."""
 KEPT_OF_A_FLOOD: Final = 16
