@@ -149,14 +149,15 @@ class Looking:
             public, expanded = ed25519_keypair(self._seed)
             proof = ed25519_sign(expanded, tag_bytes(TAG_JOIN) + opened.handshake_hash)
             await talk.say(Join(public, proof))
-        said = (await talk.until(Got)).message
-        if not isinstance(said, Admitted):
-            raise RemoteProtocolError("frame out of place")
-        identity = (
-            self._joined(said.statements, account)
-            if self._recovery is None
-            else self._recovered(said.statements, *self._recovery)
-        )
+        identity = None
+        while identity is None:
+            said = (await talk.until(Got)).message
+            if not isinstance(said, Admitted):
+                raise RemoteProtocolError("frame out of place")
+            if self._recovery is None:
+                identity = self._joined(said.statements, account)
+            else:  # of several accounts that name this key one fits the paper
+                identity = self._recovered(said.statements, *self._recovery)
         if self._found is not None:
             return
         self._keep(identity)
@@ -182,12 +183,12 @@ class Looking:
 
     def _recovered(
         self, signed: tuple[SignedStatement, ...], recovery: SigningKey, bound: str
-    ) -> IdentityFile:
-        """An identity added by the recovery key itself: whoever told the statements only told them. He
-        may have made up an account of his own that names this key; it will not fit the paper."""
+    ) -> IdentityFile | None:
+        """An identity added by the recovery key itself: whoever told the statements only told them. Somebody
+        may have made up an account of his own that names this key; it will not fit the paper: None."""
         account = accounts.fold([accounts.read_statement(one) for one in signed])
         if account.recovery != recovery.public or bound_to(recovery, account.id) != bound:
-            raise RemoteProtocolError("statements of another recovery key")
+            return None
         public, _ = ed25519_keypair(self._seed)
         keys = DeviceKeys(public, x25519_public(self._secret))
         added = stating.recovered(recovery.seed, account, keys)

@@ -24,7 +24,7 @@ from p2pchat.wire.messages.statements import SignedStatement
 
 FAREWELL = "farewell"
 """Beside the identity: the statements of the account that was given up."""
-MOVED = ("archive.db", "archive.db-wal", "archive.db-shm", "staging")
+MOVED = ("archive.db", "archive.db-wal", "archive.db-shm", "staging", "identity-next")
 """What belongs to the old person besides his identity, which goes last."""
 
 

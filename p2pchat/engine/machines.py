@@ -70,7 +70,9 @@ def _add(ctx: Context, command: AddDevice) -> None:
         raise CommandError("usage", "that machine is known already", LIST)
     _add_keys(ctx, command.signing, command.noise)
     signed = ctx.cache.accounts[ctx.me.account].signed
-    ctx.out.append(Reply(command.request, {"device": new.hex(), "statements": signed}))
+    told = (*accounts.leading(signed, new), *signed)  # these first: the rest may not fit a frame
+    run = next(portions(dict.fromkeys(told), frames.FRAME_BYTES))
+    ctx.out.append(Reply(command.request, {"device": new.hex(), "statements": run}))
 
 
 def _revoke(ctx: Context, command: RevokeDevice) -> None:
@@ -100,8 +102,9 @@ def _rename(ctx: Context, command: RenameDevice) -> None:
 
 
 def _renew(ctx: Context, command: Renew) -> None:
-    _add_keys(ctx, command.signing, command.noise)
     new = device_id(ctx.me.account, command.signing)
+    if new not in ctx.cache.owner:  # else it was stated before, and could not be written down
+        _add_keys(ctx, command.signing, command.noise)
     name = own.device_name(ctx, ctx.me.device)
     if name:
         own.put(ctx, own.NAME + new.hex(), name.encode())
