@@ -22,6 +22,7 @@ from p2pchat.engine.device_inputs import (
     RenameDevice,
     Renew,
     RevokeDevice,
+    SettingTaken,
 )
 from p2pchat.engine.inputs import Change, CloseLink, CreateRoom, Input, Post, Reply, RoomAct, Send, Tell
 from p2pchat.errors import CommandError, RemoteProtocolError
@@ -51,6 +52,9 @@ def handle(ctx: Context, event: Input) -> None:
             _farewell(ctx, event)
         case Renew():
             _renew(ctx, event)
+        case SettingTaken():
+            own.written_down(ctx, event.key, event.value.encode())
+            ctx.out.append(Reply(event.request, {}))
         case OwnSetting():
             own.put(ctx, own.SETTING + event.key, event.value.encode())
             ctx.out.append(Reply(event.request, {}))

@@ -311,6 +311,7 @@ def _of_files(ctx: Context, event: Input) -> None:
 def _started(node: Node, ctx: Context, port: int) -> None:
     ctx.live.port = port
     clones.started(ctx)
+    own.started(ctx)
     others = len(ctx.cache.accounts[ctx.me.account].devices) > 1  # from them the name comes
     if not (node.keep_name and (others or ctx.me.account in ctx.cache.profiles)):
         trust.publish_name(ctx, node.name)
