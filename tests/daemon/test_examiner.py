@@ -350,3 +350,21 @@ async def test_only_who_was_asked_answers(autojump_clock: MockClock) -> None:
         (told,) = found
         assert told is not None
         assert told.discovery == ""
+
+
+async def test_what_lies_near_and_that_one_looks_for_others_outlives_a_node(
+    autojump_clock: MockClock,
+) -> None:
+    """A node is built anew after a failure or under a new id; the system tells of its networks only once."""
+    async with house() as h:
+        await up(h, "ab")
+        runner = h.daemons["a"].runner
+        networks = (f"{address(h, 'a')}/24",)
+        runner.post(happened.NetworkChanged((address(h, "a"),), networks))
+        await runner.ask(lambda r: happened.Search(r, True))
+        before = runner.node
+        runner.start_over()
+        await h.until(lambda: runner.node is not before and runner.node.live.networks != ())
+        assert runner.node.live.networks == networks
+        assert runner.node.live.searching
+        assert runner.node.live.to_probe
