@@ -17,7 +17,7 @@ from p2pchat.engine import log, peers, rooms
 from p2pchat.engine.context import Context, Quota, RoomCache
 from p2pchat.engine.inputs import Tell
 from p2pchat.engine.ranges import MAX_SEQ
-from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
+from p2pchat.ids import AccountId, DeviceId, RoomId
 from p2pchat.model import DIRECT
 from p2pchat.wire.limits import (
     MAX_ACTS_PER_DAY,
@@ -219,22 +219,7 @@ def _spare(ctx: Context, room: RoomCache, device: DeviceId) -> float:
 def _counted_as(ctx: Context, room: RoomCache) -> RoomId:
     """The room itself; all together those in which we never wrote and into which somebody not
     verified brought us: he could make as many as he likes."""
-    if ctx.me.device in room.heads:
-        return room.row.id
-    added_by = room.graph.members[ctx.me.account].added_by
-    adder = _author(ctx, added_by) if added_by is not None else None
-    trust = ctx.cache.trust.get(adder) if adder is not None else None
-    return room.row.id if trust is not None and trust.verified else _UNASKED
-
-
-def _author(ctx: Context, event: EventId) -> AccountId | None:
-    """Who wrote an act, remembered: it is asked for with every event of a room."""
-    known = ctx.cache.author.get(event)
-    if known is None:
-        stored = ctx.ledger.events.get(event)
-        if stored is not None:
-            known = ctx.cache.author[event] = ctx.cache.owner[stored.device]
-    return known
+    return room.row.id if rooms.is_ours(ctx, room) else _UNASKED
 
 
 def _one_too_many(ctx: Context, room: RoomCache, account: AccountId) -> bool:
