@@ -17,6 +17,8 @@ Ranges = tuple[tuple[int, int], ...]
 
 ROW_BYTES: Final = 200
 """What a row and its indices take beside the event; for each machine named half of it."""
+MAX_LATER: Final = 8
+"""Machines of one person remembered as having something, if they were not named when it was deposited."""
 LOOKED_AT: Final = 4096
 """Events held for somebody that are looked at to tell him of which chains they are."""
 KEPT_WORDS_MS: Final = 60 * 24 * 3600 * 1000
@@ -39,6 +41,11 @@ _TOPS: Final = (
     "SELECT room, author, id, max(seq) FROM (SELECT h.room, h.author, h.id, h.seq"  # noqa: S608 - all of it is written here
     + _MAY_HAVE
     + " ORDER BY f.holding LIMIT :most) GROUP BY room, author ORDER BY room, author LIMIT :limit"
+)
+_MAY_SAY: Final = (
+    " AND (EXISTS (SELECT 1 FROM holding_for g"
+    " WHERE g.holding = h.pk AND g.account = :account AND g.device = :device)"
+    " OR (SELECT count(*) FROM holding_for c WHERE c.holding = h.pk AND c.account = :account) <= :most)"
 )
 _OF_CHAIN: Final = (
     " FROM holding h JOIN holding_for f ON f.holding = h.pk AND f.account = :account AND f.device = x''"
@@ -158,12 +165,13 @@ class Holdings:
         return row is not None
 
     def had(self, account: AccountId, device: DeviceId, room: bytes, author: bytes, ranges: Ranges) -> None:
-        """A machine has these numbers of a chain: remember it of what is held for its person."""
+        """A machine has these numbers of a chain: remember it of what is held for its person, if it was
+        named, or is one of few that came later: each is a row that nobody has room for."""
         for low, high in ranges:
             self._conn.execute(
                 "INSERT OR REPLACE INTO holding_for (holding, account, device, had)"
-                " SELECT h.pk, :account, :device, 1" + _OF_CHAIN,
-                _chain(account, room, author, low, high) | {"device": device},
+                " SELECT h.pk, :account, :device, 1" + _OF_CHAIN + _MAY_SAY,
+                _chain(account, room, author, low, high) | {"device": device, "most": MAX_LATER},
             )
 
     def lacking(self, account: AccountId, room: bytes, author: bytes) -> list[DeviceId]:

@@ -154,3 +154,17 @@ def test_who_deposited_is_found_step_by_step(ledger: Ledger) -> None:
     for number, depositor in enumerate((EVA, ANN, BOB, ANN)):
         ledger.holdings.hold(replace(held(number), depositor=depositor), TO_BOB)
     assert ledger.holdings.depositors() == [ANN, BOB, EVA]
+
+
+def test_hundreds_of_machines_that_have_something_take_few_rows(ledger: Ledger) -> None:
+    """A person may make up as many as a program takes; the rows count in nobody's share."""
+    ledger.holdings.hold(held(1), TO_BOB)
+    later = [DeviceId(f"bob {number}".encode().ljust(32, b"/")) for number in range(10, 90)]
+    for device in (*later, BOB_1):
+        ledger.holdings.had(BOB, device, ROOM, ANN_1, ((1, 1),))
+    rows = ledger.connection.execute("SELECT count(*) FROM holding_for").fetchone()[0]
+    assert rows <= len(TO_BOB) + holdings.MAX_LATER
+    assert claimed(ledger, BOB, later[0]) == claimed(ledger, BOB, BOB_1) == []
+    ledger.holdings.had(BOB, BOB_2, ROOM, ANN_1, ((1, 1),))
+    ledger.holdings.drop_had(BOB, ROOM, ANN_1, ((1, 1),), [])
+    assert ledger.connection.execute("SELECT count(*) FROM holding_for").fetchone()[0] == 0
