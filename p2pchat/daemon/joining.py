@@ -162,10 +162,12 @@ class Looking:
             return
         self._keep(identity)
         self._found = Found(identity, host, port)
-        if self._recovery is None:
-            await talk.say(Joined())
-        await talk.close("thanks")
-        self._over.set()
+        try:
+            if self._recovery is None:
+                await talk.say(Joined())
+            await talk.close("thanks")
+        finally:
+            self._over.set()
 
     def _joined(self, signed: tuple[SignedStatement, ...], teller: accounts.Account) -> IdentityFile:
         """The identity that these statements prove; of the account of who gave them."""

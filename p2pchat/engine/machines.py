@@ -34,6 +34,8 @@ from p2pchat.wire.messages.link import Statements
 from p2pchat.wire.messages.statements import SignedStatement
 
 _WRITING: Final = (Post, Change, CreateRoom, RoomAct, DeviceCommand)
+BEFORE: Final = " (before)"
+"""Behind the name of a machine that goes on under another id."""
 PASSED_ON: Final = 50
 """Links on which a revocation is passed on by who hears of it."""
 LIST: Final = "list machines: `p2pchat device list`"
@@ -112,7 +114,7 @@ def _renew(ctx: Context, command: Renew) -> None:
     name = own.device_name(ctx, ctx.me.device)
     if name:
         own.put(ctx, own.NAME + new.hex(), name.encode())
-        own.put(ctx, own.NAME + ctx.me.device.hex(), f"{name} (before)".encode()[:MAX_NAME])
+        own.put(ctx, own.NAME + ctx.me.device.hex(), f"{name[: MAX_NAME - len(BEFORE)]}{BEFORE}".encode())
     signed = accounts.leading(ctx.cache.accounts[ctx.me.account].signed, new)
     ctx.out.append(Reply(command.request, {"statements": signed}))
 

@@ -296,8 +296,10 @@ def forget(ctx: Context, gone: list[AccountId]) -> None:
         cache.prekeys.pop(device, None)
         live.last_seen.pop(device, None)
         live.introducers.pop(device, None)
+        live.reach.pop(device, None)
     for account in gone:
         live.held_of.pop(account, None)
+        live.presence.withheld.pop(account, None)
         room = rooms.direct_id(ctx.me.account, account)
         cache.known_rooms.pop(room, None)
         cache.rooms.pop(room, None)

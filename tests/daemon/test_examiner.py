@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from p2pchat.daemon import examiner as examining
 from p2pchat.daemon import probing, verdicts
 from p2pchat.daemon.sights import Case
 from p2pchat.engine import inputs as happened
@@ -368,3 +369,25 @@ async def test_what_lies_near_and_that_one_looks_for_others_outlives_a_node(
         assert runner.node.live.networks == networks
         assert runner.node.live.searching
         assert runner.node.live.to_probe
+
+
+async def test_a_crowd_of_askers_does_not_take_all_sockets(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examining, "LOOKING", 2)
+    async with house() as h:
+        await up(h, "abc")
+        await h.until(lambda: all_linked(h, "abc"))
+        h.lan.firewall("b", "a")  # each look takes as long as a dial does
+        links = {name: h.daemons[name].runner.node.live for name in "ac"}
+        target = h.identities["b"].me.device
+        found: list[Findings | None] = []
+
+        async def ask() -> None:
+            live = links["a"]
+            found.append(await h.daemons["a"].examiner.consult(live.links[live.by_device[target]], target))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(ask)
+        assert sum(one is not None for one in found) == 2

@@ -9,6 +9,7 @@ from p2pchat.engine import hearsay, overview, peers, quota, rooms
 from p2pchat.engine import inputs as happened
 from p2pchat.engine.accounts import make_genesis, make_statement, read_statement
 from p2pchat.engine.node import Node
+from p2pchat.engine.presence_inputs import SetPresence
 from p2pchat.wire.limits import MAX_ADDRESSES, MAX_UNKNOWN_PEERS
 from p2pchat.wire.messages.holders import Handed, Waiting
 from p2pchat.wire.messages.link import Statements
@@ -219,3 +220,12 @@ def test_people_whom_somebody_only_tells_of_are_not_kept_without_end(stage: Stag
     assert rows <= 4 + (3 + 1) * quota.STATEMENTS_EACH + 81
     again = Node(ann.me, ann.ledger, Dice("again"), name="ann").look(ann.now())
     assert set(again.cache.accounts) == set(kept)
+
+
+def test_nothing_is_owed_any_more_to_who_was_forgotten(stage: Stage) -> None:
+    """Who hides owes receipts to everybody who comes by, and remembers where he is."""
+    ann = stage.actor("ann")
+    ann.ask(lambda r: SetPresence(r, "invisible"))
+    came = visit(stage, ann, *(f"visitor {n}" for n in range(8)))
+    assert known(ann, came) == ["visitor 5", "visitor 6", "visitor 7"]
+    assert set(ann.node.live.presence.withheld) == {one.account for one in came[5:]}
