@@ -217,7 +217,8 @@ def _of_strangers(ctx: Context) -> int:
     theirs. What was given up since counts until then."""
     at, held = ctx.live.held_strange
     if ctx.now.mono >= at + COUNTED_S:
-        strangers = [one for one in ctx.ledger.holdings.depositors() if not _is_verified(ctx, one)]
+        known = ctx.ledger.holdings.depositors()
+        strangers = [one for one in known if one != ctx.me.account and not _is_verified(ctx, one)]
         held = ctx.ledger.holdings.held_bytes(strangers)
         ctx.live.held_strange = (ctx.now.mono, held)
     return held

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from p2pchat.engine import (
+    admission,
     bodies,
     clock,
     clones,
@@ -203,6 +204,7 @@ class Node:
         own.catch_up(ctx)
         quota.close(ctx)
         outbox.close_receipts(ctx)
+        admission.close(ctx)
         handed.close(ctx)
         custody.watch(ctx)
         presence_words.close(ctx)
