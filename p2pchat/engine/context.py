@@ -11,6 +11,7 @@ dictionaries of `Live` is frozen: replace a value, never change it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -135,6 +136,7 @@ class Live:
     )  # asked in vain: when, and why
     named: dict[tuple[DeviceId, RoomId], frozenset[AccountId]] = field(default_factory=dict)  # to a holder
     held_of: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) taken to hold
+    held_strange: tuple[float, int] = (-math.inf, 0)  # when what is held of strangers was added up; bytes
     claims: dict[int, Claiming] = field(default_factory=dict)  # by link
     presence: PresenceState = field(default_factory=PresenceState)
     timers: dict[str, float] = field(default_factory=dict)
@@ -207,6 +209,7 @@ class Live:
         twin.took_nothing = self.took_nothing.copy()
         twin.named = self.named.copy()
         twin.held_of = self.held_of.copy()
+        twin.held_strange = self.held_strange
         twin.claims = self.claims.copy()
         twin.shift_ms = self.shift_ms
         return twin
@@ -304,6 +307,7 @@ class Cache:
     parked: dict[tuple[RoomId, DeviceId], bool] = field(default_factory=dict)  # asked: does any wait?
     author: dict[EventId, AccountId] = field(default_factory=dict)  # of acts looked up before
     quota: Quota | None = None
+    hearsay: tuple[int, int] = (0, 0)  # people never met, and statements, when they were last sorted out
     own: dict[str, OwnEntry] | None = None  # see own; None: to be looked up
     salted: dict[tuple[int, RoomId, bool], Salted] = field(default_factory=dict)  # see salts
     weeks: WeekCache = field(default_factory=WeekCache)

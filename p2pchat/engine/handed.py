@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import log, membership, outbox, people, presence, quota, receive, revocations, rooms
+from p2pchat.engine import hearsay, log, membership, outbox, people, presence, receive, revocations, rooms
 from p2pchat.engine.context import Claiming, Context, Link
 from p2pchat.engine.inputs import CloseLink, Send, Tell
 from p2pchat.engine.log import Read
@@ -69,7 +69,8 @@ def handed(ctx: Context, link: Link, message: Handed) -> None:
             if device.revoked and number is not None:
                 ctx.out.append(CloseLink(number, "refused"))
         ctx.out.append(Tell("peer", account))
-        quota.sort_out(ctx, link.account)
+    if message.statements:
+        hearsay.sort_out(ctx, link.account)
     reads = [read for event in message.events if _holds(ctx, read := log.read_event(event))]
     for room_id, author in receive.handed(ctx, link, reads):
         ctx.batch.handed[link.link, room_id, author] = None

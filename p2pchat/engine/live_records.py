@@ -72,7 +72,7 @@ class Target:
 class Introducer(NamedTuple):
     """What became of one machine's introductions, and when it was last answered; see exchange."""
 
-    asked: bool = False  # we wait for introductions
+    asked: int = 0  # so many people it may still introduce: we wait for them
     misled: int = 0
     deaf_until: float = 0.0
     answered: float = float("-inf")

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from p2pchat.engine import (
+    admission,
     bodies,
     clock,
     clones,
@@ -203,6 +204,7 @@ class Node:
         own.catch_up(ctx)
         quota.close(ctx)
         outbox.close_receipts(ctx)
+        admission.close(ctx)
         handed.close(ctx)
         custody.watch(ctx)
         presence_words.close(ctx)
@@ -311,6 +313,7 @@ def _of_files(ctx: Context, event: Input) -> None:
 def _started(node: Node, ctx: Context, port: int) -> None:
     ctx.live.port = port
     clones.started(ctx)
+    own.started(ctx)
     others = len(ctx.cache.accounts[ctx.me.account].devices) > 1  # from them the name comes
     if not (node.keep_name and (others or ctx.me.account in ctx.cache.profiles)):
         trust.publish_name(ctx, node.name)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from p2pchat.engine import room_commands, rooms
-from p2pchat.engine.accounts import read_statement
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.ids import AccountId, DeviceId, RoomId
 from p2pchat.wire.messages import statements
@@ -56,9 +55,8 @@ def due(ctx: Context, rest: str) -> None:
 
 def _proof(ctx: Context, account: AccountId, device: DeviceId) -> tuple[bytes, ...]:
     """The statement that revokes the machine, and its signature."""
-    for signed in ctx.cache.accounts[account].signed:
-        act = read_statement(signed)
+    for act in ctx.cache.accounts[account].acts:
         names_it = isinstance(act.subject, statements.Revoked) and act.subject.device == device
         if names_it or act.kind == statements.RETIRE:
-            return (signed.statement, signed.signature)
+            return (act.signed.statement, act.signed.signature)
     return ()
