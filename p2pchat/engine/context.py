@@ -97,6 +97,9 @@ class Live:
     targets: dict[tuple[str, int], Target] = field(default_factory=dict)
     dials: dict[int, tuple[str, int]] = field(default_factory=dict)
     dial_times: tuple[float, ...] = ()
+    at_the_door: dict[str, tuple[int, float]] = field(
+        default_factory=dict
+    )  # by host: connections that have not proven whose they are, and since when the newest
     waiters: dict[int, Waiter] = field(default_factory=dict)
     sas: dict[AccountId, Sas] = field(default_factory=dict)
     recons: dict[int, Recon] = field(default_factory=dict)
@@ -177,6 +180,7 @@ class Live:
         twin.targets = self.targets.copy()
         twin.dials = self.dials.copy()
         twin.dial_times = self.dial_times
+        twin.at_the_door = self.at_the_door.copy()
         twin.waiters = self.waiters.copy()
         twin.sas = self.sas.copy()
         twin.recons = self.recons.copy()
