@@ -139,6 +139,9 @@ class Live:
     named: dict[tuple[DeviceId, RoomId], frozenset[AccountId]] = field(default_factory=dict)  # to a holder
     held_of: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) taken to hold
     claims: dict[int, Claiming] = field(default_factory=dict)  # by link
+    not_had: dict[tuple[int, RoomId, DeviceId], tuple[int, ...]] = field(
+        default_factory=dict
+    )  # handed over on a link and not had yet, see handed
     presence: PresenceState = field(default_factory=PresenceState)
     timers: dict[str, float] = field(default_factory=dict)
     shift_ms: int = 0  # correction of our wall clock, see clock.shift
@@ -212,6 +215,7 @@ class Live:
         twin.named = self.named.copy()
         twin.held_of = self.held_of.copy()
         twin.claims = self.claims.copy()
+        twin.not_had = self.not_had.copy()
         twin.shift_ms = self.shift_ms
         return twin
 

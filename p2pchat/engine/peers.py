@@ -350,6 +350,11 @@ def _worse(before: str, reason: str) -> str:
 # -- links come and go ------------------------------------------------------------------------
 
 
+def links_to(ctx: Context, device: DeviceId) -> list[int]:
+    """Every link to a machine: beside the one in use there may be others, that take its place."""
+    return [link.link for link in ctx.live.links.values() if link.device == device]
+
+
 def link_up(ctx: Context, link: Link, dialled: int | None) -> bool:
     """A handshake is complete. True if this is now *the* link to that machine."""
     live = ctx.live
