@@ -18,7 +18,7 @@ from p2pchat.control.endpoint import ControlListener
 from p2pchat.control.server import Handler, serve_control
 from p2pchat.daemon.bulk import Bulk
 from p2pchat.daemon.bulk_link import shake_hands
-from p2pchat.daemon.checking import Checker, start_process
+from p2pchat.daemon.checking import Checker, Remembering, start_process
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.examiner import Examiner
 from p2pchat.daemon.identity import Identity
@@ -112,7 +112,7 @@ class Daemon:
         self._announced = True
         self._look_otherwise = trio.Event()
         self._checker = Checker(start_process, _verify, self.mono) if parts.threads else None
-        check = self._checker.check if self._checker is not None else None
+        check = Remembering(self._checker.check).check if self._checker is not None else None
         self.bulk = self._make_bulk(parts.disk) if parts.disk is not None else None
         self.pairings = Pairings(
             noise_secret=lambda: self.identity.noise_secret,

@@ -73,8 +73,10 @@ class Lanes:
     def take_bulk(self, most: int = BULK_EVENTS) -> list[Input]:
         """The next backfill, until it is `most` events or more."""
         batch: list[Input] = []
-        while self._bulk and weight(batch) < most:
+        taken = 0
+        while self._bulk and taken < most:
             batch.append(self._bulk.popleft())
+            taken += weight(batch[-1:])
         return batch
 
     def put_back(self, batch: Sequence[Input], *, bulk: bool) -> None:

@@ -290,6 +290,7 @@ class Cache:
 
     accounts: dict[AccountId, Account] = field(default_factory=dict)
     owner: dict[DeviceId, AccountId] = field(default_factory=dict)
+    stated: dict[tuple[bytes, bytes], None] = field(default_factory=dict)  # statements and signatures kept
     prekeys: dict[DeviceId, RegisterRow] = field(default_factory=dict)
     profiles: dict[AccountId, RegisterRow] = field(default_factory=dict)
     presence: RegisterRow | None = None  # of our account, the one that counts,

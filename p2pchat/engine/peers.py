@@ -231,17 +231,20 @@ def tick(ctx: Context) -> None:
     recent = tuple(at for at in ctx.live.dial_times if now - at < 1.0)
     ctx.live.dial_times = recent
     upcoming: float | None = None
+    targets = ctx.live.targets
+    waiting = [one for one in targets.items() if one[1].dialling is None and not _reached(ctx, one[1])]
+    if not waiting:
+        return
     crowd_s = underway.crowd_s(ctx)
     # One address of a machine at a time: dialled together, its links would replace each other.
     busy = {
         _whose(target)
-        for target in ctx.live.targets.values()
-        if target.dialling is not None
+        for target in map(targets.get, ctx.live.dials.values())
+        if target is not None
+        and target.dialling is not None
         and now < target.began + underway.patience(target, crowd_s, NEXT_ADDRESS_S)
     }
-    for key, target in sorted(ctx.live.targets.items(), key=lambda item: item[1].due):
-        if target.dialling is not None or _reached(ctx, target):
-            continue
+    for key, target in sorted(waiting, key=lambda item: item[1].due):
         if target.due > now + 0.001:
             upcoming = target.due if upcoming is None else min(upcoming, target.due)
             continue

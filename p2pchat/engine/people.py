@@ -67,6 +67,7 @@ def _install(ctx: Context, account: accounts.Account) -> None:
     ctx.cache.accounts[account.id] = account
     for device in account.devices:
         ctx.cache.owner[device] = account.id
+    ctx.cache.stated.update(((one.statement, one.signature), None) for one in account.signed)
 
 
 def learn_statements(
@@ -80,6 +81,8 @@ def learn_statements(
     permitted = None if allowed is None else dict.fromkeys(allowed)
     grouped: dict[AccountId, list[accounts.Act]] = {}
     for one in signed:
+        if (one.statement, one.signature) in ctx.cache.stated:
+            continue  # said again, as at every link that comes up
         act = accounts.read_statement(one)
         if permitted is None or act.account in permitted:
             grouped.setdefault(act.account, []).append(act)
@@ -133,6 +136,18 @@ def read_register(ctx: Context, signed: SignedRegister) -> tuple[RegisterRow, Re
         raise RemoteProtocolError("register with wrong key")
     row = RegisterRow(device, body.kind, body.room, body.author, body.n, body.value, signed.signature)
     return row, decode(kind, body.value)
+
+
+def is_known(ctx: Context, signed: SignedRegister) -> bool:
+    """Whether it is the very PREKEY or PROFILE register that is kept: its signature held then."""
+    body = decode(Register, signed.register)
+    known = None
+    if body.kind == wire.PREKEY:
+        known = ctx.cache.prekeys.get(DeviceId(body.device))
+    elif body.kind == wire.PROFILE:
+        owner = ctx.cache.owner.get(DeviceId(body.device))
+        known = ctx.cache.profiles.get(owner) if owner is not None else None
+    return known is not None and known.n == body.n and signed_register(known) == signed
 
 
 def learn_register(ctx: Context, row: RegisterRow, value: Record) -> bool:
