@@ -123,20 +123,20 @@ class Pairings:
                 await self._serve(talk, opened, asked.message, linking)
         except trio.TooSlowError:
             log.info("a machine that wanted to be linked was too slow")
-            self._ended(linking, "the other machine stopped answering")
+            self._ended(linking, pairing, "the other machine stopped answering")
         except RemoteProtocolError as error:
             log.info("a machine was not linked: %s", error.reason)
-            if linking is not None and linking.shown.spent:
-                wrong = "somebody tried another code" if error.reason == WRONG_CODE else error.reason
-                self._ended(linking, wrong)
+            wrong = "somebody tried another code" if error.reason == WRONG_CODE else error.reason
+            self._ended(linking, pairing, wrong)
         except CommandError as error:
             if linking is not None:
                 linking.end(error=error)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._ended(linking, "the connection to the other machine broke")
+            self._ended(linking, pairing, "the connection to the other machine broke")
 
-    def _ended(self, linking: Linking | None, why: str) -> None:
-        if linking is not None and linking.shown.spent:
+    def _ended(self, linking: Linking | None, pairing: Pairing, why: str) -> None:
+        """The one attempt was in vain. Other connections, of whoever it may be, end nothing."""
+        if linking is not None and pairing.attempted:
             linking.end(
                 error=CommandError("failed", f"{why}: the code is used up, nothing was linked", AGAIN)
             )

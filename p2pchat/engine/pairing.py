@@ -80,6 +80,8 @@ class Pairing:
         self.state = "new"
         self.reached = "new"
         """How far it had come when it ended."""
+        self.attempted = False
+        """Whether this was the one attempt at the code that is shown."""
 
     # -- how it begins ---------------------------------------------------------------------
 
@@ -198,7 +200,7 @@ class Pairing:
         if self._by_code and shown is not None:
             if not shown.good(now):  # two at once: the other has had it
                 raise RemoteProtocolError(NO_CODE)
-            shown.spent = True
+            shown.spent = self.attempted = True
         try:
             payload = noise.read_message(body)
         except RemoteProtocolError as error:
