@@ -202,9 +202,7 @@ def test_a_machine_revoked_out_of_reach_is_cut_off_by_everybody_it_meets(play: P
             "and it was told",
         )
         cut = time.monotonic()
-        time.sleep(
-            max(0.0, healed + CUT_S + 2.0 - time.monotonic())
-        )  # whoever would let it in again has done so
+        time.sleep(2.0)  # it dials again and again: whoever would let it in has done so
         assert laptop.ask("status")["peers"]["connected"] == 0
         assert not any(linked_to(one, device) for one in (bob, cyn))
         pc.send("bob", LATER[2], "--wait", "delivered")

@@ -173,7 +173,7 @@ def test_a_damaged_archive(tmp_path: Path) -> None:
         bob.kill()
         for left in archive.parent.glob("archive.db-*"):
             left.unlink()
-        for damaged in (archive.read_bytes(), whole[: len(whole) // 2], bytes(100) + whole[100:]):
+        for damaged in (archive.read_bytes(), whole[: len(whole) // 2]):
             archive.write_bytes(damaged)
             started = bob.attempt("up", "--name", "bob")
             assert (started.code, started.error["kind"]) == (9, "archive"), started
