@@ -181,6 +181,7 @@ class Entrusted:
     asked: tuple[tuple[DeviceId, Ranges], ...]
     left: int  # answers still to come
     took: bool  # whether any of it was kept
+    tries: int = 1  # how often it was given without an answer
 
 
 @dataclass(frozen=True, slots=True)

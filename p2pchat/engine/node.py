@@ -207,6 +207,7 @@ class Node:
         quota.close(ctx)
         outbox.close_receipts(ctx)
         admission.close(ctx)
+        revocations.watch(ctx)
         handed.close(ctx)
         custody.watch(ctx)
         presence_words.close(ctx)
@@ -331,6 +332,7 @@ def _started(node: Node, ctx: Context, port: int) -> None:
     transfers.start(ctx)
     custody.start(ctx)
     holders.start(ctx)
+    revocations.start(ctx)
     presence_words.start(ctx)
     ctx.timer("repair", ctx.now.mono + sync.REPAIR_S)
     exchange.publish(ctx)
@@ -405,6 +407,8 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             clones.due(ctx, rest)
         case "revoke":
             revocations.due(ctx, rest)
+        case "revocations":
+            revocations.again(ctx)
         case "rotate" | "keys" | "prepare" | "moved" | "awake" | "bodies":
             room = ctx.cache.known_rooms.get(RoomId(bytes.fromhex(rest)))
             if room is not None:

@@ -7,6 +7,7 @@ import pytest
 from p2pchat.engine import rooms
 from p2pchat.ids import AccountId, EventId
 from p2pchat.model import DELIVERED, HELD
+from p2pchat.wire.codec import Record
 from p2pchat.wire.messages import holders as wire
 from p2pchat.wire.messages.events import Event
 from tests.engine.holders_play import (
@@ -19,7 +20,7 @@ from tests.engine.holders_play import (
     tell,
     verify,
 )
-from tests.engine.play import Stage
+from tests.engine.play import Actor, Stage
 
 
 @pytest.fixture
@@ -211,3 +212,23 @@ def test_who_is_here_is_told_of_what_came_and_not_of_all_that_is_held(
     monkeypatch.setattr(cem.ledger.holdings, "tops", walk)
     stage.wait(11)
     assert shown(bob, two).text == "two"
+
+
+def test_who_answers_nothing_is_not_given_it_again_and_again(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    stage.join(ann, cem)
+    carry = stage.carry
+
+    def swallowed(sender: Actor, link: int, message: Record) -> None:
+        if not isinstance(message, wire.Holding):
+            carry(sender, link, message)
+
+    stage.carry = swallowed  # type: ignore[method-assign]
+    hello = ann.say(bob, "hello bob")
+    stage.wait(300)
+    given = [one for one in ann.sent if isinstance(one, wire.Deposit)]
+    assert 1 <= len(given) <= 2
+    assert state(ann, hello) == "queued"
+    stage.carry = carry  # type: ignore[method-assign]
+    stage.wait(700)
+    assert state(ann, hello) == HELD, "after ten minutes he is asked again"
