@@ -1,4 +1,5 @@
 """One profile on two machines of a network: a backup that was restored, and a copy that runs beside it.
+One play in two scenes that share the daemons, in the order of this file.
 
 Whoever notices is told, takes another device id and goes on; nothing that either wrote is lost.
 """
@@ -32,9 +33,10 @@ class Play(NamedTuple):
     cyn: Machine
 
 
-@pytest.fixture
-def play(tmp_path: Path) -> Iterator[Play]:
-    with office(4, tmp_path, names=("ann", "copy", "bob", "cyn")) as (net, (ann, copy, bob, cyn)):
+@pytest.fixture(scope="module")
+def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
+    folder = tmp_path_factory.mktemp("clones")
+    with office(4, folder, names=("ann", "copy", "bob", "cyn")) as (net, (ann, copy, bob, cyn)):
         copy.name = ann.name
         for machine in (ann, bob, cyn):
             machine.up()
@@ -108,9 +110,12 @@ def test_a_backup_is_restored_after_the_disk_was_lost(play: Play, tmp_path: Path
 
 
 def test_a_copy_runs_beside_the_original(play: Play, tmp_path: Path) -> None:
-    """They run in two halves of the network, and both write; then the halves meet."""
-    net, ann, copy, bob, cyn = play
+    """They run in two halves of the network, and both write; then the halves meet. The original is now on
+    the host of the restored backup; its image runs where Ann was before."""
+    net, copy, ann, bob, cyn = play
+    before = [said(one, "ann") for one in (bob, cyn)]
     saved(ann, tmp_path / "image")
+    copy.home.rename(tmp_path / "gone")
     shutil.copytree(tmp_path / "image", copy.home)
     cyn.down()
     net.split([host_of(ann), host_of(bob)], [host_of(copy), host_of(cyn)])
@@ -127,8 +132,8 @@ def test_a_copy_runs_beside_the_original(play: Play, tmp_path: Path) -> None:
     copy.ask("send", target="bob", text="copy to bob")
     net.join()
     until(lambda: device(ann) != device(copy), ARRIVE_S, "one of them takes another id")
-    to_bob = {"original 0", "original 1", "original 2", "copy to bob"}
-    to_cyn = {"copy 0", "copy 1", "copy 2", "original to cyn"}
+    to_bob = {*before[0], "original 0", "original 1", "original 2", "copy to bob"}
+    to_cyn = {*before[1], "copy 0", "copy 1", "copy 2", "original to cyn"}
     meet(ann, bob, cyn)
     meet(copy, bob, cyn)
     for other, wanted in ((bob, to_bob), (cyn, to_cyn)):
