@@ -15,9 +15,10 @@ from typing import Final, TypeVar
 import trio
 
 from p2pchat import __version__
+from p2pchat.daemon.foreign import OFFICE, VERSION, Foreign
 from p2pchat.daemon.probing import AT_ONCE, Probed, Probes, probe
 from p2pchat.daemon.sights import Case, Dialled, Own, Word
-from p2pchat.engine import consult, exchange, names, presence
+from p2pchat.engine import consult, exchange, names, people, presence
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.inputs import Consulted, Found
 from p2pchat.engine.links import PROBE, Established, LinkMachine
@@ -73,8 +74,7 @@ class Examiner:
         self._waiting: dict[int, tuple[trio.Event, list[Findings], DeviceId]] = {}
         self._numbers = 0
         self._looking = 0
-        self.other_versions = 0
-        self.other_offices = 0
+        self.foreign = Foreign()
         self.probes = Probes(self._welcome, self.examine)
 
     # -- for others ---------------------------------------------------------------------------
@@ -252,8 +252,8 @@ class Examiner:
             chosen=self._chosen,
             firewalls=await self.system(surroundings.firewalls, _NOBODY),
             port=ctx.live.port or FIRST_PORT,
-            other_versions=self.other_versions,
-            other_offices=self.other_offices,
+            other_versions=self.foreign.count(VERSION),
+            other_offices=self.foreign.count(OFFICE),
             silent=presence.hidden_from_all(ctx),
         )
 
@@ -430,7 +430,25 @@ class Examiner:
             elsewhere=self._elsewhere(own, best.address.host if best is not None else ""),
             own=own,
             now_ms=self._clock().wall_ms,
+            foreign=self.foreign.at(best.address.host, best.address.port) if best is not None else "",
+            heir=self._heir(ctx, account),
         )
+
+    def _heir(self, ctx: Context, account: AccountId | None) -> str:
+        """Who uses the name of somebody now who was last seen before that one came; empty if nobody."""
+        before = ctx.cache.trust.get(account) if account is not None else None
+        if (
+            before is None
+            or account is None
+            or any(link.account == account for link in ctx.live.links.values())
+        ):
+            return ""
+        for other in names.called(ctx, names.fold(people.name(ctx, account))):
+            after = ctx.cache.trust.get(other)
+            if other not in (account, ctx.me.account) and after is not None:
+                if after.first_seen_ms >= before.last_seen_ms and after.successor_of != account:
+                    return names.shown(ctx, other)
+        return ""
 
     async def _words_of(self, device: DeviceId, linked: list[Link]) -> list[tuple[str, Findings]]:
         """What the machine itself says: on its link, or through one of those we are linked to."""

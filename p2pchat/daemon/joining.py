@@ -75,6 +75,7 @@ class Looking:
         self._asked: dict[tuple[str, int], None] = {}
         self._answered = 0
         self._limit = trio.Semaphore(AT_ONCE)
+        self._talks: list[Pairing] = []
         self._found: Found | None = None
         self._refused: CommandError | None = None
         self._over = trio.Event()
@@ -115,14 +116,16 @@ class Looking:
             except DialError:
                 return
             self._answered += 1
+            pairing = Pairing(self._secret, self._entropy)
+            self._talks.append(pairing)
             try:
                 with trio.move_on_after(HANDSHAKE_S):
-                    await self._ask(
-                        Talk(Pairing(self._secret, self._entropy), stream, self._mono), host, port
-                    )
+                    await self._ask(Talk(pairing, stream, self._mono), host, port)
             except (trio.BrokenResourceError, trio.ClosedResourceError, RemoteProtocolError):
                 pass  # it is not the one: most are not
             finally:
+                self._talks.remove(pairing)
+                self._conclude()
                 with trio.CancelScope(shield=True):
                     await stream.aclose()
 
@@ -133,6 +136,7 @@ class Looking:
         except RemoteProtocolError as error:
             if self._code is not None and talk.pairing.reached == "answer":
                 # It shows a code of that slot, and the one typed is another: it was the one attempt.
+                # Or this was the second of two ways to one machine, and the first has had it.
                 self._refuse(
                     "key_mismatch",
                     "the code was not accepted: it is mistyped, or not the one shown now",
@@ -202,7 +206,12 @@ class Looking:
     def _refuse(self, kind: str, message: str, hint: str) -> None:
         if self._refused is None:
             self._refused = CommandError(kind, message, hint)
-        self._over.set()
+
+    def _conclude(self) -> None:
+        """It was in vain once somebody has refused us and nobody is in the middle of taking us in."""
+        under_way = any(one.state in ("answer", "open") for one in self._talks)
+        if self._refused is not None and not under_way:
+            self._over.set()
 
     def _nobody(self) -> CommandError:
         if not self._asked:

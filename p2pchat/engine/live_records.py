@@ -66,6 +66,7 @@ class Target:
     since: float  # when it was last good or first heard of
     dialling: int | None = None
     began: float = 0.0  # when it was last dialled
+    answered: bool = False  # the dial under way has a connection
     by: DeviceId | None = None  # who introduced it; `device` is then what he says
 
 

@@ -187,6 +187,8 @@ def statements(ctx: Context, link: Link, signed: tuple[SignedStatement, ...]) ->
 def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.SignedRegister, ...]) -> None:
     """Take in registers: prekeys and profiles of known machines, and what concerns us."""
     for one in signed:
+        if people.is_known(ctx, one):
+            continue
         read = people.read_register(ctx, one)
         if read is None:
             continue

@@ -48,10 +48,12 @@ from p2pchat.engine import (
     talk,
     transfers,
     trust,
+    underway,
     views,
 )
 from p2pchat.engine import inputs as happened
 from p2pchat.engine.context import Batch, Cache, Context, Live, Me, ViewSizes, Waiter
+from p2pchat.engine.door_inputs import Answered, AtTheDoor
 from p2pchat.engine.inputs import (
     Effect,
     FeedGrew,
@@ -74,7 +76,7 @@ from p2pchat.wire.messages.statements import SignedStatement
 
 PREKEY_CHECK_S: Final = 3600.0
 FEED_KEPT_MS: Final = 30 * 24 * 3600 * 1000
-_FREQUENT: Final = (FromPeer, happened.Post, happened.Sighted, happened.Lost)
+_FREQUENT: Final = (FromPeer, happened.Post, happened.Sighted, happened.Lost, Answered, AtTheDoor)
 """Inputs that bring no link and take none away, but for an answer that decides between two of one machine."""
 
 
@@ -243,6 +245,10 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
             peers.lost(ctx, event.label)
         case happened.NetworkChanged():
             peers.network_changed(ctx, event.addresses, event.networks)
+        case Answered():
+            underway.answered(ctx, event.dial)
+        case AtTheDoor():
+            underway.at_the_door(ctx, event.host, over=event.over)
         case happened.DialFailed():
             peers.dial_failed(ctx, event.dial, event.reason)
         case happened.Started():

@@ -112,8 +112,7 @@ def room_view_of(ctx: Context, room: RoomCache) -> RoomView:
     topic, rules = (texts.get((row.id, field)) for field in ("topic", "rules"))
     mine = graph.members.get(me)
     until, mentions_only = muting(ctx, room.row.id)
-    wanted = keys.member_hash(room)
-    fitting = [e for e in room.epochs.values() if e.key is not None and e.member_hash == wanted]
+    epoch = keys.fitting(ctx, room)
     return RoomView(
         id=row.id,
         kind=row.kind,
@@ -128,7 +127,7 @@ def room_view_of(ctx: Context, room: RoomCache) -> RoomView:
         announce=settings.announce,
         history=settings.history,
         retention_days=settings.retention_days,
-        epoch=min(fitting, key=lambda e: (-e.gen, e.epoch)).epoch if fitting else None,
+        epoch=epoch.epoch if epoch is not None else None,
         muted_until_ms=until,
         mentions_only=mentions_only,
     )

@@ -158,6 +158,18 @@ def read_register(ctx: Context, signed: SignedRegister) -> tuple[RegisterRow, Re
     return row, decode(kind, body.value)
 
 
+def is_known(ctx: Context, signed: SignedRegister) -> bool:
+    """Whether it is the very PREKEY or PROFILE register that is kept: its signature held then."""
+    body = decode(Register, signed.register)
+    known = None
+    if body.kind == wire.PREKEY:
+        known = ctx.cache.prekeys.get(DeviceId(body.device))
+    elif body.kind == wire.PROFILE:
+        owner = ctx.cache.owner.get(DeviceId(body.device))
+        known = ctx.cache.profiles.get(owner) if owner is not None else None
+    return known is not None and known.n == body.n and signed_register(known) == signed
+
+
 def learn_register(ctx: Context, row: RegisterRow, value: Record) -> bool:
     """Keep a PREKEY or PROFILE register if it is newer; True if it was."""
     owner = ctx.cache.owner[row.device]

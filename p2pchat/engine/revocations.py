@@ -56,6 +56,10 @@ def plan(ctx: Context, account: AccountId, *, at_once: bool = False) -> None:
 
 
 def _open(ctx: Context, room: RoomCache, account: AccountId, device: DeviceId) -> bool:
+    """Whether we may say it, and nobody has. A revoked machine says nothing, least of all about itself: it
+    would start a key that it knows."""
+    if ctx.cache.accounts[ctx.me.account].devices[ctx.me.device].revoked:
+        return False
     members = room.graph.members
     return ctx.me.account in members and account in members and device not in room.graph.revoked
 

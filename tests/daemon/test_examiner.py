@@ -200,6 +200,36 @@ async def test_who_is_not_there_is_not_asked_for(autojump_clock: MockClock) -> N
         assert troubles(verdicts.between(case)) == {("tcp_out", "port_closed")}
 
 
+@pytest.mark.parametrize("side_by_side", [False, True])
+async def test_somebody_uses_the_name_of_one_who_is_gone(
+    side_by_side: bool, autojump_clock: MockClock
+) -> None:
+    """B's machine is set up anew: another key, the old name. Two of one name side by side are no trouble."""
+
+    async def goes() -> None:
+        before = h.connected("a")
+        h.daemons["b"].stop()
+        await h.until(lambda: h.connected("a") == before - 1)
+
+    async with house() as h:
+        await up(h, "ab")
+        await h.until(lambda: all_linked(h, "ab"))
+        if not side_by_side:
+            await goes()
+        await h.up("c")
+        await h.daemons["c"].runner.ask(lambda r: happened.Rename(r, "b"))
+        await h.until(lambda: h.connected("a") == (2 if side_by_side else 1))
+        await trio.sleep(1)
+        assert (await person(h, "a", "b")).heir == "" or not side_by_side, "b is here"
+        if side_by_side:
+            await goes()
+        case = await person(h, "a", "b")
+        heir = f"b~{h.identities['c'].me.account.hex()[:4]}"
+        assert case.heir == ("" if side_by_side else heir)
+        assert (("key", "key_changed") in troubles(verdicts.between(case))) is not side_by_side
+        assert (await person(h, "a", "c")).heir == "", "he is here"
+
+
 async def test_whom_one_blocks_learns_nothing(autojump_clock: MockClock) -> None:
     async with house() as h:
         await up(h, "ab")

@@ -41,6 +41,10 @@ def _looking(
     )
 
 
+def address(h: House, name: str) -> str:
+    return str(h.lan.hosts[name].address)
+
+
 async def _join(
     h: House, name: str, code: Code, kept: list[IdentityFile], peers: tuple[Place, ...] = ()
 ) -> Found:
@@ -80,6 +84,58 @@ async def test_a_new_machine_finds_who_shows_its_code_among_others(autojump_cloc
             known = h.daemons[name].look().cache.accounts[account.id]
             assert used[0] in {device.hex() for device in known.devices}, f"{name} has heard of it"
         assert not h.daemons["bob"].pairings._linking.shown.spent  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_several_ways_to_one_machine_are_one_attempt(seed: int, autojump_clock: MockClock) -> None:
+    """On a real network everybody has several addresses: whichever comes first is taken, and the others,
+    which find the code used up, end nothing on either side. A wrong code is refused all the same."""
+    async with house(seed) as h:
+        ann = await h.up("ann")
+        ways = tuple((where, ann.listening.port) for where in ("ann", address(h, "ann")))
+        for right in (True, False):
+            linking = ann.pairings.show()
+            code = linking.shown.code if right else _other(linking.shown.code)
+            kept: list[IdentityFile] = []
+            new = "laptop" if right else "tablet"
+            if right:
+                found = await _join(h, new, code, kept, ways)
+                await linking.over.wait()
+                assert kept == [found.identity]
+                assert linking.error is None
+            else:
+                with pytest.raises(CommandError) as error:
+                    await _join(h, new, code, kept, ways)
+                assert error.value.kind == "key_mismatch"
+                await linking.over.wait()
+                assert linking.error is not None
+
+
+async def test_who_only_stands_in_the_door_ends_no_linking(autojump_clock: MockClock) -> None:
+    """Eve sees the machine's two characters and begins as well; hers is not the attempt, the laptop's is."""
+    async with house() as h:
+        ann = await h.up("ann")
+        linking = ann.pairings.show()
+        eve = h.lan.host("eve", "10.0.7.9")
+        stream = await eve.dial(address(h, "ann"), ann.listening.port)
+        pairing = Pairing(b"e" * 32, Dice("eve"))
+        pairing.dial(_other(linking.shown.code))
+        await stream.send_all(pairing.data_to_send())
+        pairing.receive_data(await stream.receive_some(4096), trio.current_time())
+        assert pairing.state == "answer"
+        dial = Talk(Pairing(b"l" * 32, Dice("laptop")), await eve.dial(address(h, "ann"), ann.listening.port),
+                    trio.current_time)  # fmt: skip
+        dial.pairing.dial(linking.shown.code)
+        opened = await dial.until(Opened)
+        await stream.send_all(pairing.data_to_send())
+        assert await stream.receive_some(4096) == b"", "refused: the code has had its attempt"
+        assert not linking.over.is_set()
+        public, expanded = ed25519_keypair(b"k" * 32)
+        await dial.say(Join(public, ed25519_sign(expanded, tag_bytes(TAG_JOIN) + opened.handshake_hash)))
+        await dial.until(Got)
+        await dial.say(Joined())
+        await linking.over.wait()
+        assert linking.error is None
 
 
 async def test_a_wrong_code_ends_both_at_once(autojump_clock: MockClock) -> None:

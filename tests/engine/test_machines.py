@@ -14,6 +14,7 @@ from p2pchat.wire.messages import statements as wire
 from p2pchat.wire.messages.devices import OwnDigest, OwnEntry, OwnState, TrustSaid
 from p2pchat.wire.messages.link import Statements
 from tests.engine.play import EPOCH_MS, Actor, Dice, Stage
+from tests.engine.test_meeting import up
 
 
 def _keys(name: str) -> tuple[bytes, bytes]:
@@ -39,6 +40,22 @@ def _unread(actor: Actor, whom: Actor) -> int:
 
 
 # -- statements -----------------------------------------------------------------------------
+
+
+def test_a_revoked_machine_is_cut_off_on_every_link_it_has(stage: Stage) -> None:
+    """Two that dial each other have two for a while, and who means ill may keep several."""
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    pad = stage.actor("pad", of=ann)
+    stage.join(ann, bob)
+    stage.join(ann, pad)
+    for number in (101, 103):
+        stage.links |= {number: (bob, pad, number + 1), number + 1: (pad, bob, number)}
+        up(bob, pad, number, first=False)
+    assert {101, 103} <= set(bob.node.live.links)
+    ann.do(lambda r: RevokeDevice(r, pad.device.hex()))
+    stage.settle()
+    assert not any(pad in (end, far) for end, far, _ in stage.links.values())
+    assert pad.device not in bob.node.live.by_device
 
 
 def test_a_linked_machine_is_known_to_everybody_who_is_there(stage: Stage) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import pytest
 
+from p2pchat.crypto import epochs as crypto
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import rooms
+from p2pchat.engine import keys, overview, rooms
 from p2pchat.engine.accounts import make_statement
 from p2pchat.engine.node import Node
 from p2pchat.ids import DeviceId, RoomId
@@ -123,6 +124,56 @@ def test_what_it_writes_afterwards_is_refused_before_anybody_said_so_in_the_room
     for one in cast.people:
         assert len(of_kind(one, room, ev.REVOKE)) == 1, one.name
         assert texts(one, room) == ["hello", "from my pad"], f"{one.name}: above the cut, void everywhere"
+
+
+def test_a_revoked_machine_says_nothing_of_itself_and_starts_no_key(cast: Cast) -> None:
+    """It hears of it first: whoever took its act and its key would write what it can read."""
+    stage, room = cast.stage, cast.room
+    before = len(cast.pad.ledger.events.control(room))
+    stage.cut()
+    cast.meet(cast.bob, cast.pad)
+    cast.revoke(cast.pad)
+    assert cast.pad.look().cache.accounts[cast.bob.account].devices[cast.pad.device].revoked
+    stage.wait(OTHERS_S + 1)
+    assert len(cast.pad.ledger.events.control(room)) == before
+
+
+def test_a_key_that_the_revoked_machine_prepared_for_the_time_after_is_not_used(cast: Cast) -> None:
+    """It announced one for exactly those who may read once it is out, and gave it to Cem. He hears that
+    it is revoked, and of no other key."""
+    room = cast.room
+    hand, key = Hand(cast.pad, room), b"k" * 32
+    accounts = rooms.room(cast.cem.look(), room).accounts
+    after = keys._hash_of(accounts, (cast.pad.device,))
+    epoch = crypto.epoch_id(key)
+    prekey = cast.cem.look().cache.own_prekeys[1]
+    box = crypto.seal_epoch_key(prekey.public, key, bytes(range(32)))
+    announced = hand.write(ev.EPOCH, ev.Epoch(1, epoch, 9, after, True))
+    given = hand.write(ev.SEAL, ev.Seal(1, epoch, (ev.SealedKey(cast.cem.device, 1, box),)))
+    for one in (cast.bob, cast.cem):
+        hand.give(one, announced, given)
+    assert rooms.room(cast.cem.look(), room).epochs[epoch].key == key
+    known = cast.bob.look().cache.accounts[cast.bob.account]
+    gone = make_statement(
+        cast.bob.me.signing_seed,
+        cast.bob.account,
+        known.heads,
+        statements.REVOKE,
+        statements.Revoked(cast.pad.device),
+    )
+    head = rooms.room(cast.cem.look(), room).heads[cast.pad.device]
+    cut = (wire.Cut(cast.pad.device, head.seq, head.id),)  # all it wrote so far stands
+    proof = (gone.statement, gone.signature)
+    said = Hand(cast.bob, room)
+    said.give(cast.cem, said.write(ev.REVOKE, wire.Revoke(1, cast.pad.device, proof, cut)))
+    cached = rooms.room(cast.cem.look(), room)
+    assert set(cached.graph.revoked) == {cast.pad.device}
+    assert cached.graph.void == {}
+    assert overview.room_view_of(cast.cem.look(), cached).epoch is None
+    say(cast.cem, "launch", "not to the pad")
+    used = rooms.room(cast.cem.look(), room).sending
+    assert used is not None
+    assert used.epoch != epoch
 
 
 def test_the_owner_speaks_first_and_of_several_others_one(cast: Cast) -> None:

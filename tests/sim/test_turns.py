@@ -21,11 +21,11 @@ FULL = {"turns": 200, "turns-homes": 50, "turns-weeks": 50, "turns-liars": 50, "
 GATE = {
     "turns": (0, 1, 4),
     "turns-homes": (0, 1),
-    "turns-weeks": (1, 4),
+    "turns-weeks": (1, 11),
     "turns-liars": (0,),
     "turns-full": (0,),
 }
-REMEMBERED: dict[str, tuple[int, ...]] = {"turns": (3, 10, 3019), "turns-homes": (1041,)}
+REMEMBERED: dict[str, tuple[int, ...]] = {"turns": (3, 10, 3019, 302139761645), "turns-homes": (1041,)}
 """Seeds that once broke a law, as long as they mean the same history."""
 
 
