@@ -313,7 +313,9 @@ def _forget(ctx: Context, gone: list[AccountId]) -> None:
         cache.known_rooms.pop(room, None)
         cache.rooms.pop(room, None)
         live.repaired.pop(room, None)
-        cache.accounts.pop(account, None)
+        known = cache.accounts.pop(account, None)
+        for one in known.signed if known is not None else ():
+            cache.stated.pop((one.statement, one.signature), None)  # said again, they are news again
         cache.profiles.pop(account, None)
         cache.trust.pop(account, None)
     cache.names_changed()
