@@ -21,6 +21,7 @@ from p2pchat.daemon.bulk_link import shake_hands
 from p2pchat.daemon.checking import Checker, Remembering, start_process
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.examiner import Examiner
+from p2pchat.daemon.foreign import OFFICE, VERSION
 from p2pchat.daemon.identity import Identity
 from p2pchat.daemon.links import Gate, Inbox, Pump, Taker
 from p2pchat.daemon.office import office_tags
@@ -459,12 +460,13 @@ class Daemon:
             match notice:
                 case network.Sighting(label, addresses, port, version, tags):
                     if version != PROTOCOL_VERSION:
-                        self.examiner.other_versions += 1
+                        self.examiner.foreign.saw(notice, VERSION)
                     elif set(tags) & set(office_tags(self.parts.clock().wall_ms)):
                         self.runner.post(Sighted(label, addresses, port, tags))
                     else:
-                        self.examiner.other_offices += 1
+                        self.examiner.foreign.saw(notice, OFFICE)
                 case network.Gone(label):
+                    self.examiner.foreign.gone(label)
                     self.runner.post(Lost(label))
                 case network.NetworkChanged(addresses, networks):
                     self.runner.post(NetworkChanged(addresses, networks))

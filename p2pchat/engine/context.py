@@ -11,6 +11,7 @@ dictionaries of `Live` is frozen: replace a value, never change it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -138,6 +139,7 @@ class Live:
     )  # asked in vain: when, and why
     named: dict[tuple[DeviceId, RoomId], frozenset[AccountId]] = field(default_factory=dict)  # to a holder
     held_of: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) taken to hold
+    held_strange: tuple[float, int] = (-math.inf, 0)  # when what is held of strangers was added up; bytes
     claims: dict[int, Claiming] = field(default_factory=dict)  # by link
     not_had: dict[tuple[int, RoomId, DeviceId], tuple[int, ...]] = field(
         default_factory=dict
@@ -214,6 +216,7 @@ class Live:
         twin.took_nothing = self.took_nothing.copy()
         twin.named = self.named.copy()
         twin.held_of = self.held_of.copy()
+        twin.held_strange = self.held_strange
         twin.claims = self.claims.copy()
         twin.not_had = self.not_had.copy()
         twin.shift_ms = self.shift_ms
@@ -290,7 +293,6 @@ class Cache:
 
     accounts: dict[AccountId, Account] = field(default_factory=dict)
     owner: dict[DeviceId, AccountId] = field(default_factory=dict)
-    stated: dict[tuple[bytes, bytes], None] = field(default_factory=dict)  # statements and signatures kept
     prekeys: dict[DeviceId, RegisterRow] = field(default_factory=dict)
     profiles: dict[AccountId, RegisterRow] = field(default_factory=dict)
     presence: RegisterRow | None = None  # of our account, the one that counts,
@@ -313,6 +315,7 @@ class Cache:
     parked: dict[tuple[RoomId, DeviceId], bool] = field(default_factory=dict)  # asked: does any wait?
     author: dict[EventId, AccountId] = field(default_factory=dict)  # of acts looked up before
     quota: Quota | None = None
+    hearsay: tuple[int, int] = (0, 0)  # people never met, and statements, when they were last sorted out
     own: dict[str, OwnEntry] | None = None  # see own; None: to be looked up
     salted: dict[tuple[int, RoomId, bool], Salted] = field(default_factory=dict)  # see salts
     weeks: WeekCache = field(default_factory=WeekCache)

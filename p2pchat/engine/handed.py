@@ -14,13 +14,13 @@ from dataclasses import replace
 from typing import Final
 
 from p2pchat.engine import (
+    hearsay,
     log,
     membership,
     outbox,
     peers,
     people,
     presence,
-    quota,
     ranges,
     receive,
     revocations,
@@ -85,7 +85,8 @@ def handed(ctx: Context, link: Link, message: Handed) -> None:
             for number in peers.links_to(ctx, device.id) if device.revoked else ():
                 ctx.out.append(CloseLink(number, "refused"))
         ctx.out.append(Tell("peer", account))
-        quota.sort_out(ctx, link.account)
+    if message.statements:
+        hearsay.sort_out(ctx, link.account)
     reads = [read for event in message.events if _holds(ctx, read := log.read_event(event))]
     for room_id, author in receive.handed(ctx, link, reads):
         ctx.batch.handed[link.link, room_id, author] = None

@@ -73,7 +73,7 @@ class Target:
 class Introducer(NamedTuple):
     """What became of one machine's introductions, and when it was last answered; see exchange."""
 
-    asked: bool = False  # we wait for introductions
+    asked: int = 0  # so many people it may still introduce: we wait for them
     misled: int = 0
     deaf_until: float = 0.0
     answered: float = float("-inf")
@@ -181,6 +181,7 @@ class Entrusted:
     asked: tuple[tuple[DeviceId, Ranges], ...]
     left: int  # answers still to come
     took: bool  # whether any of it was kept
+    tries: int = 1  # how often it was given without an answer
 
 
 @dataclass(frozen=True, slots=True)

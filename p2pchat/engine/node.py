@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from p2pchat.engine import (
+    admission,
     bodies,
     clock,
     clones,
@@ -205,6 +206,8 @@ class Node:
         own.catch_up(ctx)
         quota.close(ctx)
         outbox.close_receipts(ctx)
+        admission.close(ctx)
+        revocations.watch(ctx)
         handed.close(ctx)
         custody.watch(ctx)
         presence_words.close(ctx)
@@ -317,6 +320,7 @@ def _of_files(ctx: Context, event: Input) -> None:
 def _started(node: Node, ctx: Context, port: int) -> None:
     ctx.live.port = port
     clones.started(ctx)
+    own.started(ctx)
     others = len(ctx.cache.accounts[ctx.me.account].devices) > 1  # from them the name comes
     if not (node.keep_name and (others or ctx.me.account in ctx.cache.profiles)):
         trust.publish_name(ctx, node.name)
@@ -328,6 +332,7 @@ def _started(node: Node, ctx: Context, port: int) -> None:
     transfers.start(ctx)
     custody.start(ctx)
     holders.start(ctx)
+    revocations.start(ctx)
     presence_words.start(ctx)
     ctx.timer("repair", ctx.now.mono + sync.REPAIR_S)
     exchange.publish(ctx)
@@ -402,6 +407,8 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             clones.due(ctx, rest)
         case "revoke":
             revocations.due(ctx, rest)
+        case "revocations":
+            revocations.again(ctx)
         case "rotate" | "keys" | "prepare" | "moved" | "awake" | "bodies":
             room = ctx.cache.known_rooms.get(RoomId(bytes.fromhex(rest)))
             if room is not None:

@@ -77,6 +77,8 @@ class Pairing:
         self._session: Session | None = None
         self._initiator = False
         self._by_code = False
+        self.tried = False
+        """Whether it was this connection that used the code up."""
         self.state = "new"
         self.reached = "new"
         """How far it had come when it ended."""
@@ -198,7 +200,7 @@ class Pairing:
         if self._by_code and shown is not None:
             if not shown.good(now):  # two at once: the other has had it
                 raise RemoteProtocolError(NO_CODE)
-            shown.spent = True
+            shown.spent = self.tried = True
         try:
             payload = noise.read_message(body)
         except RemoteProtocolError as error:

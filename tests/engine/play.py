@@ -59,14 +59,18 @@ class Actor:
         *,
         lobby: bool = False,
         of: Actor | None = None,
+        stated: Callable[[DeviceKeys], tuple[SignedStatement, ...]] | None = None,
         sizes: ViewSizes | None = None,
     ) -> None:
-        """`of`: this is a further machine of that person, who states so."""
+        """`of`: this is a further machine of that person, who states so; `stated`: of whom these prove."""
         dice = Dice(name)
         signing, noise, recovery = dice.bytes(32), dice.bytes(32), dice.bytes(32)
         public, key = ed25519_keypair(signing)
         signed: tuple[SignedStatement, ...]
-        if of is None:
+        if stated is not None:
+            signed = stated(DeviceKeys(public, x25519_public(noise)))
+            account = read_statement(signed[-1]).account
+        elif of is None:
             signed = (make_genesis(signing, x25519_public(noise), ed25519_keypair(recovery)[0]),)
             account = read_statement(signed[0]).account
         else:
@@ -221,9 +225,10 @@ class Stage:
         *,
         lobby: bool = False,
         of: Actor | None = None,
+        stated: Callable[[DeviceKeys], tuple[SignedStatement, ...]] | None = None,
         sizes: ViewSizes | None = None,
     ) -> Actor:
-        return Actor(self, name, self._open, lobby=lobby, of=of, sizes=sizes)
+        return Actor(self, name, self._open, lobby=lobby, of=of, stated=stated, sizes=sizes)
 
     def join(self, one: Actor, other: Actor, dial: int | None = None) -> None:
         """A handshake between two machines, dialled by `one`."""

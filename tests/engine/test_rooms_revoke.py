@@ -11,6 +11,7 @@ from p2pchat.crypto import epochs as crypto
 from p2pchat.engine import inputs as happened
 from p2pchat.engine import keys, overview, rooms
 from p2pchat.engine.accounts import make_statement
+from p2pchat.engine.node import Node
 from p2pchat.ids import DeviceId, RoomId
 from p2pchat.model import StoredEvent
 from p2pchat.wire.codec import decode
@@ -19,7 +20,7 @@ from p2pchat.wire.messages import rooms as wire
 from p2pchat.wire.messages import statements
 from p2pchat.wire.messages.link import Statements
 from tests.engine.forging import Hand
-from tests.engine.play import Actor, Stage
+from tests.engine.play import Actor, Dice, Stage
 from tests.engine.test_rooms import act, create, link_of, say, texts
 
 REFUSED_S = 5.0
@@ -199,6 +200,20 @@ def test_with_the_owner_off_another_member_speaks(cast: Cast) -> None:
     assert [event.id for event in of_kind(cast.ann, room, ev.REVOKE)] == [revoke.id]
     say(cast.ann, "launch", "I am back")
     assert texts(cast.bob, room)[-1] == "I am back"
+
+
+def test_who_is_stopped_before_he_has_said_it_says_it_when_he_is_up_again(cast: Cast) -> None:
+    """He is the only one who has heard: the statement is in his archive, the time to speak was not."""
+    cem = cast.cem
+    cast.revoke(cem)
+    assert cast.pad.device not in rooms.room(cem.look(), cast.room).graph.revoked
+    cast.stage.cut()
+    cem.node = Node(cem.me, cem.ledger, Dice("again"), name="cem")
+    cem.timers.clear()
+    cem.feed(happened.Started(26700))
+    cast.stage.join(cem, cast.stage.actor("nobody"))
+    cast.stage.wait(30)
+    assert cast.pad.device in rooms.room(cem.look(), cast.room).graph.revoked
 
 
 def test_a_machine_that_was_off_learns_it_with_the_room(cast: Cast) -> None:
