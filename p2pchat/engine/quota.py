@@ -304,9 +304,7 @@ def forget(ctx: Context, gone: list[AccountId]) -> None:
         cache.known_rooms.pop(room, None)
         cache.rooms.pop(room, None)
         live.repaired.pop(room, None)
-        known = cache.accounts.pop(account, None)
-        for one in known.signed if known is not None else ():
-            cache.stated.pop((one.statement, one.signature), None)  # said again, they are news again
+        cache.accounts.pop(account, None)
         cache.profiles.pop(account, None)
         cache.trust.pop(account, None)
     cache.names_changed()
