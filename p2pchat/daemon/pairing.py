@@ -38,6 +38,7 @@ CODE_S: Final = 600.0
 AFTERWARDS_S: Final = 30.0
 """What the new machine may take to write down who it is."""
 
+BROKE: Final = "the connection to the other machine broke"
 AGAIN: Final = "show another: `p2pchat device link`"
 
 
@@ -48,6 +49,8 @@ class Linking:
         self.shown = Shown(code, until)
         self.over = trio.Event()
         self.device = ""
+        self.added = ""
+        """The machine that is ours by now, and may not know it."""
         self.error: CommandError | None = None
 
     def end(self, *, device: str = "", error: CommandError | None = None) -> None:
@@ -123,20 +126,26 @@ class Pairings:
                 await self._serve(talk, opened, asked.message, linking)
         except trio.TooSlowError:
             log.info("a machine that wanted to be linked was too slow")
-            self._ended(linking, "the other machine stopped answering")
+            self._ended(linking, pairing, "the other machine stopped answering")
         except RemoteProtocolError as error:
             log.info("a machine was not linked: %s", error.reason)
-            if linking is not None and linking.shown.spent:
-                wrong = "somebody tried another code" if error.reason == WRONG_CODE else error.reason
-                self._ended(linking, wrong)
+            wrong = {WRONG_CODE: "somebody tried another code", "truncated": BROKE}
+            self._ended(linking, pairing, wrong.get(error.reason, error.reason))
         except CommandError as error:
-            if linking is not None:
+            if linking is not None and pairing.tried:
                 linking.end(error=error)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._ended(linking, "the connection to the other machine broke")
+            self._ended(linking, pairing, BROKE)
 
-    def _ended(self, linking: Linking | None, why: str) -> None:
-        if linking is not None and linking.shown.spent:
+    def _ended(self, linking: Linking | None, pairing: Pairing, why: str) -> None:
+        """Only the connection that tried the code ends it: the new machine knocks at every address."""
+        if linking is None or not pairing.tried:
+            return
+        if linking.added:
+            why += f", after {linking.added[:16]} had been added"
+            hint = f"if it does not say that it is up: `p2pchat device revoke {linking.added[:16]}`"
+            linking.end(error=CommandError("failed", why, hint))
+        else:
             linking.end(
                 error=CommandError("failed", f"{why}: the code is used up, nothing was linked", AGAIN)
             )
@@ -150,6 +159,7 @@ class Pairings:
                 if not ed25519_verify(signing, proof, signature):
                     raise RemoteProtocolError("a key its owner does not prove")
                 told = await self._ask(lambda n: AddDevice(n, signing, opened.static))
+                linking.added = told["device"]
                 await talk.say(Admitted(told["statements"]))
                 done = await talk.until(Got)
                 if not isinstance(done.message, Joined):
@@ -178,22 +188,33 @@ class Talk:
         self._stream = stream
         self._mono = mono
 
+    async def shown(self) -> None:
+        """Until the other machine shows a code of this slot; RemoteProtocolError if it does not."""
+        while self.pairing.state == "second":
+            await self._hear()
+        if self.pairing.state != "shown":
+            raise RemoteProtocolError(NO_CODE)
+
     async def until(self, kind: type[E]) -> E:
         """The next event, which has to be of this kind; RemoteProtocolError if it is another."""
         while True:
-            await self._flush()
             event = self.pairing.next_event()
             if isinstance(event, kind):
                 return event
             if isinstance(event, Ended):
+                await self._flush()
                 raise RemoteProtocolError(event.reason)
             if event is not None:
                 raise RemoteProtocolError("frame out of place")
-            data = await self._stream.receive_some(MAX_PREAUTH_FRAME)
-            if data:
-                self.pairing.receive_data(data, self._mono())
-            else:
-                self.pairing.end_of_stream()
+            await self._hear()
+
+    async def _hear(self) -> None:
+        await self._flush()
+        data = await self._stream.receive_some(MAX_PREAUTH_FRAME)
+        if data:
+            self.pairing.receive_data(data, self._mono())
+        else:
+            self.pairing.end_of_stream()
 
     async def say(self, message: Join | Recover | Admitted | Joined) -> None:
         """Send a record."""

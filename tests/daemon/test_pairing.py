@@ -16,14 +16,17 @@ from p2pchat.daemon.joining import LOOK_S, Found, Looking, Place
 from p2pchat.daemon.pairing import CODE_S, Talk
 from p2pchat.engine.accounts import fold, make_genesis, read_statement
 from p2pchat.engine.links import Got
-from p2pchat.engine.pairing import Opened, Pairing
+from p2pchat.engine.pairing import Opened, Pairing, Shown
 from p2pchat.errors import CommandError, RemoteProtocolError
+from p2pchat.net.lan import Address
 from p2pchat.wire.codec import encode
-from p2pchat.wire.framing import frame
+from p2pchat.wire.framing import FrameReader, frame
+from p2pchat.wire.limits import MAX_PREAUTH_FRAME
 from p2pchat.wire.messages.devices import TAG_JOIN, Join
 from p2pchat.wire.messages.link import Preface
 from tests.daemon.house import House, house
 from tests.engine.play import Dice
+from tests.kit.fake_stream import FakeStream
 
 
 def _looking(
@@ -82,6 +85,79 @@ async def test_a_new_machine_finds_who_shows_its_code_among_others(autojump_cloc
         assert not h.daemons["bob"].pairings._linking.shown.spent  # type: ignore[union-attr]
 
 
+async def test_a_machine_with_many_addresses_is_asked_on_each_and_tried_on_one(
+    autojump_clock: MockClock,
+) -> None:
+    async with house() as h:
+        ann = await h.up("ann")
+        linking = ann.pairings.show()
+        used: list[str] = []
+
+        async def wait() -> None:
+            used.append(await ann.pairings.wait(linking.shown.code.text))
+
+        address = str(ann.listening.addresses[0].host)
+        doors: list[Place] = [("ann", ann.listening.port), (address, ann.listening.port), (address, None)]
+        kept: list[IdentityFile] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            found = await _join(h, "laptop", linking.shown.code, kept, tuple(doors))
+        (device,) = used
+        assert kept == [found.identity]
+        assert bytes.fromhex(device) in ann.look().cache.accounts[ann.identity.me.account].devices
+
+
+async def test_who_hangs_up_after_a_code_was_tried_gets_no_second_try(autojump_clock: MockClock) -> None:
+    """A machine in the middle that breaks every connection would else have a guess on each."""
+    async with house() as h:
+        liar = h.lan.host("liar", "10.0.9.9")
+        tried: list[int] = []
+
+        async def serve(stream: FakeStream, caller: Address) -> None:
+            pairing = Pairing(b"l" * 32, Dice(f"liar {len(tried)}"))
+            reader = FrameReader(MAX_PREAUTH_FRAME)
+            reader.receive_data(await stream.receive_some(MAX_PREAUTH_FRAME))
+            preface = reader.next_frame()
+            assert preface is not None
+            shown = Shown(parse_code("ABCD-EFGH"), 1e9)
+            pairing.answer(preface, b"", shown, reader.take_rest(), trio.current_time())
+            await stream.send_all(pairing.data_to_send())
+            if await stream.receive_some(MAX_PREAUTH_FRAME):
+                tried.append(1)  # the first message of the handshake: one guess can be tested on it
+
+        async with trio.open_nursery() as nursery:
+            port = (await nursery.start(liar.listen, None, serve)).port
+            kept: list[IdentityFile] = []
+            with pytest.raises(CommandError) as error:
+                await _join(h, "laptop", parse_code("ABCD-2345"), kept, (("liar", port), ("10.0.9.9", port)))
+            nursery.cancel_scope.cancel()
+        assert (error.value.kind, tried, kept) == ("key_mismatch", [1], [])
+
+
+async def test_a_machine_that_may_not_know_that_it_was_added_is_told_of(autojump_clock: MockClock) -> None:
+    async with house() as h:
+        ann = await h.up("ann")
+        linking = ann.pairings.show()
+        host = h.lan.host("laptop", "10.0.7.7")
+        stream = await host.dial(str(ann.listening.addresses[0].host), ann.listening.port)
+        talk = Talk(Pairing(b"n" * 32, Dice("laptop")), stream, trio.current_time)
+        talk.pairing.dial(linking.shown.code)
+        await talk.shown()
+        talk.pairing.try_code()
+        opened = await talk.until(Opened)
+        public, expanded = ed25519_keypair(b"s" * 32)
+        await talk.say(Join(public, ed25519_sign(expanded, tag_bytes(TAG_JOIN) + opened.handshake_hash)))
+        await talk.until(Got)
+        await stream.aclose()  # killed before it said that it has written it down
+        with pytest.raises(CommandError) as error:
+            await ann.pairings.wait(linking.shown.code.text)
+        mine = ann.look().cache.accounts[ann.identity.me.account].devices
+        (added,) = [one.hex() for one in mine if one != ann.identity.me.device]
+        assert added[:16] in error.value.message
+        assert f"p2pchat device revoke {added[:16]}" in error.value.hint
+
+
 async def test_a_wrong_code_ends_both_at_once(autojump_clock: MockClock) -> None:
     async with house() as h:
         ann = await h.up("ann")
@@ -132,7 +208,7 @@ async def test_a_code_is_good_for_ten_minutes_and_as_long_as_somebody_waits(
         with pytest.raises(CommandError) as error:
             await _join(h, "laptop", third.shown.code, kept)
         assert error.value.kind == "timeout"
-        assert "none shows this code" in error.value.message
+        assert "no machine that answered shows this code" in error.value.message
 
 
 async def test_where_nobody_is_it_says_so(autojump_clock: MockClock) -> None:
@@ -249,6 +325,8 @@ async def test_a_code_taken_back_meanwhile_links_nobody(autojump_clock: MockCloc
         stream = await new.dial(str(ann.listening.addresses[0].host), ann.listening.port)
         talk = Talk(Pairing(b"e" * 32, Dice("laptop")), stream, trio.current_time)
         talk.pairing.dial(linking.shown.code)
+        await talk.shown()
+        talk.pairing.try_code()
         opened = await talk.until(Opened)
         ann.pairings.show()  # another code takes its place before the new machine has said its key
         public, expanded = ed25519_keypair(b"k" * 32)
