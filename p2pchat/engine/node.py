@@ -94,8 +94,8 @@ class Node:
         sizes: ViewSizes | None = None,
         unlisted: bool = False,
     ) -> None:
-        """`name` is published at the start, with `keep_name` only if none has been; `label` is
-        our own mDNS label; `machine` what it is called among ours; `office_key` that of the open
+        """`name`, unless it is "", is published at the start, with `keep_name` only if none has been;
+        `label` is our own mDNS label; `machine` what it is called among ours; `office_key` that of the open
         office, whose lobby we come into; `sizes` of views are those of the protocol unless a test
         hands in smaller ones; `unlisted`: others are not told where this machine is."""
         self.me = me
@@ -312,7 +312,7 @@ def _started(node: Node, ctx: Context, port: int) -> None:
     ctx.live.port = port
     clones.started(ctx)
     others = len(ctx.cache.accounts[ctx.me.account].devices) > 1  # from them the name comes
-    if not (node.keep_name and (others or ctx.me.account in ctx.cache.profiles)):
+    if node.name and not (node.keep_name and (others or ctx.me.account in ctx.cache.profiles)):
         trust.publish_name(ctx, node.name)
     _tend_prekeys(ctx)
     if node.office_key is not None:
@@ -351,7 +351,7 @@ _OF_A_ROOM: Final = {
 
 
 def _timer(node: Node, ctx: Context, name: str) -> None:
-    ctx.live.timers.pop(name, None)
+    asked = ctx.live.timers.pop(name, None) is not None
     kind, _, rest = name.partition(":")
     match kind:
         case "receipts":
@@ -393,7 +393,8 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
         case "prekeys":
             _tend_prekeys(ctx)
         case "copy":
-            clones.due(ctx, rest)
+            if asked:  # else by a node before this one, under the id it had
+                clones.due(ctx, rest)
         case "revoke":
             revocations.due(ctx, rest)
         case "rotate" | "keys" | "prepare" | "moved" | "awake" | "bodies":
