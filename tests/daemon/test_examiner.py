@@ -12,8 +12,9 @@ from trio.testing import MockClock
 from p2pchat.daemon import probing, verdicts
 from p2pchat.daemon.sights import Case
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import search
+from p2pchat.engine import presence, search
 from p2pchat.engine.links import PROBE, LinkMachine
+from p2pchat.engine.presence_inputs import SetPresence
 from p2pchat.wire.codec import Record
 from p2pchat.wire.limits import FIRST_PORT, MAX_ECHO
 from p2pchat.wire.messages.network import Echo, Examine, Findings
@@ -195,6 +196,30 @@ async def test_who_is_not_there_is_not_asked_for(autojump_clock: MockClock) -> N
         assert trio.current_time() - began < 30
         assert case.findings is None
         assert troubles(verdicts.between(case)) == {("tcp_out", "port_closed")}
+
+
+@pytest.mark.parametrize("whom", [("a",), ()], ids=["from one", "from all"])
+async def test_who_hides_looks_like_one_who_is_off(whom: tuple[str, ...], autojump_clock: MockClock) -> None:
+    async with house() as h:
+        await up(h, "abc")
+        await h.until(lambda: all_linked(h, "abc"))
+        state = "available" if whom else "invisible"
+        await h.daemons["b"].runner.ask(lambda r: SetPresence(r, state=state, hide_from=whom))
+        await h.until(lambda: _hidden(h, "a", "b"))
+        asker = h.daemons["a"].examiner
+        hiding = verdicts.between(await person(h, "a", "b"))
+        place = verdicts.between(await asker.place(address(h, "b"), FIRST_PORT))
+        around = await asker.own()
+        assert "b" not in {word.name for word in around.words}, "nor is he asked, or named, for another"
+        h.daemons["b"].stop()
+        await h.until(lambda: h.connected("a") == 1)
+        assert hiding == verdicts.between(await person(h, "a", "b"))
+        assert place == verdicts.between(await asker.place(address(h, "b"), FIRST_PORT))
+        assert troubles(hiding) == {("tcp_out", "port_closed")}
+
+
+def _hidden(h: House, who: str, whom: str) -> bool:
+    return presence.hides(h.daemons[who].look(), h.identities[whom].me.device)
 
 
 async def test_whom_one_blocks_learns_nothing(autojump_clock: MockClock) -> None:
