@@ -150,13 +150,13 @@ class Looking:
             self._refuse(
                 "key_mismatch",
                 "the code was not accepted: it is mistyped, or not the one shown now",
-                "show a new one, there: `p2pchat device link`",
+                "show a new one there: `p2pchat device link`",
             )
         else:
             self._refuse(
                 "failed",
                 "the machine that shows the code hung up: the code is used up, nothing was linked",
-                "show a new one, there: `p2pchat device link`",
+                "show a new one there: `p2pchat device link`",
             )
 
     async def _prove(self, talk: Talk, host: str, port: int) -> None:

@@ -281,7 +281,7 @@ def _silence(case: Case, best: Probed, alive: bool, told: str) -> tuple[str, str
         if alive:
             return f"a router says that {where} cannot be reached, yet {told}", "other_subnet", ROUTER
         said = f"nobody answers at {where}"
-        return said, "host_down", "switch the machine on, or ask it for its address: `p2pchat status`"
+        return said, "host_down", "switch the machine on; its address is told there: `p2pchat status`"
     if ours:
         said = f"no answer from {where}, and none from others either: nothing leaves this machine"
         return said, "firewall_here", remedy(case.own.firewalls, best.address.port, outgoing=True)

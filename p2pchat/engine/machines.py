@@ -81,7 +81,7 @@ def _revoke(ctx: Context, command: RevokeDevice) -> None:
         raise CommandError(
             "usage",
             f"{command.ref!r} is this machine",
-            "revoke it from another machine of yours, or from one made with `p2pchat device recover`",
+            "revoke it from another one of yours, or from a new one, made there: `p2pchat device recover`",
         )
     if not ctx.cache.accounts[ctx.me.account].devices[device].revoked:
         _state(ctx, wire.REVOKE, wire.Revoked(device))

@@ -269,6 +269,9 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
             search.command(ctx, event)
         case happened.ForgetPeer():
             trust.forget(ctx, event)
+        case happened.ForgetAddress():
+            dropped = peers.forget_address(ctx, event.host, event.port)
+            ctx.out.append(Reply(event.request, {"dropped": dropped}))
         case happened.SetTrust():
             trust.decide(ctx, event)
         case happened.StartSas():

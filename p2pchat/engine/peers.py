@@ -210,6 +210,17 @@ def forget(ctx: Context, devices: list[DeviceId]) -> None:
             del ctx.live.targets[key]
 
 
+def forget_address(ctx: Context, host: str, port: int | None) -> int:
+    """Drop what is remembered of an address, without a port of the whole host; how many there were."""
+    rows = [row for row in ctx.cache.addresses.values() if row.host == host and port in (None, row.port)]
+    for row in rows:
+        _drop(ctx, row)
+    for key, target in list(ctx.live.targets.items()):
+        if key[0] == host and port in (None, key[1]) and not target.label and target.dialling is None:
+            del ctx.live.targets[key]
+    return len(rows)
+
+
 # -- dialling ------------------------------------------------------------------------------
 
 
@@ -277,6 +288,9 @@ def dial_failed(ctx: Context, number: int, reason: str) -> None:
     """Nothing came of a dial."""
     key = ctx.live.dials.pop(number, None)
     target = ctx.live.targets.get(key) if key else None
+    given = ctx.cache.addresses.get(key) if key else None
+    if reason == "self" and given is not None and given.device is None:
+        _drop(ctx, given)  # nobody else will ever be met there
     if key is not None and target is not None:
         failed = replace(target, dialling=None, failures=target.failures + 1)
         known = (
