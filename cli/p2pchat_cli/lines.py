@@ -68,7 +68,7 @@ def conversation(
     wide = max((columns(name) for name in names), default=0)
     own = [message["id"] for message in listed if message["mine"]]
     days = _Days(out)
-    happened = sorted(notices, key=lambda one: str(one["at"]))
+    happened = _once(sorted(notices, key=lambda one: str(one["at"])))
     missing = list(gaps)
     for message, name in zip(listed, names, strict=True):
         while happened and happened[0]["at"] <= _stands(message):
@@ -98,6 +98,19 @@ class _Days:
         if moment.strftime("%Y-%m-%d") != self._day:
             self._day = moment.strftime("%Y-%m-%d")
             self._out.line(self._out.style(f"── {moment.strftime('%a')} {self._day} ──", "dim"))
+
+
+def _once(notices: Iterable[Entry]) -> list[Entry]:
+    """That a machine was cut off, said as often as there are members who passed it on, is one thing."""
+    told: set[str] = set()
+    found = []
+    for one in notices:
+        if one["type"] == "revoked" and one["detail"]:
+            if one["detail"] in told:
+                continue
+            told.add(one["detail"])
+        found.append(one)
+    return found
 
 
 def _notice(out: Output, days: _Days, entry: Entry) -> None:

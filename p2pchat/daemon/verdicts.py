@@ -223,7 +223,7 @@ def _reach(case: Case, met: Probed | None) -> Json:
 
 def _why(case: Case) -> tuple[str, str, str]:
     """Why no address of theirs answers: (what was seen, cause, remedy)."""
-    order = ("silent", "closed", "port_closed", "timeout", "host_down", "unreachable", "name")
+    order = ("silent", "refused", "closed", "port_closed", "timeout", "host_down", "unreachable", "name")
     best = min(case.probed, key=lambda one: order.index(one.reason) if one.reason in order else len(order))
     where, there = str(best.address), case.findings
     alive = there is not None and bool(case.through)
@@ -238,6 +238,9 @@ def _why(case: Case) -> tuple[str, str, str]:
                 "other_office",
                 "there: `p2pchat status` names the office; `p2pchat trust show` the block",
             )
+        case "refused":
+            said = f"{where} hung up once it knew our key: blocked there, revoked, or busy with other looks"
+            return said, "other_office", "`p2pchat status` tells of a revocation; there: `p2pchat trust show`"
         case "silent":
             return f"{where}: connected, and no answer to the handshake", "mtu", MTU
         case "name":

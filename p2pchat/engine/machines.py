@@ -213,7 +213,13 @@ def revoked(ctx: Context) -> bool:
 
 def check_may(ctx: Context, event: Input) -> None:
     """CommandError `key_revoked` for a command that others are to believe, where nobody would."""
-    if isinstance(event, _WRITING) and revoked(ctx):
+    if isinstance(event, _WRITING):
+        refuse_if_revoked(ctx)
+
+
+def refuse_if_revoked(ctx: Context) -> None:
+    """CommandError `key_revoked` on a machine that nobody believes any more."""
+    if revoked(ctx):
         raise CommandError(
             "key_revoked",
             "this machine was revoked: nobody takes anything from it any more",

@@ -207,6 +207,21 @@ def in_room(number: int, text: str = "hello", **changes: Any) -> Any:
     return samples.view(number, text, room=samples.LAUNCH, **changes)
 
 
+def test_a_machine_cut_off_is_told_of_once(tmp_path: Path) -> None:
+    """Each member that heard of it passes the act on; two machines are two."""
+    cut = [("aa" * 32, 1), ("aa" * 32, 2), ("bb" * 32, 3), ("", 4), ("", 5)]
+    found = samples.page(
+        samples.view(9),
+        notices=tuple(
+            samples.notice(number, "revoked", who=samples.BOB, detail=which) for which, number in cut
+        ),
+    )
+    with daemon(tmp_path, history=found):
+        shown = run(tmp_path, "history", "bob").out.count("was cut off")
+        assert shown == 4, "who does not say which may mean another"
+        assert len(told(run(tmp_path, "history", "bob", "--json"))["notices"]) == 5
+
+
 def test_history_of_a_room_shows_what_happened_and_what_is_missing(tmp_path: Path) -> None:
     page = samples.page(
         in_room(2, "who is in?"),

@@ -230,7 +230,9 @@ async def test_whom_one_blocks_learns_nothing(autojump_clock: MockClock) -> None
         await h.until(lambda: h.connected("a") == 0)
         seen = await h.daemons["a"].examiner.probe(address(h, "b"), FIRST_PORT)
         assert seen.findings is None
-        assert seen.stuck, "no word after the handshake"
+        assert (seen.reason, seen.stuck) == ("refused", ""), "no word after the handshake"
+        told = verdicts.between(await person(h, "a", "b"))
+        assert troubles(told) == {("tcp_out", "other_office")}, "and no packet is blamed"
 
 
 # -- what a stranger may make us do -------------------------------------------------------------

@@ -367,8 +367,27 @@ def test_troubles_have_a_cause_and_a_fix() -> None:
     assert soon == [*troubles, "not_encrypted"]
     kinds = [warning["kind"] for warning in health.warnings(bad, recovery_key_here=False)]
     assert kinds == ["no_multicast", "no_network", *troubles, "not_encrypted"]
+    (key,) = [one for one in health.checks(bad._replace(revoked=True), []) if one["name"] == "key"]
+    assert (key["ok"], key["cause"]) == (False, "revoked")
     good = Facts("0.1.0", 1.0, ("192.0.2.1:26700",), 10**12, ("192.0.2.1",), "", 2, 15)
     assert all(one["ok"] and one["cause"] is None and one["fix"] == "" for one in health.checks(good, []))
+
+
+def test_a_machine_of_mine_that_is_linked_is_seen_now() -> None:
+    stage = Stage(lambda: open_ledger(MEMORY))
+    pc = stage.actor("pc")
+    laptop = stage.actor("laptop", of=pc)
+    stage.join(pc, laptop)
+    stage.wait(90)
+    seen = {one.device: one.last_seen_ms for one in NodeLooks(lambda: pc.node, pc.now).own_devices()}
+    assert seen == {pc.device: pc.now().wall_ms, laptop.device: pc.now().wall_ms}
+    stage.cut()
+    left = pc.now().wall_ms
+    stage.wait(90)
+    seen = {one.device: one.last_seen_ms for one in NodeLooks(lambda: pc.node, pc.now).own_devices()}
+    assert seen[laptop.device] == left
+    for one in (pc, laptop):
+        one.ledger.close()
 
 
 async def test_doctor_reads_the_archive(scene: Scene) -> None:
