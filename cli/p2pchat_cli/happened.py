@@ -81,5 +81,19 @@ def people(entries: Iterable[Mapping[str, Any]]) -> str:
     return ", ".join(field(person["name"], NAME_WIDTH) for person in entries)
 
 
+def machines(entries: Iterable[Mapping[str, Any]]) -> str:
+    """Who keeps something, in one line: my own machines by what I call them, those of others by their
+    person, with the digits of `peers` where one keeps it on several."""
+    listed = list(entries)
+    found = []
+    for one in listed:
+        said = field(one.get("machine") or one["name"], NAME_WIDTH)
+        several = sum(other["account"] == one["account"] for other in listed) > 1
+        if several and not one.get("machine") and one["device"]:
+            said += f" ({field(one['device'])[:8]})"
+        found.append(said)
+    return ", ".join(found)
+
+
 def _person(person: Mapping[str, Any] | None) -> str:
     return "somebody" if person is None else field(person["name"], NAME_WIDTH)

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from p2pchat_cli.happened import NAME_WIDTH, gap, notice
+from p2pchat_cli.happened import NAME_WIDTH, gap, machines, notice
 from p2pchat_cli.output import Output, size
 from p2pchat_cli.text import body, columns, ends, field, fit
 from p2pchat_cli.when import local
@@ -149,7 +149,7 @@ def _state(message: Message) -> str:
     """`delivered`, `held by Cem`, and in a room by how many: `queued, delivered 7/9, read 3/9`."""
     progress, state = message["progress"], str(message["state"])
     if state == "held" and message["held_by"]:
-        state = "held by " + ", ".join(field(one["name"], NAME_WIDTH) for one in message["held_by"])
+        state = "held by " + machines(message["held_by"])
     if message["kind"] == "direct" or not progress or not progress["of"]:
         return state
     parts = [f"{word} {progress[word]}/{progress['of']}" for word in ("delivered", "read") if progress[word]]

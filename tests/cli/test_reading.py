@@ -497,3 +497,21 @@ def test_chat_tells_of_a_line_it_cannot_send_and_goes_on(tmp_path: Path) -> None
         assert [p["text"] for method, p in fake.calls if method == "send"] == ["good"]
     assert "not UTF-8" in ran.err
     assert ran.code == 2
+
+
+def test_who_holds_a_message_is_a_machine_of_mine_or_a_person(tmp_path: Path) -> None:
+    """Two machines of one person are two; mine has the name I gave it."""
+    page = samples.page(samples.view(1, "hold this", mine=True))
+    bob = {"account": "bb" * 32, "device": "12345678" + "00" * 28, "name": "Bob", "machine": ""}
+    mine = {"account": "aa" * 32, "device": "cc" * 32, "name": "Ann", "machine": "reception-pc"}
+    other = bob | {"device": "9abcdef0" + "00" * 28}
+    told = {
+        "reception-pc": [mine],
+        "Bob": [bob],
+        "Bob, reception-pc": [bob, mine],
+        "Bob (12345678), Bob (9abcdef0)": [bob, other],
+    }
+    for said, held_by in told.items():
+        page["messages"][0] |= {"state": "held", "held_by": held_by}
+        with daemon(tmp_path, history=page):
+            assert f"╰ held by {said}\n" in run(tmp_path, "history", "bob").out
