@@ -14,7 +14,8 @@ MESSAGE: Final = (
     '"text","reply_to","thread","edited","deleted","pinned","urgent","mine","mentions_me",'
     '"reactions":[{"emoji","by"}],"mentions","files":[{"id","name","size"}],"ack":{"by_time","acked","missing"},"state",'
     '"progress":{"delivered","read","of"},"delivered_to","read_by","held_by","flags"}`; `progress` counts '
-    "people and is null for what others wrote, `held_by` names with `machine` what I call one of mine, `ack` is null where nobody is asked to take note"
+    "people and is null for what others wrote, `machine` in `held_by` is what I call one of "
+    "mine, `ack` is null where nobody is asked to take note"
 )
 PAGE: Final = (
     '`{"room":{"id","name","kind"},"messages":[…],"notices":[{"id","type":"created|added|joined|left|'
