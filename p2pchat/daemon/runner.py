@@ -333,17 +333,19 @@ class Runner:
         for event in batch:
             effects += self.node.handle(event, now)
             handled += 1
-            if (handled == len(batch) and not bulk) or self._stopwatch() - began <= limit:
-                continue
+            over = self._stopwatch() - began > limit
             if not bulk:
-                break
-            effects = self._speak_early(effects)
-            await let_others()
-            if self._lanes.live:
-                break
-            if handled == len(batch):  # what has come meanwhile shares the commit
+                if over and handled < len(batch):
+                    break
+                continue
+            if over:
+                effects = self._speak_early(effects)
+                await let_others()
+                if self._lanes.live:
+                    break
+                began = self._stopwatch()
+            if handled == len(batch):  # what has come shares the commit: each writes the same pages again
                 batch += self._admit(self._lanes.take_bulk(BULK_EVENTS - weight(batch)), bulk=True)
-            began = self._stopwatch()
         if handled == len(batch) and all(repeats(event) for event in batch):
             effects, now = await self._lingering(batch, effects, now)
             handled = len(batch)

@@ -45,8 +45,9 @@ PUSH: Final = 256
 """Pushed at most, unasked, after a reconciliation; more is pulled by the other side."""
 CHUNK: Final = 256
 """Wanted at once: an answer is about 150 KiB, well inside a link's queue."""
-WANTS: Final = 3
-"""Wants under way at a time, so that giving and taking go on side by side; still inside the queue."""
+WANTS: Final = 5
+"""Wants under way at a time: checking, taking and giving go on side by side, and a transaction is filled
+by what the others hold ready. Six would no longer be inside the queue."""
 LISTED: Final = 64
 """Ranges of fewer items are listed: 2 KiB at most, where the last round would else have said half of it."""
 _Sets = tuple[Items, dict[bytes, bytes]]

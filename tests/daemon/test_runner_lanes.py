@@ -58,6 +58,22 @@ async def test_a_bulk_transaction_takes_so_many_events_and_looks_for_chat_betwee
     assert waited * 200 <= BULK_EVENTS + 200, "at most one bulk transaction stands between"
 
 
+async def test_what_has_come_meanwhile_shares_the_transaction_of_a_quick_batch() -> None:
+    stage = Stage()
+    handle = stage.runner.node.handle
+
+    def more_comes(event: Input, now: Now) -> list[Effect]:
+        if [word for word, _ in stage.story] == ["handled"]:
+            stage.runner.post(run_of(1, 200))
+        return handle(event, now)
+
+    stage.runner.node.handle = more_comes  # type: ignore[method-assign]
+    stage.runner.post(run_of(1, 200))
+    stage.runner.post(from_link(1, "read given"))
+    await stage.play()
+    assert [word for word, _ in stage.story] == ["handled", "handled", "handled", "commit"]
+
+
 async def test_what_follows_backfill_on_its_link_does_not_overtake_it() -> None:
     stage = Stage()
     stage.runner.post(run_of(1, BULK_RUN + 1))

@@ -15,8 +15,8 @@ from tests.engine.test_rooms import Three, act, create, texts, three
 __all__ = ["three"]
 
 RUN = MAX_UNSIGNED_RUN + 1
-RUNS = 14
-"""More than three wants of 256 ids."""
+RUNS = 21
+"""More than five wants of 256 ids."""
 
 
 def fill(stage: Stage, author: Actor, runs: int) -> int:

@@ -48,7 +48,7 @@ def texts(actor: Actor, room: RoomId) -> list[str | None]:
 def history(actor: Actor, room: RoomId) -> list[MessageView]:
     reader = open_reader(actor.ledger)
     try:
-        return list(reader.history(room, tail=1000).messages)
+        return list(reader.history(room, tail=2000).messages)
     finally:
         reader.close()
 
