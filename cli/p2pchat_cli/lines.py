@@ -138,7 +138,9 @@ def marks(message: Message, *, last: bool = False) -> list[str]:
     for reaction in message["reactions"]:
         who = ", ".join(field(person["name"], NAME_WIDTH) for person in reaction["by"])
         words.append(f"{field(reaction['emoji'], 16)} {who}")
-    if message["mine"] and (last or message["state"] in ("scheduled", "queued", "held", "cancelled")):
+    state, waits = message["state"], ("scheduled", "queued", "held", "cancelled")
+    # `received`: another machine of mine wrote it, and how far it has come is followed there
+    if message["mine"] and state != "received" and (last or state in waits):
         words.append(_state(message))
     if message["ack"]:
         words.append(_noted(message["ack"]))
