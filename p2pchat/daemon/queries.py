@@ -212,7 +212,9 @@ class Queries:
         case = None if target is None else await self._case(target)
         seen = case.own if case is not None else await host.doctor.own()
         problems = await host.read(lambda reader: reader.check_integrity())
-        found = [*health.checks(host.facts(), problems), *verdicts.own(seen)]
+        facts = host.facts()
+        seen = seen._replace(listening=bool(facts.listen))
+        found = [*health.checks(facts, problems), *verdicts.own(seen)]
         if case is not None:
             found += verdicts.between(case)
         checks = verdicts.together(found)

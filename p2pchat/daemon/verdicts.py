@@ -149,7 +149,7 @@ def _listed(words: list[Word]) -> str:
 
 
 def _in(seen: Own) -> Json:
-    tried = [word for word in seen.words if word.back is not None]
+    tried = [word for word in seen.words if word.back is not None and seen.listening]
     failed = [word for word in tried if word.back]
     if tried and len(failed) == len(tried):
         said = f"not reached from {', '.join(f'{word.name} ({word.back})' for word in failed)}"
