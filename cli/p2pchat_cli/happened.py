@@ -83,16 +83,13 @@ def people(entries: Iterable[Mapping[str, Any]]) -> str:
 
 def machines(entries: Iterable[Mapping[str, Any]]) -> str:
     """Who keeps something, in one line: my own machines by what I call them, those of others by their
-    person, with the digits of `peers` where one keeps it on several."""
-    listed = list(entries)
-    found = []
-    for one in listed:
-        said = field(one.get("machine") or one["name"], NAME_WIDTH)
-        several = sum(other["account"] == one["account"] for other in listed) > 1
-        if several and not one.get("machine") and one["device"]:
-            said += f" ({field(one['device'])[:8]})"
-        found.append(said)
-    return ", ".join(found)
+    person; with the digits of `peers` and `device list` where two are called the same."""
+    listed = [(field(one.get("machine") or one["name"], NAME_WIDTH), one["device"]) for one in entries]
+    said = [name for name, _ in listed]
+    return ", ".join(
+        f"{name} ({field(device)[:8]})" if device and said.count(name) > 1 else name
+        for name, device in listed
+    )
 
 
 def _person(person: Mapping[str, Any] | None) -> str:

@@ -510,6 +510,7 @@ def test_who_holds_a_message_is_a_machine_of_mine_or_a_person(tmp_path: Path) ->
         "Bob": [bob],
         "Bob, reception-pc": [bob, mine],
         "Bob (12345678), Bob (9abcdef0)": [bob, other],
+        "reception-pc (cccccccc), reception-pc (dddddddd)": [mine, mine | {"device": "dd" * 32}],
     }
     for said, held_by in told.items():
         page["messages"][0] |= {"state": "held", "held_by": held_by}
