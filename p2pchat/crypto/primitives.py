@@ -155,8 +155,9 @@ def seal_chacha(key: bytes, nonce: bytes, ad: bytes, plaintext: bytes) -> bytes:
 
     Safe only where the nonce is a counter that never repeats under the key.
     """
-    _need(key, KEY_BYTES, "key")
-    _need(nonce, NONCE_BYTES, "nonce")
+    if not (type(key) is type(nonce) is bytes and len(key) == KEY_BYTES and len(nonce) == NONCE_BYTES):
+        _need(key, KEY_BYTES, "key")
+        _need(nonce, NONCE_BYTES, "nonce")
     # Straight into libsodium: see `open_xchacha`. A message to a room is sealed once for each link.
     ffi, size = _sodium.ffi, len(plaintext)
     sealed = ffi.new(_BYTES, size + TAG_BYTES)
@@ -173,8 +174,9 @@ def seal_chacha(key: bytes, nonce: bytes, ad: bytes, plaintext: bytes) -> bytes:
 
 def open_chacha(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes) -> bytes:
     """The plaintext, or RemoteProtocolError if the tag does not fit."""
-    _need(key, KEY_BYTES, "key")
-    _need(nonce, NONCE_BYTES, "nonce")
+    if not (type(key) is type(nonce) is bytes and len(key) == KEY_BYTES and len(nonce) == NONCE_BYTES):
+        _need(key, KEY_BYTES, "key")
+        _need(nonce, NONCE_BYTES, "nonce")
     size = len(ciphertext) - TAG_BYTES
     if size < 0:
         raise RemoteProtocolError("ciphertext shorter than its tag")
@@ -205,8 +207,9 @@ def seal_xchacha(key: bytes, nonce: bytes, ad: bytes, plaintext: bytes) -> bytes
 
 def open_xchacha(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes) -> bytes:
     """The plaintext, or RemoteProtocolError if the tag does not fit."""
-    _need(key, KEY_BYTES, "key")
-    _need(nonce, XNONCE_BYTES, "nonce")
+    if not (type(key) is type(nonce) is bytes and len(key) == KEY_BYTES and len(nonce) == XNONCE_BYTES):
+        _need(key, KEY_BYTES, "key")
+        _need(nonce, XNONCE_BYTES, "nonce")
     size = len(ciphertext) - TAG_BYTES
     if size < 0:
         raise RemoteProtocolError("ciphertext shorter than its tag")

@@ -88,7 +88,8 @@ class Session:
         reordered or sealed under another key: the stream beneath delivers in order, so
         each of these is an attack or a broken peer.
         """
-        self._check()
+        if self._failed:
+            self._check()
         try:
             if not TAG_BYTES <= len(ciphertext) <= MAX_MESSAGE:
                 raise RemoteProtocolError("record of impossible length")

@@ -35,7 +35,7 @@ class Pace:
     @property
     def slow(self) -> bool:
         """Whether they have taken so long that the loop should not stand still for one."""
-        if len(self.seconds) < COMMITS_REMEMBERED:
+        if len(self.seconds) < COMMITS_REMEMBERED or max(self.seconds) < QUICK_COMMIT_S:
             return False
         ranked = sorted(self.seconds)
         return ranked[-SLOW_OF_LAST] >= QUICK_COMMIT_S or ranked[-1] >= ONE_COMMIT_S

@@ -42,6 +42,8 @@ def unpark(ctx: Context, room: RoomCache, read: Read) -> None:
 def neighbours(ctx: Context, room: RoomCache, fresh: Sequence[Read]) -> tuple[list[Read], set[EventId]]:
     """Parked events of the same chains and near: this frame may bring the cover they wait for.
     Those that have not just come again, and the ids of all."""
+    if len(fresh) == 1 and ctx.cache.parked.get((room.row.id, DeviceId(fresh[0].header.device))) is False:
+        return [], set()  # chat: one event, and nothing waits
     new = {read.id for read in fresh}
     spans: dict[DeviceId, tuple[int, int]] = {}
     for read in fresh:

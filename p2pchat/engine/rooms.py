@@ -104,9 +104,14 @@ def room_with(ctx: Context, link: Link, room_id: bytes, *, hear: bool = False) -
 
     `hear`: take note of a room nobody here knows yet.
     """
-    if room_id == direct_id(ctx.me.account, link.account) and link.account != ctx.me.account:
-        return direct(ctx, link.account)
     identity = RoomId(room_id)
+    row = ctx.cache.known_rooms.get(identity)
+    if (
+        (row is None or row.kind == DIRECT)
+        and room_id == direct_id(ctx.me.account, link.account)
+        and link.account != ctx.me.account
+    ):
+        return direct(ctx, link.account)
     if identity in ctx.cache.known_rooms or identity in ctx.live.heard_of:
         cached = room(ctx, identity)
         return cached if access(ctx, link, cached) != NOTHING else None
