@@ -27,6 +27,9 @@ MDNS: Final = ("224.0.0.251", 5353)
 LEAST_FREE: Final = 256 * 1000 * 1000
 """Bytes below which the daemon stops taking in what others send; tell before it does."""
 
+LOOK_S: Final = 110.0
+"""A look into an archive of a gigabyte takes seconds; a dying disk may take minutes."""
+
 SQLITE_MAGIC: Final = b"SQLite format 3\0"
 EARLIEST: Final = 1_767_225_600  # 2026-01-01: a clock before the program was written is not set
 
@@ -45,7 +48,14 @@ def check(name: str, ok: bool, detail: str, cause: str | None = None, fix: str =
 
 def all_checks(profile: Profile, *, running: bool) -> list[Check]:
     """Every look that needs no daemon, in the order of the contract."""
-    return [discovery(), address(), port(profile, running=running), clock(), disk(profile), archive(profile)]
+    return [
+        discovery(),
+        address(),
+        port(profile, running=running),
+        clock(),
+        disk(profile),
+        archive(profile, running=running),
+    ]
 
 
 def discovery() -> Check:
@@ -181,8 +191,9 @@ def _free(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def archive(profile: Profile) -> Check:
-    """Is the archive there, ours and an archive? Its inside is the daemon's affair."""
+def archive(profile: Profile, *, running: bool) -> Check:
+    """Is the archive there, ours and an archive? Its inside is the daemon's affair: a running one looks
+    itself, else one is started that does nothing but look."""
     try:
         with profile.archive.open("rb") as stream:
             head = stream.read(len(SQLITE_MAGIC))
@@ -204,4 +215,26 @@ def archive(profile: Profile) -> Check:
             "archive_damaged",
             "move that file away, then `p2pchat up`",
         )
+    problem = "" if running else _inside(profile)
+    if problem:
+        fix = "keep the file, start with another --home, and bring a backup back"
+        return check("archive", False, problem, "archive_damaged", fix)
     return check("archive", True, f"{profile.archive.stat().st_size // 1000} kB")
+
+
+def _inside(profile: Profile) -> str:
+    """What is wrong inside the archive; empty if nothing is."""
+    import subprocess  # not for those commands that start nothing
+
+    from p2pchat_cli import launch
+
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        launch.command(profile, ["--look"]),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=launch.environment(os.environ),
+        timeout=LOOK_S,
+        check=False,
+    )
+    return "; ".join(done.stdout.splitlines())

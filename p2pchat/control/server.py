@@ -26,7 +26,7 @@ import trio
 from p2pchat.control import framing
 from p2pchat.control.endpoint import ClientInfo, ControlListener, Refused
 from p2pchat.control.framing import ControlProtocolError, Request, RequestId
-from p2pchat.errors import CommandError
+from p2pchat.errors import ArchiveError, CommandError
 
 log = logging.getLogger(__name__)
 
@@ -348,6 +348,8 @@ class _Subscription:
 
 
 def _internal(method: str, error: Exception) -> CommandError:
-    """An unexpected failure: all of it into the log, none of it to the client."""
+    """An unexpected failure: all of it into the log, none of it to the client, but that it is the archive."""
     log.error("%s failed unexpectedly", ascii(method), exc_info=error)
+    if isinstance(error, ArchiveError):
+        return CommandError("archive", str(error), error.hint or "p2pchat doctor")
     return CommandError("internal", "the daemon met an error of its own; its log has it", "p2pchat logs")

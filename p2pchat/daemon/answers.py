@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from p2pchat.daemon.refusals import full_disk, internal, interrupted, is_full
+from p2pchat.daemon.refusals import interrupted, unwritten
 from p2pchat.engine.inputs import Command, Forgotten, Input
 from p2pchat.errors import CommandError
 
@@ -77,7 +77,7 @@ class Answers:
         coming = {event.request for event in to_come if hasattr(event, "request")}
         for request, waiting in self._waiting.items():
             if request in failed:
-                waiting.error = full_disk() if is_full(error) else internal()
+                waiting.error = unwritten(error)
             elif request not in coming:
                 waiting.error = interrupted()
             else:

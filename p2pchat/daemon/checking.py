@@ -33,8 +33,13 @@ from p2pchat.wire.messages.link import Events
 
 log = logging.getLogger(__name__)
 
-START_AT: Final = 24
-"""More signatures than this at once start the process: backfill, and no chat."""
+START_AT: Final = 192
+LATELY_S: Final = 2.0
+"""More signatures than this in so long start the process: backfill, and neither chat nor an office that is
+switched on. Its start costs as much as verifying a thousand."""
+KNOWN: Final = 2048
+"""Signatures remembered because they hold, some 2 MiB: in an office that starts, everybody hands everybody
+the same acts at the same time."""
 JOBS: Final = 6
 """Jobs on their way to it, some 600 KiB at most; the frames of other links wait with their readers."""
 LOOK_S: Final = 4.0
@@ -46,6 +51,7 @@ GOODBYE_S: Final = 1.0
 ANSWER_BYTES: Final = 4096
 
 Verdicts = tuple[bool, ...]
+Check = Callable[[Sequence[Signed]], Awaitable[Verdicts]]
 InThread = Callable[[Callable[[], Verdicts]], Awaitable[Verdicts]]
 
 
@@ -86,6 +92,7 @@ class Checker:
         self._serving = False
         self._awake = False  # a process is there, or about to be
         self._again_at = mono()
+        self._since, self._lately = mono(), 0  # so many signatures have come since then
         self._told = False
         self._places = trio.Semaphore(JOBS)
         self._numbers = 0
@@ -95,9 +102,10 @@ class Checker:
 
     async def check(self, signed: Sequence[Signed]) -> Verdicts:
         """Which of these signatures hold. Keys and signatures must have their lengths."""
-        if self._wants(len(signed)):
+        much = self._much(len(signed))
+        if self._wants(much):
             await self._places.acquire()
-            if not self._wants(len(signed)):  # it has failed meanwhile
+            if not self._wants(much):  # it has failed meanwhile
                 self._places.release()
             else:
                 job = self._submit(signed)
@@ -106,8 +114,16 @@ class Checker:
                     return tuple(map(bool, job.verdicts))
         return await self._in_thread(lambda: tuple(map(checker.holds, signed)))
 
-    def _wants(self, count: int) -> bool:
-        return self._serving and (self._awake or count > START_AT) and self._mono() >= self._again_at
+    def _much(self, count: int) -> bool:
+        """Whether so much has come lately that a process is worth its start."""
+        now = self._mono()
+        if now >= self._since + LATELY_S:
+            self._since, self._lately = now, 0
+        self._lately += count
+        return self._lately > START_AT
+
+    def _wants(self, much: bool) -> bool:
+        return self._serving and (self._awake or much) and self._mono() >= self._again_at
 
     def _submit(self, signed: Sequence[Signed]) -> _Job:
         try:
@@ -220,6 +236,25 @@ class Checker:
         self._unsent.clear()
         while self._jobs:
             self._over(self._jobs.popleft())
+
+
+class Remembering:
+    """Spares `check` what it has found to hold a moment ago: the same key, signature and message."""
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+        self._known: dict[bytes, Signed] = {}
+
+    async def check(self, signed: Sequence[Signed]) -> Verdicts:
+        """As Checker.check."""
+        fresh = [one for one in signed if self._known.get(one.signature) != one]
+        if not fresh:
+            return (True,) * len(signed)
+        found = dict(zip(fresh, await self._check(fresh), strict=True))
+        if len(self._known) + len(fresh) > KNOWN:
+            self._known.clear()
+        self._known.update((one.signature, one) for one in fresh[:KNOWN] if found[one])
+        return tuple(found.get(one, True) for one in signed)
 
 
 # -- what is checked ----------------------------------------------------------------------------

@@ -7,7 +7,6 @@ Decides: what is nested in what, and so what is closed before what (docs/archite
 
 from __future__ import annotations
 
-import datetime
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -17,14 +16,15 @@ import trio
 
 from p2pchat.control.endpoint import ControlListener
 from p2pchat.control.server import Handler, serve_control
-from p2pchat.crypto.primitives import hash_tagged
 from p2pchat.daemon.bulk import Bulk
 from p2pchat.daemon.bulk_link import shake_hands
-from p2pchat.daemon.checking import Checker, start_process
+from p2pchat.daemon.checking import Checker, Remembering, start_process
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.examiner import Examiner
+from p2pchat.daemon.foreign import OFFICE, VERSION
 from p2pchat.daemon.identity import Identity
 from p2pchat.daemon.links import Gate, Inbox, Pump, Taker
+from p2pchat.daemon.office import office_tags
 from p2pchat.daemon.pairing import Pairings
 from p2pchat.daemon.parts import Parts as Parts
 from p2pchat.daemon.quiet import QuietHours
@@ -35,6 +35,7 @@ from p2pchat.daemon.timers import Timers
 from p2pchat.engine import overview, people, presence
 from p2pchat.engine.context import Context
 from p2pchat.engine.device_inputs import Farewell
+from p2pchat.engine.door_inputs import Answered, AtTheDoor
 from p2pchat.engine.file_inputs import FILE_EFFECTS
 from p2pchat.engine.inputs import (
     AddPeer,
@@ -68,7 +69,6 @@ from p2pchat.wire.limits import MAX_HALF_OPEN, MAX_LINKS
 
 log = logging.getLogger(__name__)
 
-OFFICE_TAG: Final = "p2pchat/tag/1"
 PROTOCOL_VERSION: Final = 1
 DRAIN_S: Final = 2.0
 HAND_OVER_S: Final = 6.0
@@ -76,14 +76,6 @@ HAND_OVER_S: Final = 6.0
 NOTICES: Final = 256
 MAX_PUMPS: Final = MAX_LINKS + 4 * MAX_HALF_OPEN
 """Connections of all kinds: links, those in the door, and those that are just being told to go."""
-
-
-def office_tags(wall_ms: int) -> tuple[bytes, bytes, bytes]:
-    """Tags of the open office for today, yesterday and tomorrow (UTC)."""
-    today = datetime.datetime.fromtimestamp(wall_ms / 1000, datetime.UTC).date()
-    days = (today, today - datetime.timedelta(1), today + datetime.timedelta(1))
-    one, two, three = (hash_tagged(OFFICE_TAG, OPEN_OFFICE_KEY, day.isoformat().encode())[:8] for day in days)
-    return one, two, three
 
 
 class Daemon:
@@ -121,7 +113,7 @@ class Daemon:
         self._announced = True
         self._look_otherwise = trio.Event()
         self._checker = Checker(start_process, _verify, self.mono) if parts.threads else None
-        check = self._checker.check if self._checker is not None else None
+        check = Remembering(self._checker.check).check if self._checker is not None else None
         self.bulk = self._make_bulk(parts.disk) if parts.disk is not None else None
         self.pairings = Pairings(
             noise_secret=lambda: self.identity.noise_secret,
@@ -396,10 +388,15 @@ class Daemon:
             log.info("a connection from %s was turned away: too many half open", address)
             return
         in_the_door = [address]
+        self.runner.post(AtTheDoor(address.host, over=False))
+
+        def leave() -> None:
+            self.gate.leave(in_the_door.pop())
+            self.runner.post(AtTheDoor(address.host, over=True))
 
         async def leave_when_open(pump: Pump) -> None:
             await pump.established.wait()
-            self.gate.leave(in_the_door.pop())
+            leave()
 
         try:
             pump = self._pump(stream, initiator=False)
@@ -411,7 +408,7 @@ class Daemon:
             log.error("a connection from %s was turned away: %s", address, error)
         finally:
             if in_the_door:
-                self.gate.leave(in_the_door.pop())
+                leave()
 
     async def _dial(self, number: int, host: str, port: int) -> None:
         try:
@@ -428,6 +425,7 @@ class Daemon:
             await stream.aclose()
             self.runner.post(DialFailed(number, "closed"))
             return
+        self.runner.post(Answered(number))
         await self._run_pump(pump)
 
     def _linked(self, device: DeviceId) -> bool:
@@ -462,12 +460,13 @@ class Daemon:
             match notice:
                 case network.Sighting(label, addresses, port, version, tags):
                     if version != PROTOCOL_VERSION:
-                        self.examiner.other_versions += 1
+                        self.examiner.foreign.saw(notice, VERSION)
                     elif set(tags) & set(office_tags(self.parts.clock().wall_ms)):
                         self.runner.post(Sighted(label, addresses, port, tags))
                     else:
-                        self.examiner.other_offices += 1
+                        self.examiner.foreign.saw(notice, OFFICE)
                 case network.Gone(label):
+                    self.examiner.foreign.gone(label)
                     self.runner.post(Lost(label))
                 case network.NetworkChanged(addresses, networks):
                     self.runner.post(NetworkChanged(addresses, networks))

@@ -16,9 +16,10 @@ from typing import Final, TypeVar
 import trio
 
 from p2pchat import __version__
+from p2pchat.daemon.foreign import OFFICE, VERSION, Foreign
 from p2pchat.daemon.probing import AT_ONCE, Probed, Probes, probe
 from p2pchat.daemon.sights import Case, Dialled, Own, Word
-from p2pchat.engine import names, presence
+from p2pchat.engine import consult, exchange, names, people, presence
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.inputs import Consulted, Found
 from p2pchat.engine.links import PROBE, Established, LinkMachine
@@ -37,6 +38,8 @@ HEARD_S: Final = 12.0
 """So long an answer of another machine is waited for: it dials up to three addresses at once, 5 s each."""
 ASKED: Final = 3
 """Machines asked for their word, and addresses of one machine looked at."""
+LOOKING: Final = 16
+"""Questions of others looked into at once, with up to three dials each."""
 SETTLE_S: Final = 2.0
 """Who has just met may not yet have heard everything."""
 KNOWN_DAYS: Final = 30
@@ -69,17 +72,23 @@ class Examiner:
         self._chosen = chosen
         self._threads = threads
         self._announcing = announcing
-        self._waiting: dict[int, tuple[trio.Event, list[Findings]]] = {}
+        self._waiting: dict[int, tuple[trio.Event, list[Findings], DeviceId]] = {}
         self._numbers = 0
-        self.other_versions = 0
-        self.other_offices = 0
+        self._looking = 0
+        self.foreign = Foreign()
         self.probes = Probes(self._welcome, self.examine)
 
     # -- for others ---------------------------------------------------------------------------
 
     async def answer(self, consulted: Consulted) -> None:
         """Somebody asks over a chat link how he looks from here."""
-        found = await self.examine(consulted.question, consulted.hosts)
+        found = consult.absent(consulted.question)
+        if self._looking < LOOKING:  # each of a crowd may ask six times: we have better use for our sockets
+            self._looking += 1
+            try:
+                found = await self.examine(consulted.question, consulted.hosts)
+            finally:
+                self._looking -= 1
         link = self._look().live.by_device.get(consulted.device)
         if link is not None:
             self._say(link, found)
@@ -87,6 +96,8 @@ class Examiner:
     async def examine(self, question: Examine, hosts: tuple[str, ...]) -> Findings:
         """What this machine finds when it looks at the asker."""
         live = self._look().live
+        if not consult.sees_us(self._look(), DeviceId(question.asker)):
+            return consult.absent(question)
         dialled: list[tuple[str, str]] = []
 
         async def try_one(host: str) -> None:
@@ -104,7 +115,7 @@ class Examiner:
             question.label in live.sights,
             state.heard_self or not self._announcing(),
             "" if state.running else state.trouble[:100],
-            tuple(host for host in live.addresses if "%" not in host)[:MAX_ADDRESSES],
+            exchange.told_of_us(self._look()),
             live.port,
             __version__,
             self._clock().wall_ms,
@@ -132,7 +143,8 @@ class Examiner:
     def heard(self, found: Found) -> None:
         """The answer to a question of ours, or to none."""
         waiting = self._waiting.get(found.findings.number)
-        if waiting is not None:
+        link = self._look().live.links.get(found.link)
+        if waiting is not None and link is not None and link.device == waiting[2]:
             waiting[1].append(found.findings)
             waiting[0].set()
 
@@ -146,14 +158,14 @@ class Examiner:
     async def consult(self, link: Link, device: DeviceId) -> Findings | None:
         """Ask `device` over `link`, which is its own or that of one who may pass the question on."""
         question = self._question(device)
-        event, answers = self._waiting[question.number] = (trio.Event(), [])
+        event, answers, _ = self._waiting[question.number] = (trio.Event(), [], link.device)
         try:
             self._say(link.link, question)
             with trio.move_on_after(HEARD_S):
                 await event.wait()
         finally:
             del self._waiting[question.number]
-        return answers[0] if answers and answers[0].device == device else None
+        return answers[0] if answers and answers[0].device == device and not answers[0].absent else None
 
     async def probe(self, host: str, port: int) -> Probed:
         """Look at one address with a whole handshake."""
@@ -241,8 +253,8 @@ class Examiner:
             chosen=self._chosen,
             firewalls=await self.system(surroundings.firewalls, _NOBODY),
             port=ctx.live.port or FIRST_PORT,
-            other_versions=self.other_versions,
-            other_offices=self.other_offices,
+            other_versions=self.foreign.count(VERSION),
+            other_offices=self.foreign.count(OFFICE),
             silent=presence.hidden_from_all(ctx),
         )
 
@@ -265,9 +277,8 @@ class Examiner:
         return True
 
     def _links(self, ctx: Context) -> list[Link]:
-        """Those in use, of our own network first: who can say most."""
-        shown = [n for device, n in ctx.live.by_device.items() if not presence.hides(ctx, device)]
-        linked = [ctx.live.links[number] for number in shown]
+        """Those in use, of our own network first: who can say most. Who hides from us is not here."""
+        linked = [link for device in ctx.live.by_device if (link := _visible(ctx, device)) is not None]
         return sorted(linked, key=lambda link: (not self._near(ctx, link.host), link.link))
 
     def _near(self, ctx: Context, host: str) -> bool:
@@ -342,7 +353,7 @@ class Examiner:
         """Everything about the way to a person's machine, from both ends if any way is left."""
         ctx = self._look()
         known = ctx.cache.accounts[account]
-        linked = [ctx.live.links[n] for d, n in ctx.live.by_device.items() if d in known.devices]
+        linked = [link for device in known.devices if (link := _visible(ctx, device)) is not None]
         rows = [row for row in ctx.cache.addresses.values() if row.device in known.devices]
         newest = sorted(rows, key=lambda row: (-row.last_ok_ms, row.host))
         where = [Address(link.host, link.port) for link in linked if link.port]
@@ -367,7 +378,7 @@ class Examiner:
         ctx = self._look()
         owner = ctx.cache.addresses.get((host, where.port))
         device = owner.device if owner is not None else None
-        linked = [ctx.live.links[n] for d, n in ctx.live.by_device.items() if d == device]
+        linked = [link for one in (device,) if one is not None and (link := _visible(ctx, one)) is not None]
         return await self._case(str(where), None, device, linked, [where])
 
     async def _case(
@@ -404,8 +415,8 @@ class Examiner:
             linked, there, device = [], [], None
         met = next((one for one in probed if not one.reason), None)
         if device is None and met is not None:  # an address that nobody is remembered at
-            number = ctx.live.by_device.get(met.device) if met.device is not None else None
-            linked = [ctx.live.links[number]] if number is not None else []
+            link = _visible(ctx, met.device) if met.device is not None else None
+            linked = [link] if link is not None else []
         own = here[0]
         whose = device or (met.device if met is not None else None)
         best = met or (probed[0] if probed else None)
@@ -428,7 +439,25 @@ class Examiner:
             elsewhere=self._elsewhere(own, best.address.host if best is not None else ""),
             own=own,
             now_ms=self._clock().wall_ms,
+            foreign=self.foreign.at(best.address.host, best.address.port) if best is not None else "",
+            heir=self._heir(ctx, account),
         )
+
+    def _heir(self, ctx: Context, account: AccountId | None) -> str:
+        """Who uses the name of somebody now who was last seen before that one came; empty if nobody."""
+        before = ctx.cache.trust.get(account) if account is not None else None
+        if (
+            before is None
+            or account is None
+            or any(link.account == account for link in ctx.live.links.values())
+        ):
+            return ""
+        for other in names.called(ctx, names.fold(people.name(ctx, account))):
+            after = ctx.cache.trust.get(other)
+            if other not in (account, ctx.me.account) and after is not None:
+                if after.first_seen_ms >= before.last_seen_ms and after.successor_of != account:
+                    return names.shown(ctx, other)
+        return ""
 
     async def _words_of(self, device: DeviceId, linked: list[Link]) -> list[tuple[str, Findings]]:
         """What the machine itself says: on its link, or through one of those we are linked to."""
@@ -440,7 +469,7 @@ class Examiner:
 
         async def ask(name: str, link: Link) -> None:
             said = await self.consult(link, device)
-            if said is not None and not said.absent:
+            if said is not None:
                 found.append((name, said))
 
         async with trio.open_nursery() as nursery:
@@ -454,6 +483,12 @@ class Examiner:
             if any(_inside(host, one) for one in left.networks):
                 return left.name
         return ""
+
+
+def _visible(ctx: Context, device: DeviceId) -> Link | None:
+    """The link to a machine whose person shows himself to us."""
+    hidden = presence.shown(ctx, device) == presence.HIDDEN
+    return None if hidden else ctx.live.links.get(ctx.live.by_device.get(device, -1))
 
 
 def _inside(host: str, network: str) -> bool:

@@ -7,6 +7,7 @@ gathered, or how they are shown. Pure functions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median_high, median_low
 from typing import Final, NamedTuple
 
 from p2pchat.control.operations.fields import Json
@@ -42,8 +43,8 @@ class Facts(NamedTuple):
 
     `listen` are `host:port`; `addresses` those of this machine's interfaces in use;
     `discovery` is empty while mDNS works, else the reason it does not (one of QUIET where
-    nothing is wrong); `clock_offset_ms` how far others' clocks are ahead of ours, None if
-    nobody was asked; `strangers_full`: something of people who are not verified was refused
+    nothing is wrong); `clock_offsets_ms` how far the clock of each person who is linked is ahead of
+    ours; `strangers_full`: something of people who are not verified was refused
     today; `revoked`: another machine of this person has cut this one off; `old_id`: of this machine,
     until a copy of its profile was noticed.
     """
@@ -55,7 +56,7 @@ class Facts(NamedTuple):
     addresses: tuple[str, ...] = ()
     discovery: str = ""
     sighted: int = 0
-    clock_offset_ms: int | None = None
+    clock_offsets_ms: tuple[int, ...] = ()
     strangers_full: bool = False
     revoked: bool = False
     old_id: str = ""
@@ -79,7 +80,7 @@ def warnings(facts: Facts, *, recovery_key_here: bool) -> list[Json]:
     if not facts.listen:
         warn("port_closed", "nobody can connect to this machine: no port", "p2pchat doctor")
     if _clock_off(facts):
-        warn("clock", f"the clock is {_minutes(facts)} min off that of the others", "set the clock")
+        warn("clock", _apart(facts), _set_clock(facts))
     if facts.free_bytes < FLOOR_FILES:
         warn("disk_full", f"only {facts.free_bytes // 1_000_000} MB free", "free some space")
     if facts.strangers_full:
@@ -96,8 +97,6 @@ def warnings(facts: Facts, *, recovery_key_here: bool) -> list[Json]:
 
 def checks(facts: Facts, archive_problems: Sequence[str]) -> list[Json]:
     """What `doctor` can say of this side: `[{"name","side","ok","detail","cause","fix"}]`."""
-    room = facts.free_bytes >= FLOOR_MESSAGES
-    off = _clock_off(facts)
     return [
         _check(
             "discovery",
@@ -122,10 +121,10 @@ def checks(facts: Facts, archive_problems: Sequence[str]) -> list[Json]:
         ),
         _check(
             "clock",
-            not off,
-            "nobody to compare with" if facts.clock_offset_ms is None else f"{facts.clock_offset_ms} ms off",
+            not _clock_off(facts),
+            _apart(facts) if _clock_off(facts) else _compared(facts),
             "clock",
-            "set the clock of this machine",
+            _set_clock(facts),
         ),
         *([_check("key", False, REVOKED, "revoked", REVOKED_FIX)] if facts.revoked else []),
         _check(
@@ -135,7 +134,9 @@ def checks(facts: Facts, archive_problems: Sequence[str]) -> list[Json]:
             "strangers_full",
             STRANGERS_FIX,
         ),
-        _check("disk", room, f"{facts.free_bytes // 1_000_000} MB free", "disk_full", "free some space"),
+        _check(
+            "disk", facts.free_bytes >= FLOOR_FILES, _room(facts.free_bytes), "disk_full", "free some space"
+        ),
         _check(
             "archive",
             not archive_problems,
@@ -157,9 +158,41 @@ def _check(name: str, ok: bool, detail: str, cause: str, fix: str) -> Json:
     }
 
 
+def clock_offset(offsets_ms: Sequence[int]) -> int | None:
+    """How far the others' clocks are ahead of ours, by the word of most of them; None if nobody was asked.
+
+    Of two that say different things the one counts that is nearer to ours: one wrong clock in the office
+    is not to be blamed on everybody who meets it.
+    """
+    if not offsets_ms:
+        return None
+    return min(median_low(offsets_ms), median_high(offsets_ms), key=abs)
+
+
 def _clock_off(facts: Facts) -> bool:
-    return facts.clock_offset_ms is not None and abs(facts.clock_offset_ms) > FUTURE_MS
+    return abs(clock_offset(facts.clock_offsets_ms) or 0) > FUTURE_MS
 
 
-def _minutes(facts: Facts) -> int:
-    return abs(facts.clock_offset_ms or 0) // 60_000
+def _apart(facts: Facts) -> str:
+    minutes = abs(clock_offset(facts.clock_offsets_ms) or 0) // 60_000
+    if len(facts.clock_offsets_ms) == 1:
+        return f"this clock and that of the only other machine here are {minutes} min apart"
+    return f"the clock is {minutes} min off that of the others"
+
+
+def _set_clock(facts: Facts) -> str:
+    if len(facts.clock_offsets_ms) == 1:
+        return "compare both with a third clock, and set the one that is wrong"
+    return "set the clock of this machine"
+
+
+def _compared(facts: Facts) -> str:
+    offset = clock_offset(facts.clock_offsets_ms)
+    return "nobody to compare with" if offset is None else f"{offset} ms off"
+
+
+def _room(free_bytes: int) -> str:
+    said = f"{free_bytes // 1_000_000} MB free"
+    if free_bytes < FLOOR_MESSAGES:
+        return f"{said}: nothing that others send is taken"
+    return f"{said}: no files are taken" if free_bytes < FLOOR_FILES else said

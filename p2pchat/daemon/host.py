@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from statistics import median
 from typing import Any, TypeVar
 
 import trio
@@ -111,7 +110,7 @@ class DaemonHost:
         daemon = self._daemon
         state = daemon.parts.lan.discovery_state()
         live = daemon.runner.node.live
-        offsets = [link.clock_offset_ms for link in live.links.values()]
+        offsets = {live.links[number].account: live.links[number] for number in live.by_device.values()}
         now = daemon.parts.clock()
         hidden = presence.hidden_from_all(daemon.look())
         return Facts(
@@ -122,7 +121,7 @@ class DaemonHost:
             addresses=state.addresses,
             discovery=state.trouble if not state.running else "silent" if hidden else "",
             sighted=len(live.sights),
-            clock_offset_ms=round(median(offsets)) if offsets else None,
+            clock_offsets_ms=tuple(link.clock_offset_ms for link in offsets.values()),
             strangers_full=quota.used_up(daemon.look()),
             revoked=machines.revoked(daemon.look()),
             old_id=(clones.left_behind(daemon.look()) or b"").hex(),

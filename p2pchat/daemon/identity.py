@@ -81,6 +81,25 @@ def forget_recovery(identity: Identity) -> None:
     )
 
 
+def next_keys(identity: Identity, entropy: Callable[[int], bytes]) -> tuple[bytes, bytes]:
+    """Seed and Noise secret with which this machine will go on; written down before anybody hears of them,
+    so that after a crash or on a full disk it is these again and not one more machine that nobody has.
+
+    CommandError if they cannot be written.
+    """
+    path = _next(identity)
+    try:
+        kept = decode(IdentityFile, read_private_file(path))
+    except (FileNotFoundError, RemoteProtocolError):
+        kept = IdentityFile(1, entropy(32), entropy(32), b"", ())
+        write_private_file(path, encode(kept))
+    return kept.signing_seed, kept.noise_secret
+
+
+def _next(identity: Identity) -> Path:
+    return identity.path.with_name(f"{identity.path.name}-next")
+
+
 def renewed(
     identity: Identity, seed: bytes, noise: bytes, statements: tuple[SignedStatement, ...]
 ) -> Identity:
@@ -89,6 +108,7 @@ def renewed(
     file = IdentityFile(1, seed, noise, kept.recovery, statements)
     after = _use(file, identity.path, fresh=False)
     write_private_file(identity.path, encode(file))
+    _next(identity).unlink(missing_ok=True)
     return after
 
 

@@ -20,7 +20,7 @@ from p2pchat.crypto.primitives import ed25519_keypair, ed25519_sign, tag_bytes, 
 from p2pchat.daemon.identity import IdentityFile
 from p2pchat.daemon.pairing import Talk
 from p2pchat.daemon.replacing import give_up
-from p2pchat.engine import accounts
+from p2pchat.engine import accounts, stating
 from p2pchat.engine.links import Got
 from p2pchat.engine.pairing import Opened, Pairing
 from p2pchat.engine.ports import Entropy
@@ -33,7 +33,7 @@ from p2pchat.wire.codec import decode, encode
 from p2pchat.wire.limits import HANDSHAKE_S
 from p2pchat.wire.messages.devices import TAG_JOIN, TAG_RECOVER, Admitted, Join, Joined, Recover
 from p2pchat.wire.messages.link import Hello
-from p2pchat.wire.messages.statements import ADD, DeviceKeys, SignedStatement
+from p2pchat.wire.messages.statements import DeviceKeys, SignedStatement
 
 LOOK_S: Final = 30.0
 """How long machines are looked for. Announcements are heard within a second; a named one at once."""
@@ -171,22 +171,25 @@ class Looking:
             public, expanded = ed25519_keypair(self._seed)
             proof = ed25519_sign(expanded, tag_bytes(TAG_JOIN) + opened.handshake_hash)
             await talk.say(Join(public, proof))
-        said = (await talk.until(Got)).message
-        if not isinstance(said, Admitted):
-            raise RemoteProtocolError("frame out of place")
-        identity = (
-            self._joined(said.statements, account)
-            if self._recovery is None
-            else self._recovered(said.statements, *self._recovery)
-        )
+        identity = None
+        while identity is None:
+            said = (await talk.until(Got)).message
+            if not isinstance(said, Admitted):
+                raise RemoteProtocolError("frame out of place")
+            if self._recovery is None:
+                identity = self._joined(said.statements, account)
+            else:  # of several accounts that name this key one fits the paper
+                identity = self._recovered(said.statements, *self._recovery)
         if self._found is not None:
             return
         self._keep(identity)
         self._found = Found(identity, host, port)
-        if self._recovery is None:
-            await talk.say(Joined())
-        await talk.close("thanks")
-        self._over.set()
+        try:
+            if self._recovery is None:
+                await talk.say(Joined())
+            await talk.close("thanks")
+        finally:
+            self._over.set()
 
     def _joined(self, signed: tuple[SignedStatement, ...], teller: accounts.Account) -> IdentityFile:
         """The identity that these statements prove; of the account of who gave them."""
@@ -204,16 +207,15 @@ class Looking:
 
     def _recovered(
         self, signed: tuple[SignedStatement, ...], recovery: SigningKey, bound: str
-    ) -> IdentityFile:
-        """An identity added by the recovery key itself: whoever told the statements only told them. He
-        may have made up an account of his own that names this key; it will not fit the paper."""
+    ) -> IdentityFile | None:
+        """An identity added by the recovery key itself: whoever told the statements only told them. Somebody
+        may have made up an account of his own that names this key; it will not fit the paper: None."""
         account = accounts.fold([accounts.read_statement(one) for one in signed])
         if account.recovery != recovery.public or bound_to(recovery, account.id) != bound:
-            raise RemoteProtocolError("statements of another recovery key")
+            return None
         public, _ = ed25519_keypair(self._seed)
         keys = DeviceKeys(public, x25519_public(self._secret))
-        genesis = accounts.read_statement(account.signed[0])
-        added = accounts.make_statement(recovery.seed, account.id, (genesis.id,), ADD, keys)
+        added = stating.recovered(recovery.seed, account, keys)
         mine = device_id(account.id, public)
         return IdentityFile(
             1, self._seed, self._secret, b"", accounts.leading((*account.signed, added), mine)

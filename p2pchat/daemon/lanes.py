@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from p2pchat.engine.inputs import FromPeer, Input
+from p2pchat.engine.door_inputs import Answered, AtTheDoor
+from p2pchat.engine.inputs import FromPeer, Input, LinkUp
 from p2pchat.wire.messages.link import Events, Given
 
 LIVE_BATCH: Final = 64
@@ -19,6 +20,8 @@ BULK_EVENTS: Final = 1024
 """So many events of backfill share one."""
 BULK_RUN: Final = 16
 """A frame with more events than this is backfill, not chat."""
+
+WHO_IS_HERE: Final = (LinkUp, Answered, AtTheDoor)
 
 
 class Lanes:
@@ -43,10 +46,14 @@ class Lanes:
         return tuple(self._bulk_of)
 
     def put(self, event: Input) -> None:
-        """Behind everything else in its lane."""
+        """Behind everything else in its lane; who is here, before what was said. Nothing of a new link can
+        have come before it, and while the loop is behind, whoever is here unheard is dialled again."""
         if isinstance(event, FromPeer) and self.is_bulk(event):
             self._bulk.append(event)
             self._bulk_of[event.link] = self._bulk_of.get(event.link, 0) + 1
+        elif isinstance(event, WHO_IS_HERE):
+            others = (place for place, one in enumerate(self.live) if isinstance(one, FromPeer))
+            self.live.insert(next(others, len(self.live)), event)
         else:
             self.live.append(event)
 
@@ -66,8 +73,10 @@ class Lanes:
     def take_bulk(self, most: int = BULK_EVENTS) -> list[Input]:
         """The next backfill, until it is `most` events or more."""
         batch: list[Input] = []
-        while self._bulk and weight(batch) < most:
+        taken = 0
+        while self._bulk and taken < most:
             batch.append(self._bulk.popleft())
+            taken += weight(batch[-1:])
         return batch
 
     def put_back(self, batch: Sequence[Input], *, bulk: bool) -> None:

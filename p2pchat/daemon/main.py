@@ -46,6 +46,7 @@ from p2pchat.net.mdns import MdnsDiscovery
 from p2pchat.net.tcp import TcpTransport
 from p2pchat.paths import Profile, profile
 from p2pchat.platform import Lock, allow_many_files, harden_process, make_private_dir, secure_umask
+from p2pchat.store import check
 from p2pchat.store.ledger import open_ledger
 from p2pchat.wire.limits import MAX_NAME
 
@@ -128,6 +129,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--replace", action="store_true", help="even where this profile is somebody already")
     parser.add_argument("--recover", action="store_true", help="become one by the recovery key on stdin")
+    parser.add_argument("--look", action="store_true", help="say what is wrong with the archive, and end")
     parser.add_argument("--foreground", action="store_true", help="print `ready` when it is")
     return parser
 
@@ -135,6 +137,8 @@ def arguments() -> argparse.ArgumentParser:
 def _main(args: argparse.Namespace) -> int:
     secure_umask()
     where = profile(args.home or os.environ.get("P2PCHAT_HOME") or None)
+    if args.look:
+        return _look(where)
     effective = settle(args, where)
     make_private_dir(where.home)
     refused = harden_process()
@@ -150,6 +154,13 @@ def _main(args: argparse.Namespace) -> int:
         return trio.run(_serve, where, effective, args, arrival)
     finally:
         lock.release()
+
+
+def _look(where: Profile) -> int:
+    """What `doctor` asks while no daemon runs: one line on stdout for each trouble."""
+    found = check.look(where.archive)
+    sys.stdout.write("".join(f"{one}\n" for one in found))
+    return EXIT_CODES["archive"] if found else 0
 
 
 def settle(args: argparse.Namespace, where: Profile) -> list[Effective]:
@@ -270,7 +281,15 @@ async def _serve(
             log.error("the archive cannot be written any more, the daemon stops: %s", stop)
     finally:
         host.close()
-    return EXIT_CODES["archive"] if failed else 0
+    return _why_it_stopped(where) if failed else 0
+
+
+def _why_it_stopped(where: Profile) -> int:
+    """The archive failed: a damaged one is called so."""
+    found = check.look(where.archive)
+    if found:
+        return _told(check.damaged(where.archive, found[0]))
+    return EXIT_CODES["archive"]
 
 
 class Landing:

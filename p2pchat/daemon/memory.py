@@ -23,3 +23,4 @@ def look_rarely() -> None:
     """Call once, when all modules are loaded and nothing is running yet."""
     gc.freeze()
     gc.set_threshold(OBJECTS, TIMES, TIMES)
+    gc.enable()  # where it was off while they loaded

@@ -18,7 +18,7 @@ from p2pchat.control.operations.fields import Json
 from p2pchat.control.operations.settings import Setting
 from p2pchat.daemon.hosting import Host, Params
 from p2pchat.engine import inputs, own
-from p2pchat.engine.device_inputs import OwnSetting, RenameDevice, RevokeDevice
+from p2pchat.engine.device_inputs import OwnSetting, RenameDevice, RevokeDevice, SettingTaken
 from p2pchat.engine.inputs import Tell
 from p2pchat.engine.overview import TrustView
 from p2pchat.errors import CommandError, SettingsError
@@ -159,10 +159,11 @@ class Own:
         try:
             value = settings.parse(name, text, "another machine")
             user = await trio.to_thread.run_sync(settings_file.load, self._host.sources.config)
-            if user.get(name) == value or (name == "name" and name not in user):
-                return  # the name itself comes as everybody's does
-            await self._write_down(name, value)
-            await self._heed(name)
+            # The name itself comes as everybody's does.
+            if user.get(name) != value and not (name == "name" and name not in user):
+                await self._write_down(name, value)
+                await self._heed(name)
+            await self._host.ask(lambda n: SettingTaken(n, name, text))
         except (CommandError, SettingsError) as error:
             log.warning("a setting of another machine of ours was not taken over: %s", error)
 

@@ -16,8 +16,10 @@ import trio
 
 from p2pchat.crypto.pake import Code, make_code
 from p2pchat.crypto.primitives import ed25519_verify, tag_bytes
+from p2pchat.engine.accounts import Account
 from p2pchat.engine.context import Context
 from p2pchat.engine.device_inputs import AddDevice
+from p2pchat.engine.frames import FRAME_BYTES
 from p2pchat.engine.inputs import Command
 from p2pchat.engine.links import Ended, Got
 from p2pchat.engine.overview import hello
@@ -25,9 +27,10 @@ from p2pchat.engine.pairing import NO_CODE, WRONG_CODE, Opened, Pairing, Shown
 from p2pchat.engine.ports import Entropy
 from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.net.lan import Stream
-from p2pchat.wire.codec import encode
+from p2pchat.wire.codec import encode, portions
 from p2pchat.wire.limits import HANDSHAKE_S, MAX_PREAUTH_FRAME
 from p2pchat.wire.messages.devices import TAG_JOIN, TAG_RECOVER, Admitted, Join, Joined, Recover
+from p2pchat.wire.messages.statements import GENESIS, SignedStatement
 
 E = TypeVar("E", Opened, Got)
 
@@ -38,7 +41,9 @@ CODE_S: Final = 600.0
 AFTERWARDS_S: Final = 30.0
 """What the new machine may take to write down who it is."""
 
-BROKE: Final = "the connection to the other machine broke"
+RECOVERABLE: Final = 8
+"""Accounts told of to who asks with a recovery key: one of them is his."""
+
 AGAIN: Final = "show another: `p2pchat device link`"
 
 
@@ -50,13 +55,21 @@ class Linking:
         self.over = trio.Event()
         self.device = ""
         self.added = ""
-        """The machine that is ours by now, and may not know it."""
+        """The machine that was stated to be ours, before it is known whether it has heard."""
         self.error: CommandError | None = None
 
     def end(self, *, device: str = "", error: CommandError | None = None) -> None:
-        """It was used, or cannot be any more; the first word counts."""
+        """It was used, or cannot be any more; the first word counts. Whoever was linked and broke off is
+        named all the same: he has what makes him one of us."""
         if not self.over.is_set():
             self.shown.spent = True
+            if error is not None and self.added:
+                short = self.added[:16]
+                error = CommandError(
+                    "failed",
+                    f"machine {short} was linked, and broke off before it had said that it knows",
+                    f"if it is not yours, or not up soon: `p2pchat device revoke {short}`",
+                )
             self.device, self.error = device, error
             self.over.set()
 
@@ -100,6 +113,9 @@ class Pairings:
         try:
             with trio.move_on_after(max(0.0, linking.shown.until - self._mono())):
                 await linking.over.wait()
+            if linking.shown.spent:  # somebody is at it
+                with trio.move_on_after(HANDSHAKE_S + AFTERWARDS_S):
+                    await linking.over.wait()
             linking.end(error=CommandError("timeout", "the code was not used in time", AGAIN))
         finally:
             linking.end(error=CommandError("failed", "the code was taken back", AGAIN))
@@ -129,23 +145,16 @@ class Pairings:
             self._ended(linking, pairing, "the other machine stopped answering")
         except RemoteProtocolError as error:
             log.info("a machine was not linked: %s", error.reason)
-            wrong = {WRONG_CODE: "somebody tried another code", "truncated": BROKE}
-            self._ended(linking, pairing, wrong.get(error.reason, error.reason))
+            wrong = "somebody tried another code" if error.reason == WRONG_CODE else error.reason
+            self._ended(linking, pairing, wrong)
         except CommandError as error:
             if linking is not None and pairing.tried:
                 linking.end(error=error)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._ended(linking, pairing, BROKE)
+            self._ended(linking, pairing, "the connection to the other machine broke")
 
     def _ended(self, linking: Linking | None, pairing: Pairing, why: str) -> None:
-        """Only the connection that tried the code ends it: the new machine knocks at every address."""
-        if linking is None or not pairing.tried:
-            return
-        if linking.added:
-            why += f", after {linking.added[:16]} had been added"
-            hint = f"if it does not say that it is up: `p2pchat device revoke {linking.added[:16]}`"
-            linking.end(error=CommandError("failed", why, hint))
-        else:
+        if linking is not None and pairing.tried:  # what others do meanwhile ends nothing
             linking.end(
                 error=CommandError("failed", f"{why}: the code is used up, nothing was linked", AGAIN)
             )
@@ -170,14 +179,29 @@ class Pairings:
                 proof = tag_bytes(TAG_RECOVER) + opened.handshake_hash
                 if not ed25519_verify(recovery, proof, signature):
                     raise RemoteProtocolError("a key its owner does not prove")
-                known = [a for a in self._look().cache.accounts.values() if a.recovery == recovery]
-                if not known:
-                    await talk.close("unknown")
-                    return
-                await talk.say(Admitted(known[0].signed))
-                await talk.close("told")
+                known = recoverable(self._look(), recovery)
+                for signed in known:
+                    await talk.say(Admitted(signed))
+                await talk.close("told" if known else "unknown")
             case _:
                 raise RemoteProtocolError("frame out of place")
+
+
+def recoverable(ctx: Context, recovery: bytes) -> list[tuple[SignedStatement, ...]]:
+    """Statements of accounts whose genesis names that key, a frame of each. Anybody can name it in a genesis
+    of his own, so there may be several: those known longest come first."""
+    found = [account for account in ctx.cache.accounts.values() if account.recovery == recovery]
+    trust = ctx.cache.trust
+
+    def known(account: Account) -> tuple[bool, int]:
+        row = trust.get(account.id)
+        return row is None or not row.verified, row.first_seen_ms if row is not None else ctx.now.wall_ms
+
+    frames = []
+    for account in sorted(found, key=known)[:RECOVERABLE]:
+        first = sorted(account.acts, key=lambda act: act.kind != GENESIS and act.by != recovery)
+        frames.append(next(portions((act.signed for act in first), FRAME_BYTES)))
+    return frames
 
 
 class Talk:

@@ -88,7 +88,8 @@ async def _look(
         return replace(known, stuck="here")
     found = await talk.asked(question(shaken.device), Findings, ANSWER_S)
     await talk.bye()
-    return replace(known, findings=found if isinstance(found, Findings) and sound(found) else None)
+    told = isinstance(found, Findings) and sound(found) and not found.absent
+    return replace(known, findings=found if isinstance(found, Findings) and told else None)
 
 
 class _Talk:

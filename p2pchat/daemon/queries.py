@@ -37,7 +37,7 @@ from p2pchat.daemon.sights import Case
 from p2pchat.engine import inputs
 from p2pchat.engine.context import Link
 from p2pchat.engine.inputs import Tell
-from p2pchat.errors import CommandError, SettingsError
+from p2pchat.errors import ArchiveError, CommandError, SettingsError
 from p2pchat.ids import EventId, fingerprint, show
 from p2pchat.model import HELD, QUEUED, SCHEDULED, MessageView, PeerView, QueueRow
 from p2pchat.store.reader import Reader
@@ -211,7 +211,10 @@ class Queries:
         target, host = params["target"], self._host
         case = None if target is None else await self._case(target)
         seen = case.own if case is not None else await host.doctor.own()
-        problems = await host.read(lambda reader: reader.check_integrity())
+        try:
+            problems = await host.read(lambda reader: reader.check_integrity())
+        except ArchiveError as error:  # so damaged that not even the questions can be put
+            problems = [str(error)]
         facts = host.facts()
         seen = seen._replace(listening=bool(facts.listen))
         found = [*health.checks(facts, problems), *verdicts.own(seen)]

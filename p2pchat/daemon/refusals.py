@@ -31,6 +31,21 @@ def full_disk() -> CommandError:
     )
 
 
+def unwritten(error: BaseException) -> CommandError:
+    """What somebody hears whose command was undone because of `error`."""
+    if is_full(error):
+        return full_disk()
+    if is_damaged(error):
+        return CommandError("archive", "the archive is damaged; nothing of this was done", "p2pchat doctor")
+    return internal()
+
+
 def is_full(error: BaseException) -> bool:
     """Whether the archive could not be written for lack of room."""
     return str(error).endswith("is full")  # SQLite's own words, and those of ArchiveError
+
+
+def is_damaged(error: BaseException) -> bool:
+    """Whether the archive is not whole any more: SQLite's code, or the words of ArchiveError."""
+    code = getattr(error, "sqlite_errorname", "")
+    return str(code).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "' is damaged: " in str(error)

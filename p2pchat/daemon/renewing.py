@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import trio
 
 from p2pchat.crypto.primitives import ed25519_keypair, x25519_public
-from p2pchat.daemon.identity import Identity, renewed
+from p2pchat.daemon.identity import Identity, next_keys, renewed
 from p2pchat.engine import clones
 from p2pchat.engine.device_inputs import Renew
 from p2pchat.engine.inputs import Command, Tell
@@ -21,6 +21,8 @@ from p2pchat.engine.ports import Entropy
 from p2pchat.errors import CommandError
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 AGAIN_S: Final = 60.0
 """After a failure, a full disk say: until then the old id goes on."""
@@ -63,13 +65,13 @@ class Renewing:
 
     async def _renew(self) -> None:
         before = self._identity()
-        seed, noise = self._entropy.bytes(32), self._entropy.bytes(32)
+        seed, noise = await self._elsewhere(lambda: next_keys(before, self._entropy.bytes))
         public, _ = ed25519_keypair(seed)
         told = await self._ask(lambda n: Renew(n, public, x25519_public(noise)))
         # From here on the statement is known; only who has the file speaks for the new machine.
-        if self._threads:
-            after = await trio.to_thread.run_sync(renewed, before, seed, noise, told["statements"])
-        else:
-            after = renewed(before, seed, noise, told["statements"])
+        after = await self._elsewhere(lambda: renewed(before, seed, noise, told["statements"]))
         log.warning("a copy of this profile is in use: this machine has a new id from now on")
         self._use(after)
+
+    async def _elsewhere(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work) if self._threads else work()

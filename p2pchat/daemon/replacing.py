@@ -12,7 +12,7 @@ from pathlib import Path
 from p2pchat.crypto.identity import device_id
 from p2pchat.crypto.primitives import ed25519_keypair
 from p2pchat.daemon.identity import IdentityFile
-from p2pchat.engine import accounts, machines
+from p2pchat.engine import accounts, stating
 from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.ids import AccountId
 from p2pchat.paths import Profile
@@ -20,11 +20,11 @@ from p2pchat.platform import make_private_dir, read_private_file, write_private_
 from p2pchat.store.ledger import open_ledger
 from p2pchat.wire.codec import decode, encode
 from p2pchat.wire.messages.link import Statements
-from p2pchat.wire.messages.statements import RETIRE, Retired, SignedStatement
+from p2pchat.wire.messages.statements import SignedStatement
 
 FAREWELL = "farewell"
 """Beside the identity: the statements of the account that was given up."""
-MOVED = ("archive.db", "archive.db-wal", "archive.db-shm", "staging")
+MOVED = ("archive.db", "archive.db-wal", "archive.db-shm", "staging", "identity-next")
 """What belongs to the old person besides his identity, which goes last."""
 
 
@@ -32,7 +32,8 @@ def give_up(where: Profile, successor: AccountId) -> None:
     """State that the person of this profile goes on as `successor`, and move what is his aside."""
     old = decode(IdentityFile, read_private_file(where.identity))
     signed = _known(where, old)
-    account = accounts.fold([accounts.read_statement(one) for one in signed])
+    acts = [accounts.read_statement(one) for one in signed]
+    account = accounts.fold(acts)
     if account.id == successor:
         raise CommandError(
             "policy",
@@ -40,9 +41,7 @@ def give_up(where: Profile, successor: AccountId) -> None:
             "there is nothing to replace: `p2pchat device list`",
         )
     me = device_id(account.id, ed25519_keypair(old.signing_seed)[0])
-    subject = Retired(successor)
-    prev = machines.builds_on(signed, me, subject)
-    retired = accounts.make_statement(old.signing_seed, account.id, prev, RETIRE, subject)
+    retired = stating.retiring(old.signing_seed, account.id, acts, me, successor)
     write_private_file(where.home / FAREWELL, encode(Statements((*signed, retired))))
     aside = _free(where.home / f"before-{account.id.hex()[:8]}")
     make_private_dir(aside)

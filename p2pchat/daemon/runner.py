@@ -451,20 +451,20 @@ class Runner:
     def _build_anew(
         self, error: BaseException, batch: list[Input] | None = None, *, bulk: bool = False
     ) -> None:
-        links = list(self.node.live.links)
-        addresses, port = self.node.live.addresses, self.node.live.port
-        counter, sights = self.node.live.counter, list(self.node.live.sights.values())
+        before = self.node.live
+        links, sights = list(before.links), list(before.sights.values())
         try:
             self.ledger.close()
             self.node, self.ledger = self._source()
         except ArchiveError as again:
             raise Stop(f"the archive cannot be opened again: {plain(again)}") from again
-        self.node.live.counter = counter  # dials under way keep numbers of their own
+        self.node.live.counter = before.counter  # dials under way keep numbers of their own
+        self.node.live.searching = before.searching
         self._door.turned_away.clear()
         for link in links:
             self._perform(CloseLink(link, "restart"))
-        self._lanes.live.appendleft(Started(port))  # before whatever waits: it begins the new life
-        self.post(NetworkChanged(addresses))
+        self._lanes.live.appendleft(Started(before.port))  # before whatever waits: it begins the new life
+        self.post(NetworkChanged(before.addresses, before.networks))
         for sight in sights:  # who announced himself once will not do so again for us
             self.post(Sighted(sight.label, sight.addresses, sight.port, ()))
         self._answers.give_up(batch or (), tuple(self._lanes.live), error)

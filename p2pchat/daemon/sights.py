@@ -79,3 +79,7 @@ class Case(NamedTuple):
     elsewhere: str
     own: Own
     now_ms: int
+    foreign: str = ""
+    """What that address announces and is none of ours: another version, another office."""
+    heir: str = ""
+    """Who uses that person's name since he was last seen, with another key."""

@@ -37,6 +37,8 @@ MTU: Final = (
 )
 INTERFACE: Final = "start with that interface too: `p2pchat config set interface A,B`, down, up; '' takes all"
 CLOSED_THERE: Final = "there: `p2pchat up`; `p2pchat status` says which port it listens on"
+SAME_VERSION: Final = "install the same version everywhere"
+COMPARE: Final = "`p2pchat trust show NAME`, and compare in person"
 ROUTER: Final = "let the router between the networks pass TCP 26700 to 26709 in both directions"
 
 
@@ -68,7 +70,7 @@ def together(found: list[Json]) -> list[Json]:
 def own(seen: Own) -> list[Json]:
     """What is added to the checks of this machine: the network around it."""
     found = [_discovery(seen), _out(seen), _in(seen), _interface(seen)]
-    return [*found, _version(seen), _firewall(seen, found)]
+    return [*found, *_others(seen), _firewall(seen, found)]
 
 
 def _discovery(seen: Own) -> Json:
@@ -175,14 +177,20 @@ def _interface(seen: Own) -> Json:
     return check("interface", HERE, True, said)
 
 
-def _version(seen: Own) -> Json:
+def _others(seen: Own) -> list[Json]:
+    """Who is here and none of ours: of interest only to somebody who has found nobody else."""
+    found = []
     if seen.other_versions and not seen.words:
-        said = "others here speak another version of the protocol"
-        return check("version", HERE, False, said, "version", "install the same version everywhere")
+        said = f"{_who(seen.other_versions)} here with another version of the protocol"
+        found.append(check("version", HERE, False, said, "version", SAME_VERSION))
+    else:
+        found.append(check("version", HERE, True, __version__))
     if seen.other_offices and not seen.words:
-        said = "all others here belong to another office"
-        return check("key", HERE, False, said, "other_office", "join their office, or let them join yours")
-    return check("version", HERE, True, __version__)
+        said = f"{_who(seen.other_offices)} here of another office"
+        found.append(
+            check("key", HERE, False, said, "other_office", "join their office, or let them join yours")
+        )
+    return found
 
 
 def _firewall(seen: Own, found: list[Json]) -> Json:
@@ -231,6 +239,8 @@ def _why(case: Case) -> tuple[str, str, str]:
     moved = alive and there is not None and there.hosts and tried and not tried & set(there.hosts)
     told = f"{case.through} still reaches it" if alive and case.through != "itself" else "it is linked to us"
     match best.reason:
+        case "closed" if case.foreign == "version":
+            return f"{where} announces another version of the protocol", "version", SAME_VERSION
         case "closed":
             said = f"{where} hung up without a word: another office, another program, or we are blocked there"
             return (
@@ -319,13 +329,16 @@ def _reached(seen: Own) -> bool:
 
 
 def _key(case: Case, met: Probed | None) -> Json | None:
+    if met is None and case.heir:
+        said = (
+            f"nobody answers with the key of {case.name}, whose name {case.heir} uses since, with another key"
+        )
+        return check("key", HERE, False, said, "key_changed", COMPARE)
     if met is None or met.account is None:
         return None
     if case.account is not None and met.account != case.account:
         said = f"{met.address} is somebody else's machine now ({met.account.hex()[:8]})"
-        return check(
-            "key", HERE, False, said, "key_changed", "`p2pchat trust show NAME`, and compare in person"
-        )
+        return check("key", HERE, False, said, "key_changed", COMPARE)
     return check("key", HERE, True, f"the key of {met.account.hex()[:8]}")
 
 

@@ -71,7 +71,12 @@ class Account:
     retired: bool
     successor: AccountId | None
     heads: tuple[bytes, ...]
-    signed: tuple[SignedStatement, ...]
+    signed: tuple[
+        SignedStatement, ...
+    ]  # parents first; those that count, and what they build on, before void ones
+    acts: tuple[Act, ...]  # the same, read
+    counted: int  # how many of `signed` these are
+    defences: tuple[Act, ...]  # by which a machine stays that a lower one had revoked
 
     @property
     def revoked(self) -> bool:
@@ -168,6 +173,8 @@ def fold(acts: Iterable[Act]) -> Account:
     )
     successor = retire.subject.successor if retire and isinstance(retire.subject, wire.Retired) else b""
     referred = {parent for act in known.values() for parent in act.prev}
+    standing = {i for i in known if i not in void}.union(*(ancestors[i] for i in known if i not in void))
+    ordered = sorted(known.values(), key=lambda act: act.id not in standing)  # stable: parents stay first
     return Account(
         id=account,
         devices=devices,
@@ -175,14 +182,39 @@ def fold(acts: Iterable[Act]) -> Account:
         retired=retire is not None,
         successor=AccountId(successor) if successor else None,
         heads=tuple(sorted(i for i in known if i not in referred)),
-        signed=tuple(act.signed for act in known.values()),
+        signed=tuple(act.signed for act in ordered),
+        acts=tuple(ordered),
+        counted=len(standing),
+        defences=_defences(known, void, account),
+    )
+
+
+def _defences(known: dict[bytes, Act], void: frozenset[bytes], account: AccountId) -> tuple[Act, ...]:
+    """Revocations that build on the author's add alone and have made void one of their author."""
+    beaten = {
+        (device_id(account, act.by), act.subject.device)
+        for act in known.values()
+        if act.id in void and isinstance(act.subject, wire.Revoked)
+    }
+    return tuple(
+        act
+        for act in known.values()
+        if act.id not in void
+        and isinstance(act.subject, wire.Revoked)
+        and len(act.prev) == 1
+        and (act.subject.device, device_id(account, act.by)) in beaten
     )
 
 
 def leading(signed: Iterable[SignedStatement], device: DeviceId) -> tuple[SignedStatement, ...]:
     """The statements from the genesis to the add of `device`, parents first and the add last: what
     proves it to somebody who knows none. LocalProtocolError if it has no add among them."""
-    known = _connected([read_statement(one) for one in signed])
+    return tuple(act.signed for act in way_to([read_statement(one) for one in signed], device))
+
+
+def way_to(acts: Iterable[Act], device: DeviceId) -> tuple[Act, ...]:
+    """The same of acts that are read already."""
+    known = _connected(acts)
     ancestors, depth = _ancestors(known), _depths(known)
     adds = [
         act
@@ -192,7 +224,15 @@ def leading(signed: Iterable[SignedStatement], device: DeviceId) -> tuple[Signed
     if not adds:
         raise LocalProtocolError("no statement adds that machine")
     add = min(adds, key=lambda act: (depth[act.id], act.id))
-    return tuple(act.signed for act in known.values() if act.id in ancestors[add.id] or act is add)
+    return tuple(act for act in known.values() if act.id in ancestors[add.id] or act is add)
+
+
+def account_of(signed: SignedStatement) -> AccountId:
+    """Whose statement it says it is; its signature is not looked at."""
+    statement = decode(Statement, signed.statement)
+    if statement.kind == wire.GENESIS:
+        return account_id(signed.statement + signed.signature)
+    return AccountId(statement.account)
 
 
 def verify_hello(hello: Hello, remote_static: bytes) -> Account:
@@ -258,15 +298,20 @@ def _void(
 ) -> frozenset[bytes]:
     """Ids of acts that do not count."""
 
+    under: dict[
+        bytes, list[bytes]
+    ] = {}  # by act the adds it may speak under, the first that is not void counts
+    for act in known.values():
+        own = [i for i, keys in adds.items() if keys.signing == act.by and i in ancestors[act.id]]
+        under[act.id] = sorted(own, key=lambda i: (depth[i], i))
+
     def authority(act: Act, void: set[bytes]) -> bytes | None:
         """Id of the add under which `act` speaks; b"" for the recovery key."""
         if act.by == recovery:
             return b""
         if act.kind == wire.GENESIS:
             return act.id
-        own = [i for i, keys in adds.items() if keys.signing == act.by and i in ancestors[act.id]]
-        own = [i for i in own if i not in void]
-        return min(own, key=lambda i: (depth[i], i), default=None)
+        return next((i for i in under[act.id] if i not in void), None)
 
     def spread(void: set[bytes]) -> None:
         """Acts that speak under a void add, or under none, are void too."""
@@ -277,25 +322,32 @@ def _void(
     void: set[bytes] = set()
     spread(void)
 
-    def rank(act: Act) -> tuple[bool, int, bytes, bytes]:
-        under = authority(act, void)
-        add_depth = depth[under] if under else 0
-        return (act.by != recovery, add_depth, device_id(account, act.by), act.id)
+    def rank(act: Act) -> tuple[int, int, bytes, bytes]:
+        """The recovery key; then machines that it added itself, the later first; then the older machines."""
+        add = known.get(authority(act, void) or b"")
+        speaker = device_id(account, act.by)
+        if add is None:
+            return (0, 0, speaker, act.id)
+        if add.by == recovery:
+            return (1, -depth[add.id], speaker, act.id)
+        return (2, depth[add.id], speaker, act.id)
 
     revocations = [act for act in known.values() if act.kind == wire.REVOKE and act.id not in void]
+    speaks: dict[bytes, list[Act]] = {}
+    for act in known.values():
+        if act.by != recovery and act.kind != wire.GENESIS:
+            speaks.setdefault(device_id(account, act.by), []).append(act)
     for act in sorted(revocations, key=rank):
         if act.id in void or not isinstance(act.subject, wire.Revoked):
             continue
-        for other in known.values():
-            speaks = device_id(account, other.by) == act.subject.device and other.by != recovery
-            if (
-                speaks
-                and other.id not in ancestors[act.id]
-                and other.id != act.id
-                and other.kind != wire.GENESIS
-            ):
-                void.add(other.id)
-        spread(void)
+        hidden = [
+            other.id
+            for other in speaks.get(act.subject.device, ())
+            if other.id not in ancestors[act.id] and other.id != act.id and other.id not in void
+        ]
+        if hidden:
+            void.update(hidden)
+            spread(void)
     return frozenset(void)
 
 

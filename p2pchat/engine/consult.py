@@ -12,12 +12,12 @@ from __future__ import annotations
 import ipaddress
 from typing import Final, get_args
 
-from p2pchat.engine import exchange
+from p2pchat.engine import exchange, presence
 from p2pchat.engine.context import Context, Link, Relayed
 from p2pchat.engine.inputs import Consulted, Found, Send
 from p2pchat.errors import DialReason, RemoteProtocolError
-from p2pchat.ids import DeviceId
-from p2pchat.wire.limits import MAX_ADDRESSES
+from p2pchat.ids import AccountId, DeviceId
+from p2pchat.wire.limits import FIRST_PORT, LAST_PORT, MAX_ADDRESSES
 from p2pchat.wire.messages.network import Examine, Findings
 
 QUESTIONS: Final = 6.0
@@ -25,6 +25,9 @@ QUESTIONS: Final = 6.0
 REFILLED_S: Final = 5.0
 """and one more after so long: each may cost three dials."""
 DIALLED: Final = 3
+PASSED_ON: Final = 1 << 40
+"""Questions of others that are passed on are numbered from here; our own are far below."""
+NOBODY: Final = AccountId(b"")
 WAITS_S: Final = 30.0
 """So long a question that was passed on is remembered."""
 MOST_RELAYED: Final = 64
@@ -45,7 +48,10 @@ def asked(ctx: Context, link: Link, question: Examine) -> None:
     if not _may(ctx, link.device):
         return
     direct = question.asker == link.device
-    if question.device == ctx.me.device:
+    seen = presence.visible_to(ctx, link.account) and sees_us(ctx, DeviceId(question.asker))
+    if question.device == ctx.me.device and not seen:
+        ctx.out.append(Send(link.link, absent(question)))
+    elif question.device == ctx.me.device:
         hosts = _dialled(ctx, link, question, direct=direct)
         ctx.out.append(Consulted(link.device, question, hosts))
     elif direct:
@@ -59,21 +65,43 @@ def _may(ctx: Context, device: DeviceId) -> bool:
     return left >= 1
 
 
+def sees_us(ctx: Context, asker: DeviceId) -> bool:
+    """Whether the person of a machine may see that we are here; who is not known, as any stranger."""
+    return presence.visible_to(ctx, ctx.cache.owner.get(asker, NOBODY))
+
+
 def _dialled(ctx: Context, link: Link, question: Examine, *, direct: bool) -> tuple[str, ...]:
     if direct:  # where the question comes from, on the port that was said in the handshake
         return (link.host,) if link.port and question.port == link.port else ()
-    near = [host for host in question.hosts if exchange.worth(ctx, host, question.port)]
-    return tuple(dict.fromkeys(near))[:DIALLED]
+    near = exchange.neighbourhood(ctx)
+    hosts = [host for host in question.hosts if _his(ctx, question, host, near)]
+    return tuple(dict.fromkeys(hosts))[:DIALLED]
+
+
+def _his(ctx: Context, question: Examine, host: str, near: exchange.Near) -> bool:
+    """Whether a machine that asks through another may be there. What came of the dial is told, so on its
+    mere word only the ports of this program are tried: else we would look for open ones for others."""
+    if not exchange.worth(ctx, host, question.port, near):
+        return False
+    address, target = (
+        ctx.cache.addresses.get((host, question.port)),
+        ctx.live.targets.get((host, question.port)),
+    )
+    known = {one.device for one in (address, target) if one is not None}
+    return question.asker in known or FIRST_PORT <= question.port <= LAST_PORT
 
 
 def _pass_on(ctx: Context, link: Link, question: Examine) -> None:
-    number = ctx.live.by_device.get(DeviceId(question.device))
+    device = DeviceId(question.device)
+    # Who hides from us is not here, for us and for whom we would tell of him.
+    shown = presence.shown(ctx, device) != presence.HIDDEN
+    number = ctx.live.by_device.get(device) if shown else None
     live, now = ctx.live, ctx.now.mono
     live.relayed = {key: one for key, one in live.relayed.items() if one.until > now}
     if number is None or len(live.relayed) >= MOST_RELAYED:
         ctx.out.append(Send(link.link, absent(question)))
         return
-    ours = ctx.number()
+    ours = PASSED_ON | ctx.number()
     live.relayed[ours] = Relayed(link.device, question.number, DeviceId(question.device), now + WAITS_S)
     passed = Examine(ours, question.device, question.asker, question.hosts, question.port, question.label)
     ctx.out.append(Send(number, passed))
@@ -88,12 +116,14 @@ def answered(ctx: Context, link: Link, found: Findings) -> None:
     """An answer: to a question that was passed on, or to one of ours."""
     if not sound(found):
         raise RemoteProtocolError("findings out of range")
-    waiting = ctx.live.relayed.pop(found.number, None)
-    if waiting is None:
+    if found.number < PASSED_ON:
         ctx.out.append(Found(link.link, found))
-    elif waiting.device == link.device and not found.absent:
+        return
+    waiting = ctx.live.relayed.get(found.number)
+    if waiting is not None and waiting.device == link.device:
+        del ctx.live.relayed[found.number]
         told = Findings(
-            waiting.number, found.device, False, found.dialled, found.sighted, found.hears_itself,
+            waiting.number, found.device, found.absent, found.dialled, found.sighted, found.hears_itself,
             found.discovery, found.hosts, found.port, found.version, found.wall_ms,
         )  # fmt: skip
         asker = ctx.live.by_device.get(waiting.asker)  # their link may have been replaced meanwhile

@@ -11,6 +11,7 @@ dictionaries of `Live` is frozen: replace a value, never change it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -97,6 +98,9 @@ class Live:
     targets: dict[tuple[str, int], Target] = field(default_factory=dict)
     dials: dict[int, tuple[str, int]] = field(default_factory=dict)
     dial_times: tuple[float, ...] = ()
+    at_the_door: dict[str, tuple[int, float]] = field(
+        default_factory=dict
+    )  # by host: connections that have not proven whose they are, and since when the newest
     waiters: dict[int, Waiter] = field(default_factory=dict)
     sas: dict[AccountId, Sas] = field(default_factory=dict)
     recons: dict[int, Recon] = field(default_factory=dict)
@@ -135,7 +139,11 @@ class Live:
     )  # asked in vain: when, and why
     named: dict[tuple[DeviceId, RoomId], frozenset[AccountId]] = field(default_factory=dict)  # to a holder
     held_of: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) taken to hold
+    held_strange: tuple[float, int] = (-math.inf, 0)  # when what is held of strangers was added up; bytes
     claims: dict[int, Claiming] = field(default_factory=dict)  # by link
+    not_had: dict[tuple[int, RoomId, DeviceId], tuple[int, ...]] = field(
+        default_factory=dict
+    )  # handed over on a link and not had yet, see handed
     presence: PresenceState = field(default_factory=PresenceState)
     timers: dict[str, float] = field(default_factory=dict)
     shift_ms: int = 0  # correction of our wall clock, see clock.shift
@@ -177,6 +185,7 @@ class Live:
         twin.targets = self.targets.copy()
         twin.dials = self.dials.copy()
         twin.dial_times = self.dial_times
+        twin.at_the_door = self.at_the_door.copy()
         twin.waiters = self.waiters.copy()
         twin.sas = self.sas.copy()
         twin.recons = self.recons.copy()
@@ -207,7 +216,9 @@ class Live:
         twin.took_nothing = self.took_nothing.copy()
         twin.named = self.named.copy()
         twin.held_of = self.held_of.copy()
+        twin.held_strange = self.held_strange
         twin.claims = self.claims.copy()
+        twin.not_had = self.not_had.copy()
         twin.shift_ms = self.shift_ms
         return twin
 
@@ -304,6 +315,7 @@ class Cache:
     parked: dict[tuple[RoomId, DeviceId], bool] = field(default_factory=dict)  # asked: does any wait?
     author: dict[EventId, AccountId] = field(default_factory=dict)  # of acts looked up before
     quota: Quota | None = None
+    hearsay: tuple[int, int] = (0, 0)  # people never met, and statements, when they were last sorted out
     own: dict[str, OwnEntry] | None = None  # see own; None: to be looked up
     salted: dict[tuple[int, RoomId, bool], Salted] = field(default_factory=dict)  # see salts
     weeks: WeekCache = field(default_factory=WeekCache)

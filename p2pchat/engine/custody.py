@@ -11,10 +11,11 @@ asked only if they are verified, and given no more than what one who is away nee
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Final
 
 from p2pchat.engine import deposits, kept, names, outbox, ranges, rooms, views
-from p2pchat.engine.context import Context, Entrusted, Link, RoomCache, Waiter
+from p2pchat.engine.context import Context, Link, RoomCache, Waiter
 from p2pchat.engine.holders import FULL, MAX_WITHDRAWN, REFUSED
 from p2pchat.engine.inputs import HandOver, Reply, Send, Tell
 from p2pchat.engine.kept import PATIENCE_S
@@ -321,7 +322,7 @@ def answered(ctx: Context, link: Link, message: Holding) -> None:
             took = True
             kept.put(ctx, room, link.device, author, ranges.union(kept.of(room, link.device, author), told))
     if pending.left > 1:
-        ctx.live.entrusted[place] = Entrusted(pending.at, pending.asked, pending.left - 1, took)
+        ctx.live.entrusted[place] = replace(pending, left=pending.left - 1, took=took)
     else:
         del ctx.live.entrusted[place]
         if took:

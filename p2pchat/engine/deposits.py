@@ -13,7 +13,7 @@ from typing import Final
 
 from p2pchat.engine import frames, kept, log, names, ranges, rooms
 from p2pchat.engine.context import Context, Entrusted, Link, RoomCache
-from p2pchat.engine.holders import FULL
+from p2pchat.engine.holders import FULL, REFUSED
 from p2pchat.engine.inputs import Send
 from p2pchat.engine.ranges import Ranges
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId
@@ -31,6 +31,8 @@ AT_ONCE: Final = 512
 """And so many events: they are read from the archive in one step."""
 ANSWER_S: Final = 15.0
 """No answer to a deposit within this time: it is made again."""
+TRIES: Final = 2
+"""So often without an answer; then he counts as one who took nothing: it is 192 KiB each time."""
 REFUSED_S: Final = 600.0
 """Whoever took nothing of a room is not asked again before."""
 ANOTHER: Final = "verify somebody who stays on: `p2pchat trust verify NAME`"
@@ -121,6 +123,10 @@ def entrust(ctx: Context, room: RoomCache, lacks: dict[AccountId, Ranges]) -> No
         pending = ctx.live.entrusted.get(place)
         if pending is not None and ctx.now.mono - pending.at < ANSWER_S:
             copies.append(ranges.minus(wanted, mine))
+            continue
+        if pending is not None and pending.tries >= TRIES:
+            del ctx.live.entrusted[place]
+            ctx.live.took_nothing[link.device, room.row.id] = (ctx.now.mono, REFUSED)
             continue
         todo = ranges.minus(short, mine)
         if todo:
@@ -214,7 +220,10 @@ def _deposit(ctx: Context, room: RoomCache, link: Link, todo: Ranges, people: li
     asked: dict[DeviceId, Ranges] = {}
     for event in events:
         asked[event.device] = ranges.add(asked.get(event.device, ()), event.seq)
-    ctx.live.entrusted[link.link, room.row.id] = Entrusted(ctx.now.mono, tuple(asked.items()), said, False)
+    place = (link.link, room.row.id)
+    unanswered = ctx.live.entrusted.get(place)
+    tries = 1 if unanswered is None else unanswered.tries + 1
+    ctx.live.entrusted[place] = Entrusted(ctx.now.mono, tuple(asked.items()), said, False, tries)
 
 
 def _named(ctx: Context, room: RoomCache, people: list[AccountId]) -> tuple[For, ...]:

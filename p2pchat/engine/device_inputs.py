@@ -66,4 +66,14 @@ class OwnSetting:
     value: str
 
 
-DeviceCommand = AddDevice | RevokeDevice | RenameDevice | Farewell | Renew | OwnSetting
+@dataclass(frozen=True, slots=True)
+class SettingTaken:
+    """What another machine of ours has set is written down here, or cannot be: it is not told again at
+    the next start. Answered with `{}`."""
+
+    request: int
+    key: str
+    value: str
+
+
+DeviceCommand = AddDevice | RevokeDevice | RenameDevice | Farewell | Renew | OwnSetting | SettingTaken

@@ -13,7 +13,8 @@ do not answer is not heard for a while; and whoever was not asked introduces nob
 from __future__ import annotations
 
 import ipaddress
-from typing import Final
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final, NamedTuple
 
 from p2pchat.crypto.primitives import ed25519_verify, tag_bytes
 from p2pchat.engine import accounts, frames, people, presence
@@ -68,8 +69,7 @@ def publish(ctx: Context) -> None:
     live, me = ctx.live, ctx.me.device
     if not live.port:
         return
-    away = live.unlisted or presence.hidden_from_all(ctx)
-    hosts = () if away else tuple(filter(_told, live.addresses))[:MAX_ADDRESSES]
+    hosts = told_of_us(ctx)
     known = people.own_register(ctx, registers.REACH, b"", b"")
     if known is None and not hosts:
         return
@@ -80,6 +80,13 @@ def publish(ctx: Context) -> None:
     if live.reach.get(me) != signed:
         live.reach[me] = signed
         ctx.out.extend(Send(number, wire.Registers((signed,))) for number in live.by_device.values())
+
+
+def told_of_us(ctx: Context) -> tuple[str, ...]:
+    """Our addresses, as far as anybody is told of them."""
+    if ctx.live.unlisted or presence.hidden_from_all(ctx):
+        return ()
+    return tuple(filter(_told, ctx.live.addresses))[:MAX_ADDRESSES]
 
 
 def _told(host: str) -> bool:
@@ -100,8 +107,11 @@ def heard(ctx: Context, device: DeviceId, signed: SignedRegister) -> None:
 def gone(ctx: Context, device: DeviceId) -> None:
     """A machine is not linked any more: nobody is told of it."""
     ctx.live.reach.pop(device, None)
-    if device in ctx.live.introducers:
-        ctx.live.introducers[device] = ctx.live.introducers[device]._replace(asked=False)
+    standing = ctx.live.introducers.pop(device, None)
+    # Whoever misled us shall not come back with a clean slate; of others nothing is to be remembered.
+    if standing is not None and (standing.misled or standing.deaf_until > ctx.now.mono):
+        if len(ctx.live.introducers) < MAX_UNKNOWN_PEERS:
+            ctx.live.introducers[device] = standing._replace(asked=0)
     ctx.live.asked_strange.pop(device, None)
     ctx.live.consulted.pop(device, None)
 
@@ -136,7 +146,7 @@ def due(ctx: Context) -> None:
         chosen = linked[int(chance * len(linked))]
         live.strange_asked = 0
     live.asked_at = now
-    live.introducers[chosen] = live.introducers.get(chosen, Introducer())._replace(asked=True)
+    live.introducers[chosen] = live.introducers.get(chosen, Introducer())._replace(asked=MAX_INTRODUCED)
     known = b"".join(device[:PREFIX] for device in linked if device != chosen)
     ctx.out.append(Send(live.by_device[chosen], Around(known)))
     soon = len(new) > 1 and live.strange_asked < STRANGE_AT_ONCE
@@ -180,12 +190,15 @@ def introduced(ctx: Context, link: Link, said: Introductions) -> None:
     standing = live.introducers.get(link.device, Introducer())
     if not standing.asked or now < standing.deaf_until:
         return
-    for one in said.people:
-        _introduce(ctx, link, one)
+    people = said.people[: standing.asked]  # each costs signatures to verify: no more than one answer has
+    live.introducers[link.device] = standing._replace(asked=standing.asked - len(people))
+    near = neighbourhood(ctx)
+    for one in people:
+        _introduce(ctx, link, one, near)
     ctx.timer("peers", now + 0.01)
 
 
-def _introduce(ctx: Context, link: Link, one: Introduction) -> None:
+def _introduce(ctx: Context, link: Link, one: Introduction, near: Near) -> None:
     found = _proven(one)
     if found is None:
         raise RemoteProtocolError("introduction that does not hold")
@@ -196,7 +209,11 @@ def _introduce(ctx: Context, link: Link, one: Introduction) -> None:
     hinted = sum(target.by is not None for target in live.targets.values())
     for place, host in enumerate(reach.hosts[:MAX_ADDRESSES]):
         key = (host, reach.port)
-        if not worth(ctx, host, reach.port) or key in live.targets or live.fruitless.get(key, now) > now:
+        if (
+            not worth(ctx, host, reach.port, near)
+            or key in live.targets
+            or live.fruitless.get(key, now) > now
+        ):
             continue
         if hinted >= MAX_UNKNOWN_PEERS:
             return
@@ -233,13 +250,38 @@ def _unwanted(ctx: Context, device: DeviceId, one: Introduction) -> bool:
     return (trust is not None and trust.blocked) or (machine is not None and machine.revoked)
 
 
-def worth(ctx: Context, host: str, port: int) -> bool:
+class Near(NamedTuple):
+    """Where addresses that are not private may lie, to be dialled on somebody's word."""
+
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    around: frozenset[tuple[int, int]]
+    """Version, and the number without its last bits, of addresses where somebody proved himself."""
+
+
+def neighbourhood(ctx: Context) -> Near:
+    """As it is now: put together once for many addresses, of which a stranger may name two thousand."""
+    around = set()
+    for row in ctx.cache.addresses.values():
+        try:
+            ip = ipaddress.ip_address(row.host)
+        except ValueError:
+            continue  # a name, or an address that means nothing without its interface
+        around.add(_around(ip))
+    own = tuple(ipaddress.ip_network(one, strict=False) for one in ctx.live.networks)
+    return Near(own, frozenset(around))
+
+
+def _around(ip: IPv4Address | IPv6Address) -> tuple[int, int]:
+    """Its /24, or /64."""
+    return ip.version, int(ip) >> (8 if ip.version == 4 else 64)
+
+
+def worth(ctx: Context, host: str, port: int, near: Near) -> bool:
     """Whether an address may be dialled on the word of another: local, not ours, no privileged port.
 
     What is neither private nor on a network of ours is dialled only where somebody has already answered
     us close by: so nobody on the open internet is ever dialled because of what a stranger says.
     """
-    live = ctx.live
     if not FIRST_UNPRIVILEGED_PORT <= port <= 65535 or "%" in host:
         return False
     try:
@@ -248,18 +290,11 @@ def worth(ctx: Context, host: str, port: int) -> bool:
         return False
     if ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified or str(ip) != host:
         return False
-    if host in live.addresses:
+    if host in ctx.live.addresses:
         return False
-    if any(ip.version == net.version and ip in net for net in _LOCAL):
+    if any(ip.version == net.version and ip in net for net in (*_LOCAL, *near.networks)):
         return True
-    near = [ipaddress.ip_network(one, strict=False) for one in live.networks]
-    width = 24 if ip.version == 4 else 64
-    for row in ctx.cache.addresses.values():
-        try:
-            near.append(ipaddress.ip_network(f"{row.host}/{width}", strict=False))
-        except ValueError:
-            continue  # a name, or an address that means nothing without its interface
-    return any(ip.version == net.version and ip in net for net in near)
+    return _around(ip) in near.around
 
 
 def led_nowhere(ctx: Context, target: Target) -> None:

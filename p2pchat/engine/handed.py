@@ -9,10 +9,23 @@ not hold is passed over, for a holder cannot look at all of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import log, membership, outbox, people, presence, quota, receive, revocations, rooms
+from p2pchat.engine import (
+    hearsay,
+    log,
+    membership,
+    outbox,
+    peers,
+    people,
+    presence,
+    ranges,
+    receive,
+    revocations,
+    rooms,
+)
 from p2pchat.engine.context import Claiming, Context, Link
 from p2pchat.engine.inputs import CloseLink, Send, Tell
 from p2pchat.engine.log import Read
@@ -27,6 +40,10 @@ REGISTER_BYTES: Final = MAX_PLAINTEXT - 4096
 FIRST: Final = (True, 0)
 LOST_S: Final = 10.0
 """A claim without an answer for so long was lost."""
+LATER: Final = 64
+"""So many events of a chain are remembered that a holder handed over and that wait for a key or an act."""
+CHAINS: Final = 4 * MAX_TOPS
+"""So many chains of which something waits, of all holders together: beyond it is said at the next meeting."""
 
 
 def waiting(ctx: Context, link: Link, message: Waiting) -> None:
@@ -65,14 +82,15 @@ def handed(ctx: Context, link: Link, message: Handed) -> None:
         membership.proofs_came(ctx, account)
         revocations.plan(ctx, account)
         for device in ctx.cache.accounts[account].devices.values():
-            number = ctx.live.by_device.get(device.id)
-            if device.revoked and number is not None:
+            for number in peers.links_to(ctx, device.id) if device.revoked else ():
                 ctx.out.append(CloseLink(number, "refused"))
         ctx.out.append(Tell("peer", account))
-        quota.sort_out(ctx, link.account)
+    if message.statements:
+        hearsay.sort_out(ctx, link.account)
     reads = [read for event in message.events if _holds(ctx, read := log.read_event(event))]
     for room_id, author in receive.handed(ctx, link, reads):
         ctx.batch.handed[link.link, room_id, author] = None
+        _remember(ctx, (link.link, room_id, author), reads)
     if message.part:
         return
     following, before = (message.control, message.after), under_way.place
@@ -95,10 +113,44 @@ def _holds(ctx: Context, read: Read) -> bool:
 def link_gone(ctx: Context, number: int) -> None:
     """Nothing more comes of what was claimed there."""
     ctx.live.claims.pop(number, None)
+    for place in [one for one in ctx.live.not_had if one[0] == number]:
+        del ctx.live.not_had[place]
+
+
+def _remember(ctx: Context, place: tuple[int, RoomId, DeviceId], reads: Sequence[Read]) -> None:
+    """What of this is not had yet is said to the holder when it is."""
+    _, room_id, author = place
+    mine = [read.header.seq for read in reads if (read.room, read.header.device) == (room_id, author)]
+    seqs = dict.fromkeys((*ctx.live.not_had.get(place, ()), *mine))
+    lacking = tuple(_lacking(ctx, room_id, author, seqs))[:LATER]
+    if lacking and (place in ctx.live.not_had or len(ctx.live.not_had) < CHAINS):
+        ctx.live.not_had[place] = lacking
+
+
+def _lacking(ctx: Context, room_id: RoomId, author: DeviceId, seqs: Iterable[int]) -> Iterator[int]:
+    have = rooms.room(ctx, room_id).have.get(author, ())
+    return (seq for seq in seqs if not ranges.contains(have, seq))
+
+
+def _had_at_last(ctx: Context) -> None:
+    """What was handed over may have waited for a key: its holder keeps it until he hears that we have it."""
+    for place, seqs in list(ctx.live.not_had.items()):
+        number, room_id, author = place
+        if (room_id, author) not in ctx.batch.have:
+            continue
+        lacking = tuple(_lacking(ctx, room_id, author, seqs))
+        if len(lacking) == len(seqs):
+            continue
+        ctx.batch.handed[number, room_id, author] = None
+        if lacking:
+            ctx.live.not_had[place] = lacking
+        else:
+            del ctx.live.not_had[place]
 
 
 def close(ctx: Context) -> None:
     """At the end of a batch: say, signed, what we have by now of chains of which something was held."""
+    _had_at_last(ctx)
     by_link: dict[int, list[tuple[RoomId, DeviceId]]] = {}
     for number, room_id, author in ctx.batch.handed:
         by_link.setdefault(number, []).append((room_id, author))

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from p2pchat.engine import acts, frames, log, people, ranges, rooms
+from p2pchat.engine import acts, frames, hearsay, log, people, ranges, rooms
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.inputs import Send
 from p2pchat.engine.log import Read
 from p2pchat.engine.ranges import Ranges
 from p2pchat.errors import RemoteProtocolError
-from p2pchat.ids import ID_BYTES, AccountId, DeviceId, RoomId
+from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import ROOM, HeldEvent, RegisterRow
 from p2pchat.wire.codec import portions
 from p2pchat.wire.limits import (
@@ -60,6 +60,11 @@ NAME_BYTES: Final = 100
 """What an event held, and each name by it, counts beside its own bytes."""
 DAY_MS: Final = 24 * 3600 * 1000
 EXPIRY_S: Final = 3600.0
+COUNTED_S: Final = 60.0
+"""So long the sum of what is held of strangers is gone by."""
+
+Taken = dict[DeviceId, list[tuple[int, EventId]]]
+"""Of a deposit, by author: number and id of each event that is held."""
 
 
 # -- deposits -------------------------------------------------------------------------------
@@ -68,18 +73,30 @@ EXPIRY_S: Final = 3600.0
 def deposit(ctx: Context, link: Link, message: Deposit) -> None:
     """Somebody asks us to keep events of his for people who are away."""
     to, refused = _for_whom(ctx, link, message)
-    taken: dict[DeviceId, Ranges] = {}
+    taken: Taken = {}
     if not refused:
         if message.statements and _is_verified(ctx, link.account):
             people.learn_statements(ctx, message.statements, None)
+            hearsay.sort_out(ctx, link.account)
         taken, refused = _take(ctx, link, message, to)
-    answer = tuple(Kept(bytes(author), held) for author, held in sorted(taken.items()))
+    answer = tuple(Kept(bytes(author), _numbers(tops)) for author, tops in sorted(taken.items()))
     ctx.out.append(Send(link.link, Holding(message.room, answer, refused)))
-    for account in {account: None for account, _ in to} if taken else ():
-        for number in ctx.live.by_device.values():
-            other = ctx.live.links[number]
-            if other.account == account:
-                tell_waiting(ctx, other)
+    people_meant = {account for account, _ in to} if taken else set()
+    # Of this alone: what else is held for them they were told, and looking for it walks over all of that.
+    newest = {author: max(events)[1] for author, events in taken.items()}
+    for number in ctx.live.by_device.values():
+        other = ctx.live.links[number]
+        if other.account in people_meant and other.link != link.link:
+            tops = [Top(message.room, bytes(a), event) for a, event in newest.items() if a != other.device]
+            if tops:
+                ctx.out.append(Send(other.link, Waiting(tuple(tops[:MAX_TOPS]))))
+
+
+def _numbers(events: list[tuple[int, EventId]]) -> Ranges:
+    found: Ranges = ()
+    for seq, _ in events:
+        found = ranges.add(found, seq)
+    return found
 
 
 def _for_whom(ctx: Context, link: Link, message: Deposit) -> tuple[list[tuple[AccountId, DeviceId]], str]:
@@ -128,7 +145,7 @@ def _is_verified(ctx: Context, account: AccountId) -> bool:
 
 def _take(
     ctx: Context, link: Link, message: Deposit, to: list[tuple[AccountId, DeviceId]]
-) -> tuple[dict[DeviceId, Ranges], str]:
+) -> tuple[Taken, str]:
     """Keep what is the depositor's own, or an act whose signature holds; and why not all of it."""
     reads = [log.read_event(event) for event in message.events]
     for read in reads:
@@ -144,14 +161,15 @@ def _take(
     authentic = log.covered(good, holds, lambda read: False)
     good = [read for read in good if authentic[read.id]]
     already = ctx.ledger.holdings.held_already(link.account, [read.id for read in good]) if good else set()
-    taken: dict[DeviceId, Ranges] = {}
+    taken: Taken = {}
     refused = STRANGER if len(good) < len(reads) else ""
     sizes = {
         read.id: NAME_BYTES * len(to) + (0 if read.id in already else ROW_BYTES + log.size(read.event))
         for read in good
     }
     fitting, total = 0, 0
-    while fitting < len(good) and _fits(ctx, link, total + sizes[good[fitting].id]):
+    room = _room_left(ctx, link) if good else 0
+    while fitting < len(good) and total + sizes[good[fitting].id] <= room:
         total += sizes[good[fitting].id]
         fitting += 1
     if fitting < len(good):
@@ -163,7 +181,7 @@ def _take(
         author = DeviceId(read.header.device)
         ctx.ledger.holdings.hold(_held(ctx, link, read), [one for one in to if one[1] != author])
         ctx.batch.wrote = True
-        taken[author] = ranges.add(taken.get(author, ()), read.header.seq)
+        taken.setdefault(author, []).append((read.header.seq, read.id))
     return taken, refused
 
 
@@ -183,24 +201,35 @@ def _held(ctx: Context, link: Link, read: Read) -> HeldEvent:
     )  # fmt: skip
 
 
-def _fits(ctx: Context, link: Link, size: int) -> bool:
-    """Whether there is room for so much more of this person."""
+def _room_left(ctx: Context, link: Link) -> int:
+    """How many bytes more there is room for of this person."""
     holdings, day = ctx.ledger.holdings, max(0, ctx.now.wall_ms) // DAY_MS
     since, taken = ctx.live.held_of.get(link.account, (day, 0))
     if since != day or link.account not in ctx.live.held_of:
         taken = holdings.taken_since(link.account, day * DAY_MS)
         ctx.live.held_of[link.account] = (day, taken)
-    if taken + size > MAX_HELD_PER_DAY or holdings.held_bytes() + size > MAX_HELD:
-        return False
-    if _is_verified(ctx, link.account):
-        return True
-    strangers = [one for one in holdings.depositors() if not _is_verified(ctx, one)]
-    return holdings.held_bytes(strangers) + size <= MAX_HELD_STRANGERS
+    left = min(MAX_HELD_PER_DAY - taken, MAX_HELD - holdings.held_bytes())
+    return left if _is_verified(ctx, link.account) else min(left, MAX_HELD_STRANGERS - _of_strangers(ctx))
+
+
+def _of_strangers(ctx: Context) -> int:
+    """Bytes held of all who are not verified: added up once in a while, for it takes a look at each row of
+    theirs. What was given up since counts until then."""
+    at, held = ctx.live.held_strange
+    if ctx.now.mono >= at + COUNTED_S:
+        known = ctx.ledger.holdings.depositors()
+        strangers = [one for one in known if one != ctx.me.account and not _is_verified(ctx, one)]
+        held = ctx.ledger.holdings.held_bytes(strangers)
+        ctx.live.held_strange = (ctx.now.mono, held)
+    return held
 
 
 def _count(ctx: Context, link: Link, size: int) -> None:
     day, taken = ctx.live.held_of[link.account]
     ctx.live.held_of[link.account] = (day, taken + size)
+    at, held = ctx.live.held_strange
+    if not _is_verified(ctx, link.account):
+        ctx.live.held_strange = (at, held + size)
 
 
 def withdraw(ctx: Context, link: Link, message: Withdraw) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2pchat.engine.device_inputs import DeviceCommand
+from p2pchat.engine.door_inputs import DoorInput
 from p2pchat.engine.file_inputs import FileAct as FileAct
 from p2pchat.engine.file_inputs import FileAuto as FileAuto
 from p2pchat.engine.file_inputs import FileEffect, FileInput
@@ -366,6 +367,7 @@ Input = (
     | Lost
     | NetworkChanged
     | DialFailed
+    | DoorInput
     | LinkUp
     | LinkDown
     | LinkDrained

@@ -53,26 +53,30 @@ def _hash_of(accounts: Iterable[bytes], revoked: Iterable[bytes]) -> bytes:
 
 def current(ctx: Context, room: RoomCache) -> EpochRow:
     """The epoch to send under; started here if there is none that fits."""
-    chosen = room.sending
+    chosen = room.sending or fitting(ctx, room)
     if chosen is None:
-        wanted = member_hash(room)
-        fitting = [e for e in room.epochs.values() if e.member_hash == wanted and _usable(ctx, room, e)]
-        if not fitting:
-            return start(ctx, room)
-        chosen = room.sending = min(fitting, key=lambda e: (-e.gen, e.epoch))
+        return start(ctx, room)
+    room.sending = chosen
     if _old(ctx, chosen):
         # Still send under it: the new one should not stand between a person and his message.
         ctx.timer(f"rotate:{room.row.id.hex()}", ctx.now.mono + ROTATE_SPREAD_S * ctx.entropy.random())
     return chosen
 
 
+def fitting(ctx: Context, room: RoomCache) -> EpochRow | None:
+    """The epoch that what is sent now goes under, of those there are; None if none may be used."""
+    wanted = member_hash(room)
+    found = [e for e in room.epochs.values() if e.member_hash == wanted and _usable(ctx, room, e)]
+    return min(found, key=lambda e: (-e.gen, e.epoch), default=None)
+
+
 def _usable(ctx: Context, room: RoomCache, epoch: EpochRow) -> bool:
-    """Whether we may send under it: never under a key that somebody knows who is out, who could have
-    prepared one for the time after him; nor one that was announced without right."""
+    """Whether we may send under it: never under a key that a person knows who is out, or a machine that is
+    revoked: each could have prepared one for the time after; nor one that was announced without right."""
     event = ctx.ledger.events.get(epoch.event)
     if epoch.key is None or event is None or epoch.event in room.graph.void:
         return False
-    return ctx.cache.owner[event.device] in room.graph.members
+    return event.device not in room.graph.revoked and ctx.cache.owner[event.device] in room.graph.members
 
 
 def rotate(ctx: Context, room: RoomCache) -> None:

@@ -66,13 +66,14 @@ class Target:
     since: float  # when it was last good or first heard of
     dialling: int | None = None
     began: float = 0.0  # when it was last dialled
+    answered: bool = False  # the dial under way has a connection
     by: DeviceId | None = None  # who introduced it; `device` is then what he says
 
 
 class Introducer(NamedTuple):
     """What became of one machine's introductions, and when it was last answered; see exchange."""
 
-    asked: bool = False  # we wait for introductions
+    asked: int = 0  # so many people it may still introduce: we wait for them
     misled: int = 0
     deaf_until: float = 0.0
     answered: float = float("-inf")
@@ -180,6 +181,7 @@ class Entrusted:
     asked: tuple[tuple[DeviceId, Ranges], ...]
     left: int  # answers still to come
     took: bool  # whether any of it was kept
+    tries: int = 1  # how often it was given without an answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Final
 
 from p2pchat.crypto.identity import device_id
 from p2pchat.crypto.primitives import KEY_BYTES, x25519_usable
-from p2pchat.engine import accounts, frames, membership, names, own, people, revocations
+from p2pchat.engine import accounts, frames, membership, names, own, peers, people, revocations, stating
 from p2pchat.engine.context import Context
 from p2pchat.engine.device_inputs import (
     AddDevice,
@@ -22,19 +22,20 @@ from p2pchat.engine.device_inputs import (
     RenameDevice,
     Renew,
     RevokeDevice,
+    SettingTaken,
 )
 from p2pchat.engine.inputs import Change, CloseLink, CreateRoom, Input, Post, Reply, RoomAct, Send, Tell
-from p2pchat.errors import CommandError
+from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.ids import AccountId, DeviceId, hex_prefix
-from p2pchat.wire.codec import Record, portions
-from p2pchat.wire.limits import MAX_NAME, MAX_STATEMENT_PREV
+from p2pchat.wire.codec import portions
+from p2pchat.wire.limits import MAX_NAME
 from p2pchat.wire.messages import statements as wire
 from p2pchat.wire.messages.link import Statements
 from p2pchat.wire.messages.statements import SignedStatement
 
 _WRITING: Final = (Post, Change, CreateRoom, RoomAct, DeviceCommand)
-FORMER: Final = "former"
-"""In `value`: the account this profile was before."""
+BEFORE: Final = " (before)"
+"""Behind the name of a machine that goes on under another id."""
 PASSED_ON: Final = 50
 """Links on which a revocation is passed on by who hears of it."""
 LIST: Final = "list machines: `p2pchat device list`"
@@ -53,6 +54,9 @@ def handle(ctx: Context, event: Input) -> None:
             _farewell(ctx, event)
         case Renew():
             _renew(ctx, event)
+        case SettingTaken():
+            own.written_down(ctx, event.key, event.value.encode())
+            ctx.out.append(Reply(event.request, {}))
         case OwnSetting():
             own.put(ctx, own.SETTING + event.key, event.value.encode())
             ctx.out.append(Reply(event.request, {}))
@@ -70,9 +74,11 @@ def _add(ctx: Context, command: AddDevice) -> None:
     new = device_id(ctx.me.account, command.signing)
     if new in ctx.cache.owner:
         raise CommandError("usage", "that machine is known already", LIST)
-    _state(ctx, wire.ADD, wire.DeviceKeys(command.signing, command.noise))
+    _add_keys(ctx, command.signing, command.noise)
     signed = ctx.cache.accounts[ctx.me.account].signed
-    ctx.out.append(Reply(command.request, {"device": new.hex(), "statements": signed}))
+    told = (*accounts.leading(signed, new), *signed)  # these first: the rest may not fit a frame
+    run = next(portions(dict.fromkeys(told), frames.FRAME_BYTES))
+    ctx.out.append(Reply(command.request, {"device": new.hex(), "statements": run}))
 
 
 def _revoke(ctx: Context, command: RevokeDevice) -> None:
@@ -84,7 +90,10 @@ def _revoke(ctx: Context, command: RevokeDevice) -> None:
             "revoke it from another one of yours, or from a new one, made there: `p2pchat device recover`",
         )
     if not ctx.cache.accounts[ctx.me.account].devices[device].revoked:
-        _state(ctx, wire.REVOKE, wire.Revoked(device))
+        heard = {raw + sign: place for place, (_, raw, sign) in enumerate(ctx.ledger.people.statements())}
+        known = ctx.cache.accounts[ctx.me.account].acts
+        acts = sorted(known, key=lambda act: heard[act.signed.statement + act.signed.signature])
+        _state(ctx, stating.revoking(ctx.me, acts, device, fighting=revoked(ctx)))
     ctx.out.append(Reply(command.request, {"device": device.hex()}))
 
 
@@ -99,12 +108,13 @@ def _rename(ctx: Context, command: RenameDevice) -> None:
 
 
 def _renew(ctx: Context, command: Renew) -> None:
-    _state(ctx, wire.ADD, wire.DeviceKeys(command.signing, command.noise))
     new = device_id(ctx.me.account, command.signing)
+    if new not in ctx.cache.owner:  # else it was stated before, and could not be written down
+        _add_keys(ctx, command.signing, command.noise)
     name = own.device_name(ctx, ctx.me.device)
     if name:
         own.put(ctx, own.NAME + new.hex(), name.encode())
-        own.put(ctx, own.NAME + ctx.me.device.hex(), f"{name} (before)".encode()[:MAX_NAME])
+        own.put(ctx, own.NAME + ctx.me.device.hex(), f"{name[: MAX_NAME - len(BEFORE)]}{BEFORE}".encode())
     signed = accounts.leading(ctx.cache.accounts[ctx.me.account].signed, new)
     ctx.out.append(Reply(command.request, {"statements": signed}))
 
@@ -112,14 +122,14 @@ def _renew(ctx: Context, command: Renew) -> None:
 def _farewell(ctx: Context, command: Farewell) -> None:
     account = accounts.read_statement(command.statements[0]).account
     people.learn_statements(ctx, command.statements, (account,))
-    ctx.ledger.people.put_value(FORMER, account)
+    ctx.ledger.people.put_value(stating.FORMER, account)
     ctx.batch.wrote = True
     ctx.out.append(Reply(command.request, {}))
 
 
 def take_leave(ctx: Context, link: int) -> None:
     """Somebody is met: if this profile was another person once, he hears who that goes on as."""
-    former = ctx.ledger.people.value(FORMER)
+    former = ctx.ledger.people.value(stating.FORMER)
     if former is not None and AccountId(former) in ctx.cache.accounts:
         tell(ctx, AccountId(former), (link,))
 
@@ -143,15 +153,21 @@ def mine(ctx: Context, ref: str) -> DeviceId:
 # -- statements ----------------------------------------------------------------------------
 
 
-def _state(ctx: Context, kind: int, subject: Record) -> SignedStatement:
-    """Write a statement of ours and tell everybody who is there."""
-    account = ctx.cache.accounts[ctx.me.account]
-    prev = builds_on(account.signed, ctx.me.device, subject)
-    signed = accounts.make_statement(ctx.me.signing_seed, ctx.me.account, prev, kind, subject)
-    people.learn_statements(ctx, [signed], (ctx.me.account,))
+def _add_keys(ctx: Context, signing: bytes, noise: bytes) -> None:
+    known = ctx.cache.accounts[ctx.me.account].acts
+    _state(ctx, [stating.adding(ctx.me, known, wire.DeviceKeys(signing, noise))])
+
+
+def _state(ctx: Context, signed: Sequence[SignedStatement]) -> None:
+    """Take statements of ours in and tell everybody who is there."""
+    try:
+        people.learn_statements(ctx, signed, (ctx.me.account,))
+    except RemoteProtocolError as error:
+        raise CommandError(
+            "usage", f"{error.reason} of your machines", f"revoke those you lost; {LIST}"
+        ) from error
     tell(ctx, ctx.me.account, list(ctx.live.by_device.values()))
     changed(ctx, ctx.me.account, at_once=True)
-    return signed
 
 
 def tell(ctx: Context, account: AccountId, links: Sequence[int]) -> None:
@@ -176,20 +192,6 @@ def pass_on(ctx: Context, account: AccountId, before: accounts.Account | None, c
     tell(ctx, account, links)
 
 
-def builds_on(signed: tuple[SignedStatement, ...], author: DeviceId, subject: Record) -> tuple[bytes, ...]:
-    """What a statement of `author` links to: his own add; and where it revokes, the acts of the revoked
-    that are known here, for others of his are void. So the way from the genesis to a machine stays
-    short, and fits a handshake however long the person's history is."""
-    acts = [accounts.read_statement(one) for one in signed]
-    own_add = accounts.read_statement(accounts.leading(signed, author)[-1]).id
-    if not isinstance(subject, wire.Revoked):
-        return (own_add,)
-    theirs = [act for act in acts if device_id(act.account, act.by) == subject.device]
-    named = {parent for act in theirs for parent in act.prev}
-    newest = sorted(act.id for act in theirs if act.id not in named and act.id != own_add)
-    return (own_add, *newest[: MAX_STATEMENT_PREV - 1])
-
-
 def changed(ctx: Context, account: AccountId, *, at_once: bool = False) -> None:
     """Somebody's statements have changed: links to machines that they revoke end, and rooms hear of it;
     `at_once` from us, whoever we are there."""
@@ -197,8 +199,7 @@ def changed(ctx: Context, account: AccountId, *, at_once: bool = False) -> None:
     revocations.plan(ctx, account, at_once=at_once)
     known = ctx.cache.accounts[account]
     for device in known.devices.values():
-        number = ctx.live.by_device.get(device.id)
-        if device.revoked and number is not None:
+        for number in peers.links_to(ctx, device.id) if device.revoked else ():
             tell(ctx, account, (number,))
             ctx.out.append(CloseLink(number, "refused"))
     if account == ctx.me.account and revoked(ctx):
@@ -212,8 +213,9 @@ def revoked(ctx: Context) -> bool:
 
 
 def check_may(ctx: Context, event: Input) -> None:
-    """CommandError `key_revoked` for a command that others are to believe, where nobody would."""
-    if isinstance(event, _WRITING):
+    """CommandError `key_revoked` for a command that others are to believe, where nobody would. Whoever
+    outranks the machine that revoked this one may revoke it in turn, and stays."""
+    if isinstance(event, _WRITING) and not _may_fight(ctx, event):
         refuse_if_revoked(ctx)
 
 
@@ -225,6 +227,15 @@ def refuse_if_revoked(ctx: Context) -> None:
             "this machine was revoked: nobody takes anything from it any more",
             "it comes back only as a new machine, in a new folder: see docs/devices.md",
         )
+
+
+def _may_fight(ctx: Context, event: Input) -> bool:
+    if not isinstance(event, RevokeDevice) or not revoked(ctx):
+        return False
+    device, account = mine(ctx, event.ref), ctx.cache.accounts[ctx.me.account]
+    tried = stating.revoking(ctx.me, account.acts, device, fighting=True)
+    after = accounts.fold((*account.acts, *(accounts.read_statement(one) for one in tried)))
+    return not after.devices[ctx.me.device].revoked
 
 
 REVOKED: Final = (

@@ -16,6 +16,7 @@ from p2pchat.engine import (
     frames,
     gossip,
     handed,
+    hearsay,
     holders,
     keys,
     machines,
@@ -175,15 +176,19 @@ def statements(ctx: Context, link: Link, signed: tuple[SignedStatement, ...]) ->
     known = link.account == ctx.me.account or rooms.shares_a_room(ctx, link)
     allowed = None if known else (link.account, ctx.me.account)
     before = dict(ctx.cache.accounts)
-    for account in people.learn_statements(ctx, signed, allowed):
+    moved = people.learn_statements(ctx, signed, allowed)
+    for account in moved:
         machines.changed(ctx, account)
         machines.pass_on(ctx, account, before.get(account), link.link)
-        quota.sort_out(ctx, link.account)
+    if moved:
+        hearsay.sort_out(ctx, link.account)
 
 
 def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.SignedRegister, ...]) -> None:
     """Take in registers: prekeys and profiles of known machines, and what concerns us."""
     for one in signed:
+        if people.is_known(ctx, one):
+            continue
         read = people.read_register(ctx, one)
         if read is None:
             continue

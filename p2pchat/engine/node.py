@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from p2pchat.engine import (
+    admission,
     bodies,
     clock,
     clones,
@@ -47,10 +48,12 @@ from p2pchat.engine import (
     talk,
     transfers,
     trust,
+    underway,
     views,
 )
 from p2pchat.engine import inputs as happened
 from p2pchat.engine.context import Batch, Cache, Context, Live, Me, ViewSizes, Waiter
+from p2pchat.engine.door_inputs import Answered, AtTheDoor
 from p2pchat.engine.inputs import (
     Effect,
     FeedGrew,
@@ -73,7 +76,7 @@ from p2pchat.wire.messages.statements import SignedStatement
 
 PREKEY_CHECK_S: Final = 3600.0
 FEED_KEPT_MS: Final = 30 * 24 * 3600 * 1000
-_FREQUENT: Final = (FromPeer, happened.Post, happened.Sighted, happened.Lost)
+_FREQUENT: Final = (FromPeer, happened.Post, happened.Sighted, happened.Lost, Answered, AtTheDoor)
 """Inputs that bring no link and take none away, but for an answer that decides between two of one machine."""
 
 
@@ -203,6 +206,8 @@ class Node:
         own.catch_up(ctx)
         quota.close(ctx)
         outbox.close_receipts(ctx)
+        admission.close(ctx)
+        revocations.watch(ctx)
         handed.close(ctx)
         custody.watch(ctx)
         presence_words.close(ctx)
@@ -240,6 +245,10 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
             peers.lost(ctx, event.label)
         case happened.NetworkChanged():
             peers.network_changed(ctx, event.addresses, event.networks)
+        case Answered():
+            underway.answered(ctx, event.dial)
+        case AtTheDoor():
+            underway.at_the_door(ctx, event.host, over=event.over)
         case happened.DialFailed():
             peers.dial_failed(ctx, event.dial, event.reason)
         case happened.Started():
@@ -314,6 +323,7 @@ def _of_files(ctx: Context, event: Input) -> None:
 def _started(node: Node, ctx: Context, port: int) -> None:
     ctx.live.port = port
     clones.started(ctx)
+    own.started(ctx)
     others = len(ctx.cache.accounts[ctx.me.account].devices) > 1  # from them the name comes
     if node.name and not (node.keep_name and (others or ctx.me.account in ctx.cache.profiles)):
         trust.publish_name(ctx, node.name)
@@ -325,6 +335,7 @@ def _started(node: Node, ctx: Context, port: int) -> None:
     transfers.start(ctx)
     custody.start(ctx)
     holders.start(ctx)
+    revocations.start(ctx)
     presence_words.start(ctx)
     ctx.timer("repair", ctx.now.mono + sync.REPAIR_S)
     exchange.publish(ctx)
@@ -400,6 +411,8 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
                 clones.due(ctx, rest)
         case "revoke":
             revocations.due(ctx, rest)
+        case "revocations":
+            revocations.again(ctx)
         case "rotate" | "keys" | "prepare" | "moved" | "awake" | "bodies":
             room = ctx.cache.known_rooms.get(RoomId(bytes.fromhex(rest)))
             if room is not None:

@@ -40,7 +40,10 @@ from p2pchat.wire.messages.events import Header
 from p2pchat.wire.messages.link import Hello
 from p2pchat.wire.messages.presence import OFFLINE
 from p2pchat.wire.messages.rooms import ALL, CLOSED, OWNER, RANK
+from p2pchat.wire.messages.statements import SignedStatement
 
+DEFENCES: Final = 4
+"""Statements in a handshake besides those that prove this machine: it has little room."""
 MUTED: Final = "muted:"
 """In `value`, with the room's id: until when, and whether mentions come through."""
 
@@ -109,8 +112,7 @@ def room_view_of(ctx: Context, room: RoomCache) -> RoomView:
     topic, rules = (texts.get((row.id, field)) for field in ("topic", "rules"))
     mine = graph.members.get(me)
     until, mentions_only = muting(ctx, room.row.id)
-    wanted = keys.member_hash(room)
-    fitting = [e for e in room.epochs.values() if e.key is not None and e.member_hash == wanted]
+    epoch = keys.fitting(ctx, room)
     return RoomView(
         id=row.id,
         kind=row.kind,
@@ -125,7 +127,7 @@ def room_view_of(ctx: Context, room: RoomCache) -> RoomView:
         announce=settings.announce,
         history=settings.history,
         retention_days=settings.retention_days,
-        epoch=min(fitting, key=lambda e: (-e.gen, e.epoch)).epoch if fitting else None,
+        epoch=epoch.epoch if epoch is not None else None,
         muted_until_ms=until,
         mentions_only=mentions_only,
     )
@@ -279,4 +281,12 @@ def hello(ctx: Context) -> Hello:
         registers.append(ctx.live.reach[ctx.me.device])
     # The clock as it is, not as others corrected it: else a wrong one is passed on as agreement.
     system_ms = ctx.now.wall_ms - ctx.shift_ms
-    return Hello(1, ctx.me.device, ctx.me.statements, tuple(registers), ctx.live.port, system_ms)
+    statements = (*ctx.me.statements, *_defences(ctx))
+    return Hello(1, ctx.me.device, statements, tuple(registers), ctx.live.port, system_ms)
+
+
+def _defences(ctx: Context) -> tuple[SignedStatement, ...]:
+    """Whom we revoked who had revoked us: who has heard him alone would not let us in to say so."""
+    account = ctx.cache.accounts[ctx.me.account]
+    ours = account.devices[ctx.me.device].signing
+    return tuple(act.signed for act in account.defences if act.by == ours)[:DEFENCES]

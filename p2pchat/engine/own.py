@@ -33,10 +33,14 @@ AUTO: Final = "auto:"
 SETTING: Final = "set:"
 NAME: Final = "name:"
 OF_IDS: Final = (TRUST, MUTE, AUTO, NAME)
+DUE: Final = "due:"
+"""Before a setting's name in the archive's table of values: another machine's, not yet written down."""
 KEPT: Final = "own:"
 """Before an entry's key in the archive's table of values."""
 DIGEST_TAG: Final = "p2pchat/own/1"
 MAX_VALUE: Final = 1024
+MAX_HLC: Final = 1 << 62
+"""So that whatever is decided next can be dated after it: some 2,000 years are left."""
 MAX_ENTRIES: Final = 65_536
 """More than a person decides in his life; a stolen machine must not fill the others."""
 SETTINGS: Final = ("name", "read_receipts", "file_auto_max")
@@ -66,11 +70,31 @@ def put(ctx: Context, key: str, value: bytes) -> None:
     known = entries(ctx).get(key)
     if known is not None and known.value == value:
         return
-    hlc = max(stamp(ctx.now.wall_ms), 1 + known.hlc if known is not None else 0)
+    hlc = stamp(ctx.now.wall_ms)
+    # Those far ahead a machine left whose clock was wrong, which others by our side tell: they take no part.
+    if known is not None and not (_ahead(ctx, known) and ctx.live.by_device):
+        hlc = max(hlc, 1 + known.hlc)
+    if key.startswith(SETTING):
+        written_down(ctx, key[len(SETTING) :], None)
     entry = OwnEntry(key, value, hlc, ctx.me.device)
     _keep(ctx, entry)
     for link in _own_links(ctx):
         ctx.out.append(Send(link.link, OwnState((entry,))))
+
+
+def started(ctx: Context) -> None:
+    """What another machine had set and was not written down before the end: once more."""
+    for key, value in ctx.ledger.people.values(DUE):
+        if value:
+            ctx.out.append(Tell("setting", (key[len(DUE) :], _text(value))))
+
+
+def written_down(ctx: Context, setting: str, value: bytes | None) -> None:
+    """A setting stands in the file here, or what it was is of no interest any more (None)."""
+    due = ctx.ledger.people.value(DUE + setting)
+    if due and value in (None, due):
+        ctx.ledger.people.put_value(DUE + setting, b"")
+        ctx.batch.wrote = True
 
 
 def decided(ctx: Context, account: AccountId) -> None:
@@ -208,15 +232,22 @@ def _take(ctx: Context, entry: OwnEntry) -> None:
     _check(entry)
     known = entries(ctx)
     ours = known.get(entry.key)
-    if ours is not None and (ours.hlc, ours.device) >= (entry.hlc, entry.device):
+    # Dated far ahead it would stand against every later decision; what was decided by a good clock counts.
+    if ours is not None and _ahead(ctx, entry) != _ahead(ctx, ours):
+        if _ahead(ctx, entry):
+            return
+    elif ours is not None and (ours.hlc, ours.device) >= (entry.hlc, entry.device):
         return
     if ours is None and len(known) >= MAX_ENTRIES:
         raise RemoteProtocolError("too many own entries")
-    # Dated far ahead it would stand against every later decision; those after it are dated after it.
-    if entry.hlc >> HLC_SHIFT > ctx.now.wall_ms + FUTURE_MS and ours is not None:
-        return
+    if entry.key == TRUST + ctx.me.account.hex():
+        return  # nobody is blocked by himself: machines of ours would not let each other in
     _keep(ctx, entry)
     _apply(ctx, entry)
+
+
+def _ahead(ctx: Context, entry: OwnEntry) -> bool:
+    return entry.hlc >> HLC_SHIFT > ctx.now.wall_ms + FUTURE_MS
 
 
 def _check(entry: OwnEntry) -> None:
@@ -225,7 +256,7 @@ def _check(entry: OwnEntry) -> None:
     of_an_id = prefix in OF_IDS and len(rest) == 2 * ID_BYTES and set(rest) <= set("0123456789abcdef")
     if not (of_an_id or (prefix == SETTING and rest in SETTINGS)):
         raise RemoteProtocolError("own entry of unknown kind")
-    if len(entry.value) > MAX_VALUE or len(entry.device) != ID_BYTES or not 0 <= entry.hlc < 2**64:
+    if len(entry.value) > MAX_VALUE or len(entry.device) != ID_BYTES or not 0 <= entry.hlc < MAX_HLC:
         raise RemoteProtocolError("own entry out of range")
     if prefix == NAME and not 0 < len(_text(entry.value)) <= MAX_NAME:
         raise RemoteProtocolError("own entry out of range")
@@ -256,6 +287,7 @@ def _apply(ctx: Context, entry: OwnEntry) -> None:
         case "auto:":
             ctx.ledger.people.put_value(transfers.auto_key(AccountId(bytes.fromhex(rest))), entry.value)
         case "set:":
+            ctx.ledger.people.put_value(DUE + rest, entry.value)
             ctx.out.append(Tell("setting", (rest, _text(entry.value))))
 
 

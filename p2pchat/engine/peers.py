@@ -11,7 +11,7 @@ import ipaddress
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import crowd, exchange, search
+from p2pchat.engine import crowd, exchange, search, underway
 from p2pchat.engine.context import Context, Link, Sight, Target
 from p2pchat.engine.inputs import CloseLink, Dial, Reply, Send, Sighted
 from p2pchat.ids import DeviceId
@@ -79,7 +79,7 @@ def sighted(ctx: Context, seen: Sighted) -> None:
     hosts = tuple(host for host in seen.addresses if dialable(host, seen.port, live.addresses))[
         :MAX_ADDRESSES
     ]
-    device = known.device if known else None
+    device = (known.device if known else None) or _met_there(ctx, hosts, seen.port)
     for old in known.addresses if known else ():
         gone = live.targets.get((old, known.port if known else 0))
         if gone is not None and old not in hosts and gone.device is None and gone.dialling is None:
@@ -96,6 +96,16 @@ def sighted(ctx: Context, seen: Sighted) -> None:
         who = standing.device if standing else device
         _aim(ctx, Target(host, seen.port, seen.label, who, 0, due, since))
     tick(ctx)
+
+
+def _met_there(ctx: Context, hosts: tuple[str, ...], port: int) -> DeviceId | None:
+    """The machine that is linked to us and listens at one of these addresses: it connected before its
+    announcement was read."""
+    for host in hosts:
+        target = ctx.live.targets.get((host, port))
+        if target is not None and target.by is None and target.device in ctx.live.by_device:
+            return target.device
+    return None
 
 
 def lost(ctx: Context, label: str) -> None:
@@ -232,20 +242,29 @@ def tick(ctx: Context) -> None:
     recent = tuple(at for at in ctx.live.dial_times if now - at < 1.0)
     ctx.live.dial_times = recent
     upcoming: float | None = None
+    targets = ctx.live.targets
+    waiting = [one for one in targets.items() if one[1].dialling is None and not _reached(ctx, one[1])]
+    if not waiting:
+        return
+    crowd_s = underway.crowd_s(ctx)
     # One address of a machine at a time: dialled together, its links would replace each other.
     busy = {
         _whose(target)
-        for target in ctx.live.targets.values()
-        if target.dialling is not None and now < target.began + NEXT_ADDRESS_S
+        for target in map(targets.get, ctx.live.dials.values())
+        if target is not None
+        and target.dialling is not None
+        and now < target.began + underway.patience(target, crowd_s, NEXT_ADDRESS_S)
     }
-    for key, target in sorted(ctx.live.targets.items(), key=lambda item: item[1].due):
-        if target.dialling is not None or _reached(ctx, target):
-            continue
+    for key, target in sorted(waiting, key=lambda item: item[1].due):
         if target.due > now + 0.001:
             upcoming = target.due if upcoming is None else min(upcoming, target.due)
             continue
         if _whose(target) in busy:
             upcoming = now + NEXT_ADDRESS_S if upcoming is None else min(upcoming, now + NEXT_ADDRESS_S)
+            continue
+        until = underway.waits_until(ctx, target, crowd_s)
+        if until > now:
+            upcoming = until if upcoming is None else min(upcoming, until)
             continue
         unknown = (target.device is None or target.by is not None) and key not in ctx.cache.addresses
         paced = unknown and ctx.live.strangers_dialled >= UNPACED_DIALS_AT_START
@@ -272,7 +291,7 @@ def dial(ctx: Context, target: Target) -> int:
     key = (target.host, target.port)
     ctx.live.dials[number] = key
     ctx.live.dial_times = (*ctx.live.dial_times, ctx.now.mono)
-    ctx.live.targets[key] = replace(target, dialling=number, began=ctx.now.mono)
+    ctx.live.targets[key] = replace(target, dialling=number, began=ctx.now.mono, answered=False)
     ctx.out.append(Dial(number, target.host, target.port))
     return number
 
@@ -292,7 +311,7 @@ def dial_failed(ctx: Context, number: int, reason: str) -> None:
     if reason == "self" and given is not None and given.device is None:
         _drop(ctx, given)  # nobody else will ever be met there
     if key is not None and target is not None:
-        failed = replace(target, dialling=None, failures=target.failures + 1)
+        failed = replace(target, dialling=None, answered=False, failures=target.failures + 1)
         known = (
             (failed.device is not None and failed.by is None)
             or key in ctx.cache.addresses
@@ -346,6 +365,11 @@ def _worse(before: str, reason: str) -> str:
 
 
 # -- links come and go ------------------------------------------------------------------------
+
+
+def links_to(ctx: Context, device: DeviceId) -> list[int]:
+    """Every link to a machine: beside the one in use there may be others, that take its place."""
+    return [link.link for link in ctx.live.links.values() if link.device == device]
 
 
 def link_up(ctx: Context, link: Link, dialled: int | None) -> bool:

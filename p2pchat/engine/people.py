@@ -7,7 +7,7 @@ never selects a trust record: it only finds candidates. Does not know: links, ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from p2pchat.crypto.primitives import ed25519_sign, ed25519_verify, tag_bytes, x25519_usable
@@ -25,7 +25,9 @@ from p2pchat.wire.messages.registers import Prekey, Profile, Register, RegisterN
 from p2pchat.wire.messages.statements import SignedStatement
 
 MAX_STATEMENTS = 256
-"""Per account; a person with more machines and changes than this is an attack."""
+"""Per account, of those that count; a person with more machines and changes than this is an attack."""
+MAX_VOID = 256
+"""And of void ones: a stolen machine may have filled the account before it was revoked, and go on."""
 
 _REGISTER_TAG = tag_bytes(wire.TAG_REGISTER)
 _VALUES: dict[int, type[Record]] = {
@@ -79,28 +81,49 @@ def learn_statements(
     """
     permitted = None if allowed is None else dict.fromkeys(allowed)
     grouped: dict[AccountId, list[accounts.Act]] = {}
+    # With its signature: whoever signs can sign the same bytes in two ways, which have two ids, and what
+    # builds on one of them is nothing to who knows the other.
+    known_of: dict[AccountId, set[SignedStatement]] = {}
     for one in signed:
-        act = accounts.read_statement(one)
-        if permitted is None or act.account in permitted:
-            grouped.setdefault(act.account, []).append(act)
-    changed = []
-    for account, acts in grouped.items():
-        known = ctx.cache.accounts.get(account)
-        before = {one.statement: one for one in known.signed} if known else {}
-        fresh = [act for act in acts if act.signed.statement not in before]
-        if not fresh:
+        whose = accounts.account_of(one)
+        if permitted is not None and whose not in permitted:
             continue
-        if len(before) + len(fresh) > MAX_STATEMENTS:
-            raise RemoteProtocolError("too many statements")
-        folded = accounts.fold([*(accounts.read_statement(one) for one in before.values()), *fresh])
-        kept = {one.statement for one in folded.signed}
+        if whose not in known_of:
+            standing = ctx.cache.accounts.get(whose)
+            known_of[whose] = set(standing.signed) if standing else set()
+        if one not in known_of[whose]:  # most are known, and a signature takes a tenth of a millisecond
+            known_of[whose].add(one)
+            grouped.setdefault(whose, []).append(accounts.read_statement(one))
+    changed = []
+    for account, fresh in grouped.items():
+        known = ctx.cache.accounts.get(account)
+        before = set(known.signed) if known else set()
+        folded = _bounded(known.acts if known else (), fresh)
+        kept = set(folded.signed)
+        if kept == before:
+            continue
         for act in fresh:
-            if act.signed.statement in kept:
+            if act.signed in kept:
                 ctx.ledger.people.add_statement(act.id, account, act.signed.statement, act.signed.signature)
         ctx.batch.wrote = True
         _install(ctx, folded)
         changed.append(account)
     return changed
+
+
+def _bounded(known: Sequence[accounts.Act], fresh: Sequence[accounts.Act]) -> accounts.Account:
+    """What is known with what came. RemoteProtocolError if too many of them count; of void ones those
+    that come when there are enough are left out, for nobody ever went by them here."""
+    folded = accounts.fold([*known, *fresh])
+    if folded.counted > MAX_STATEMENTS:
+        raise RemoteProtocolError("too many statements")
+    before = {act.id for act in known}
+    void = [act.id for act in folded.acts[folded.counted :] if act.id not in before]
+    spare = len(folded.acts) - folded.counted - MAX_VOID
+    if spare <= 0 or not void:
+        return folded
+    left_out = set(void[-spare:])
+    return accounts.fold(act for act in (*known, *fresh) if act.id not in left_out)
 
 
 # -- registers ------------------------------------------------------------------------
@@ -133,6 +156,18 @@ def read_register(ctx: Context, signed: SignedRegister) -> tuple[RegisterRow, Re
         raise RemoteProtocolError("register with wrong key")
     row = RegisterRow(device, body.kind, body.room, body.author, body.n, body.value, signed.signature)
     return row, decode(kind, body.value)
+
+
+def is_known(ctx: Context, signed: SignedRegister) -> bool:
+    """Whether it is the very PREKEY or PROFILE register that is kept: its signature held then."""
+    body = decode(Register, signed.register)
+    known = None
+    if body.kind == wire.PREKEY:
+        known = ctx.cache.prekeys.get(DeviceId(body.device))
+    elif body.kind == wire.PROFILE:
+        owner = ctx.cache.owner.get(DeviceId(body.device))
+        known = ctx.cache.profiles.get(owner) if owner is not None else None
+    return known is not None and known.n == body.n and signed_register(known) == signed
 
 
 def learn_register(ctx: Context, row: RegisterRow, value: Record) -> bool:

@@ -194,6 +194,9 @@ class PeopleStore(Protocol):
     def drop_people(self, accounts: Sequence[AccountId], devices: Sequence[DeviceId]) -> None:
         """Forget people and their machines as if never met: statements, registers, trust, chats."""
 
+    def named(self, devices: Sequence[DeviceId]) -> set[DeviceId]:
+        """Those of `devices` of which an event is here or waits."""
+
     def put_address(self, row: AddressRow) -> None:
         """Insert or replace by (host, port)."""
 

@@ -77,11 +77,13 @@ def _talked(ctx: Context, account: AccountId) -> bool:
 
 
 def _shared(ctx: Context, account: AccountId) -> bool:
-    """Whether we are both in some room. The lobby is none: everybody is there."""
+    """Whether we are both in some room. The lobby is none: everybody is there; nor is one into which
+    somebody brought me who is not verified, as long as I said nothing there."""
     ordinary = [row.id for row in ctx.cache.known_rooms.values() if row.kind not in (DIRECT, LOBBY)]
     for room_id in ordinary:
-        members = rooms.room(ctx, room_id).graph.members
-        if account in members and ctx.me.account in members:
+        room = rooms.room(ctx, room_id)
+        members = room.graph.members
+        if account in members and ctx.me.account in members and rooms.is_ours(ctx, room):
             return True
     return False
 

@@ -28,7 +28,8 @@ class PresenceState:
     typing_told: dict[RoomId, float] = field(default_factory=dict)  # when we last said that we type
     words: dict[DeviceId, tuple[float, float]] = field(
         default_factory=dict
-    )  # how much more a machine may say of all this, since
+    )  # how much more a machine may say of typing, since
+    changes: dict[DeviceId, tuple[float, float]] = field(default_factory=dict)  # and of its presence
 
     def copy(self) -> PresenceState:
         """A copy that later changes to this one do not reach."""
@@ -42,4 +43,5 @@ class PresenceState:
             self.typing.copy(),
             self.typing_told.copy(),
             self.words.copy(),
+            self.changes.copy(),
         )

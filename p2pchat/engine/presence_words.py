@@ -23,9 +23,9 @@ TYPING_AGAIN_S: Final = 3.0
 """Who goes on typing says so this often."""
 TYPING_S: Final = 8.0
 """It is believed for so long: two of these may be late."""
-TYPING_WORDS: Final = 60.0
-TYPING_WORDS_PER_S: Final = 1.0
-"""Of one machine; what is more is not heard."""
+WORDS: Final = 60.0
+WORDS_PER_S: Final = 1.0
+"""Of one machine: of typing what is more is not heard, of its presence it ends the link."""
 
 
 # -- what we say --------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def close(ctx: Context) -> None:
     if said is None:
         return
     hides = said.hide_direct or said.hide_rooms
-    if hides and (ctx.batch.moved or ctx.batch.entered):
+    if hides and (ctx.batch.moved or ctx.batch.entered or _first_words(ctx)):
         changed(ctx)
     by_others = [room for room, author in ctx.batch.have if ctx.cache.owner.get(author) == ctx.me.account]
     for room_id in dict.fromkeys(
@@ -123,6 +123,15 @@ def close(ctx: Context) -> None:
             tell(ctx, link)
         if room_id in ctx.batch.fresh and row.peer in ctx.live.presence.withheld:
             _give_receipts(ctx, row.peer)
+
+
+def _first_words(ctx: Context) -> bool:
+    """Whether this batch brought our first words in some room: from now on its members share it with us."""
+    for room_id, events in ctx.batch.fresh.items():
+        row, head = ctx.cache.known_rooms.get(room_id), rooms.room(ctx, room_id).heads.get(ctx.me.device)
+        if row is not None and row.kind != DIRECT and head is not None and head.seq <= len(events):
+            return True
+    return False
 
 
 def release(ctx: Context) -> None:
@@ -155,6 +164,9 @@ def heard(ctx: Context, link: Link, said: Presence) -> None:
     if said.state not in TOLD or len(said.message) > MAX_STATUS or (hidden and said.message):
         raise RemoteProtocolError("presence out of form")
     before = presence.shown(ctx, link.device)
+    changes = ctx.live.presence.changes
+    if said != before and not _spared(ctx, changes, link.device):
+        raise RemoteProtocolError("presence too often")  # each change is told to people, some are written
     ctx.live.presence.seen[link.device] = said
     was_hidden = before.state == OFFLINE
     if hidden and was_hidden:
@@ -171,6 +183,7 @@ def gone(ctx: Context, link: Link) -> None:
     """A machine has left. Of one that was hidden nobody is told, and nothing is remembered."""
     visible = ctx.live.presence.seen.pop(link.device, presence.HIDDEN).state != OFFLINE
     ctx.live.presence.words.pop(link.device, None)
+    ctx.live.presence.changes.pop(link.device, None)
     if visible:
         _seen_last(ctx, link)
         ctx.out.append(Tell("peer", link.account))
@@ -233,7 +246,9 @@ def typing(ctx: Context, link: Link, said: Typing) -> None:
     """Somebody is writing, or has stopped."""
     room = rooms.room_with(ctx, link, said.room)
     hidden = presence.shown(ctx, link.device).state == OFFLINE
-    if room is None or hidden or link.account not in room.graph.members or not _listens(ctx, link.device):
+    if room is None or hidden or link.account not in room.graph.members:
+        return
+    if not _spared(ctx, ctx.live.presence.words, link.device):
         return
     known = ctx.live.presence.typing
     if not said.on:
@@ -260,8 +275,9 @@ def _stopped(ctx: Context, room_id: RoomId, account: AccountId) -> None:
         ctx.out.append(Tell("typing", (room_id, account, False)))
 
 
-def _listens(ctx: Context, device: DeviceId) -> bool:
-    spare, since = ctx.live.presence.words.get(device, (TYPING_WORDS, ctx.now.mono))
-    spare = min(TYPING_WORDS, spare + TYPING_WORDS_PER_S * max(0.0, ctx.now.mono - since))
-    ctx.live.presence.words[device] = (spare - 1 if spare >= 1 else spare, ctx.now.mono)
+def _spared(ctx: Context, spared: dict[DeviceId, tuple[float, float]], device: DeviceId) -> bool:
+    """Whether a machine may say one more of these now."""
+    spare, since = spared.get(device, (WORDS, ctx.now.mono))
+    spare = min(WORDS, spare + WORDS_PER_S * max(0.0, ctx.now.mono - since))
+    spared[device] = (spare - 1 if spare >= 1 else spare, ctx.now.mono)
     return spare >= 1

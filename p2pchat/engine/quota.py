@@ -17,7 +17,7 @@ from p2pchat.engine import log, peers, rooms
 from p2pchat.engine.context import Context, Quota, RoomCache
 from p2pchat.engine.inputs import Tell
 from p2pchat.engine.ranges import MAX_SEQ
-from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
+from p2pchat.ids import AccountId, DeviceId, RoomId
 from p2pchat.model import DIRECT
 from p2pchat.wire.limits import (
     MAX_ACTS_PER_DAY,
@@ -219,22 +219,7 @@ def _spare(ctx: Context, room: RoomCache, device: DeviceId) -> float:
 def _counted_as(ctx: Context, room: RoomCache) -> RoomId:
     """The room itself; all together those in which we never wrote and into which somebody not
     verified brought us: he could make as many as he likes."""
-    if ctx.me.device in room.heads:
-        return room.row.id
-    added_by = room.graph.members[ctx.me.account].added_by
-    adder = _author(ctx, added_by) if added_by is not None else None
-    trust = ctx.cache.trust.get(adder) if adder is not None else None
-    return room.row.id if trust is not None and trust.verified else _UNASKED
-
-
-def _author(ctx: Context, event: EventId) -> AccountId | None:
-    """Who wrote an act, remembered: it is asked for with every event of a room."""
-    known = ctx.cache.author.get(event)
-    if known is None:
-        stored = ctx.ledger.events.get(event)
-        if stored is not None:
-            known = ctx.cache.author[event] = ctx.cache.owner[stored.device]
-    return known
+    return room.row.id if rooms.is_ours(ctx, room) else _UNASKED
 
 
 def _one_too_many(ctx: Context, room: RoomCache, account: AccountId) -> bool:
@@ -265,12 +250,7 @@ def sort_out(ctx: Context, newest: AccountId) -> None:
             spare += 1
     here = {link.account for link in ctx.live.links.values()} | {newest, ctx.me.account}
     drafts = {draft.room for draft in ctx.ledger.outbox.drafts()}
-    members = {
-        account
-        for row in ctx.cache.known_rooms.values()
-        if row.peer is None
-        for account in _of_room(ctx, rooms.room(ctx, row.id))
-    }
+    inside = members(ctx)
     wanted = {row.device for row in ctx.cache.addresses.values() if row.static}
     gone: list[AccountId] = []
     for account in idle[:spare]:
@@ -279,10 +259,16 @@ def sort_out(ctx: Context, newest: AccountId) -> None:
         waits = any(
             device in wanted or ctx.ledger.events.parked(room, device, 0, MAX_SEQ) for device in machines
         )
-        if account not in here and account not in members and room not in drafts and not waits:
+        if account not in here and account not in inside and room not in drafts and not waits:
             gone.append(account)
     if gone:
-        _forget(ctx, gone)
+        forget(ctx, gone)
+
+
+def members(ctx: Context) -> set[AccountId]:
+    """Everybody who is or was in a room known here, or of which somebody has told."""
+    ids = [row.id for row in ctx.cache.known_rooms.values() if row.peer is None]
+    return {account for one in (*ids, *ctx.live.heard_of) for account in _of_room(ctx, rooms.room(ctx, one))}
 
 
 def _of_room(ctx: Context, room: RoomCache) -> Iterable[AccountId]:
@@ -298,7 +284,8 @@ def _weight(ctx: Context, accounts: Iterable[AccountId]) -> int:
     return sum(len(account.signed) for account in known if account is not None)
 
 
-def _forget(ctx: Context, gone: list[AccountId]) -> None:
+def forget(ctx: Context, gone: list[AccountId]) -> None:
+    """These people as if never met or heard of."""
     cache, live = ctx.cache, ctx.live
     devices = [
         device for account in gone if account in cache.accounts for device in cache.accounts[account].devices
@@ -308,7 +295,11 @@ def _forget(ctx: Context, gone: list[AccountId]) -> None:
         cache.owner.pop(device, None)
         cache.prekeys.pop(device, None)
         live.last_seen.pop(device, None)
+        live.introducers.pop(device, None)
+        live.reach.pop(device, None)
     for account in gone:
+        live.held_of.pop(account, None)
+        live.presence.withheld.pop(account, None)
         room = rooms.direct_id(ctx.me.account, account)
         cache.known_rooms.pop(room, None)
         cache.rooms.pop(room, None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from p2pchat.engine import room_commands, rooms
-from p2pchat.engine.accounts import read_statement
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.ids import AccountId, DeviceId, RoomId
 from p2pchat.wire.messages import statements
@@ -18,6 +17,28 @@ from p2pchat.wire.messages.rooms import OWNER
 OTHERS_AFTER_S: Final = 1.0
 SPREAD_S: Final = 9.0
 """Owners speak at once, others after 1 to 10 s unless somebody did."""
+
+
+START_S: Final = 12.0
+"""After the start, or after we came into a room: by then rooms are read, and others have spoken."""
+
+
+def start(ctx: Context) -> None:
+    """Before the daemon stopped somebody may have been revoked, and nobody had said so yet."""
+    ctx.timer("revocations", ctx.now.mono + START_S)
+
+
+def watch(ctx: Context) -> None:
+    """At the end of a batch: of rooms we came into somebody may lack what we know of their members."""
+    if ctx.batch.entered:
+        start(ctx)
+
+
+def again(ctx: Context) -> None:
+    """Look at everybody of whom a machine is revoked."""
+    for account, known in sorted(ctx.cache.accounts.items()):
+        if any(device.revoked for device in known.devices.values()):
+            plan(ctx, account)
 
 
 def plan(ctx: Context, account: AccountId, *, at_once: bool = False) -> None:
@@ -35,6 +56,10 @@ def plan(ctx: Context, account: AccountId, *, at_once: bool = False) -> None:
 
 
 def _open(ctx: Context, room: RoomCache, account: AccountId, device: DeviceId) -> bool:
+    """Whether we may say it, and nobody has. A revoked machine says nothing, least of all about itself: it
+    would start a key that it knows."""
+    if ctx.cache.accounts[ctx.me.account].devices[ctx.me.device].revoked:
+        return False
     members = room.graph.members
     return ctx.me.account in members and account in members and device not in room.graph.revoked
 
@@ -56,9 +81,8 @@ def due(ctx: Context, rest: str) -> None:
 
 def _proof(ctx: Context, account: AccountId, device: DeviceId) -> tuple[bytes, ...]:
     """The statement that revokes the machine, and its signature."""
-    for signed in ctx.cache.accounts[account].signed:
-        act = read_statement(signed)
+    for act in ctx.cache.accounts[account].acts:
         names_it = isinstance(act.subject, statements.Revoked) and act.subject.device == device
         if names_it or act.kind == statements.RETIRE:
-            return (signed.statement, signed.signature)
+            return (act.signed.statement, act.signed.signature)
     return ()

@@ -187,6 +187,27 @@ def links_of(ctx: Context, cached: RoomCache) -> list[Link]:
     return [link for link in links if link.account in members]
 
 
+def author(ctx: Context, event: EventId) -> AccountId | None:
+    """Who wrote an act, remembered: it is asked for with every event of a room."""
+    known = ctx.cache.author.get(event)
+    if known is None:
+        stored = ctx.ledger.events.get(event)
+        if stored is not None:
+            known = ctx.cache.author[event] = ctx.cache.owner[stored.device]
+    return known
+
+
+def is_ours(ctx: Context, cached: RoomCache) -> bool:
+    """Whether we are in a room by our own doing, or by that of somebody verified: into a room of his making
+    anybody can bring us."""
+    if any(device in cached.heads for device in ctx.cache.accounts[ctx.me.account].devices):
+        return True
+    added_by = cached.graph.members[ctx.me.account].added_by
+    adder = author(ctx, added_by) if added_by is not None else None
+    trust = ctx.cache.trust.get(adder) if adder is not None else None
+    return trust is not None and trust.verified
+
+
 def machine(ctx: Context, device: DeviceId) -> Device | None:
     """A machine of anybody known, revoked or not."""
     owner = ctx.cache.owner.get(device)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from p2pchat.crypto.identity import safety_number
-from p2pchat.engine import custody, names, own, peers, people
+from p2pchat.engine import custody, names, own, peers, people, presence_words
 from p2pchat.engine.context import Context
 from p2pchat.engine.inputs import CloseLink, ForgetPeer, Rename, Reply, Send, SetTrust, Tell
 from p2pchat.errors import CommandError
@@ -46,6 +46,7 @@ def decide(ctx: Context, command: SetTrust) -> None:
             people.put_trust(ctx, replace(row(ctx, account), blocked=False))
             own.decided(ctx, account)
             peers.tick(ctx)
+    presence_words.changed(ctx)  # who is verified may have brought us into rooms that we hide in or not
     custody.look_at_all(ctx)  # whoever is verified now may hold, whoever is blocked does not
     ctx.out.append(Tell("peer", account))
     ctx.out.append(

@@ -67,7 +67,14 @@ def sighting_of(label: str, facts: Facts, local: tuple[LocalAddress, ...]) -> Si
     reachable = dict.fromkeys(filter(None, near))
     if not reachable:
         return None
-    return Sighting(label, tuple(reachable)[:MAX_ADDRESSES], facts.port, int(version), tuple(tags))
+    best_first = tuple(sorted(reachable, key=_header_bytes))[:MAX_ADDRESSES]
+    return Sighting(label, best_first, facts.port, int(version), tuple(tags))
+
+
+def _header_bytes(host: str) -> tuple[int, bool]:
+    """What each packet to an address costs; an address that means nothing elsewhere comes last. A link that
+    says nothing is three small packets every 7 s, so that half of its bytes are headers."""
+    return (40 if ":" in host else 20, "%" in host)
 
 
 def _properties(text: bytes) -> dict[bytes, bytes]:

@@ -6,9 +6,12 @@ not know: signatures (engine) or what to do about a fault.
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from pathlib import Path
 from typing import Final
 
+from p2pchat.errors import ArchiveError
 from p2pchat.store.fulltext import FullText
 
 # A question whose answer must be 0, and the sentence for any other.
@@ -50,3 +53,28 @@ def problems(conn: sqlite3.Connection, fulltext: FullText | None) -> list[str]:
         except sqlite3.DatabaseError as error:
             found.append(f"the full text does not match the messages: {error}")
     return found
+
+
+def damaged(name: str | os.PathLike[str], detail: str) -> ArchiveError:
+    """The sentence for an archive that is not whole any more."""
+    return ArchiveError(
+        f"the archive '{name}' is damaged: {detail}",
+        f"put a backup in its place, or move '{name}' aside and start again: peers send what they have",
+    )
+
+
+def look(path: Path) -> list[str]:
+    """The same of an archive that nobody has open, without changing anything; none if there is none."""
+    if not path.exists():
+        return []
+    log = path.with_name(path.name + "-wal")
+    # Without a log nothing else is needed; SQLite would make files beside it to find that out.
+    how = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
+    try:
+        conn = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None)
+        try:
+            return problems(conn, None)
+        finally:
+            conn.close()
+    except sqlite3.Error as error:
+        return [str(error)]

@@ -17,6 +17,10 @@ Ranges = tuple[tuple[int, int], ...]
 
 ROW_BYTES: Final = 200
 """What a row and its indices take beside the event; for each machine named half of it."""
+MAX_LATER: Final = 8
+"""Machines of one person remembered as having something, if they were not named when it was deposited."""
+LOOKED_AT: Final = 4096
+"""Events held for somebody that are looked at to tell him of which chains they are."""
 KEPT_WORDS_MS: Final = 60 * 24 * 3600 * 1000
 """So long an author who does not come is waited for with what was said about his events."""
 _TOTAL: Final = "store.held_bytes"
@@ -33,6 +37,16 @@ _MAY_HAVE: Final = (
     " AND g.device = :device AND g.had = 1)"
 )
 """Held for a person, who has one row without a machine, and not yet at this machine of his."""
+_TOPS: Final = (
+    "SELECT room, author, id, max(seq) FROM (SELECT h.room, h.author, h.id, h.seq"  # noqa: S608 - all of it is written here
+    + _MAY_HAVE
+    + " ORDER BY f.holding LIMIT :most) GROUP BY room, author ORDER BY room, author LIMIT :limit"
+)
+_MAY_SAY: Final = (
+    " AND (EXISTS (SELECT 1 FROM holding_for g"
+    " WHERE g.holding = h.pk AND g.account = :account AND g.device = :device)"
+    " OR (SELECT count(*) FROM holding_for c WHERE c.holding = h.pk AND c.account = :account) <= :most)"
+)
 _OF_CHAIN: Final = (
     " FROM holding h JOIN holding_for f ON f.holding = h.pk AND f.account = :account AND f.device = x''"
     " WHERE h.room = :room AND h.author = :author AND h.seq BETWEEN :low AND :high"
@@ -115,11 +129,11 @@ class Holdings:
     def tops(
         self, account: AccountId, device: DeviceId, limit: int
     ) -> list[tuple[RoomId, DeviceId, EventId]]:
-        """Chains of which something is held for this machine: room, author, newest event of it."""
+        """Chains of which something is held for this machine: room, author, newest event of it; where very
+        much is held, of what came first."""
         rows = self._conn.execute(
-            "SELECT h.room, h.author, h.id, max(h.seq)" + _MAY_HAVE + " GROUP BY h.room, h.author"
-            " ORDER BY h.room, h.author LIMIT :limit",
-            {"account": account, "device": device, "limit": limit, "after": 0},
+            _TOPS,
+            {"account": account, "device": device, "limit": limit, "after": 0, "most": LOOKED_AT},
         )
         return [(RoomId(row[0]), DeviceId(row[1]), EventId(row[2])) for row in rows]
 
@@ -151,12 +165,13 @@ class Holdings:
         return row is not None
 
     def had(self, account: AccountId, device: DeviceId, room: bytes, author: bytes, ranges: Ranges) -> None:
-        """A machine has these numbers of a chain: remember it of what is held for its person."""
+        """A machine has these numbers of a chain: remember it of what is held for its person, if it was
+        named, or is one of few that came later: each is a row that nobody has room for."""
         for low, high in ranges:
             self._conn.execute(
                 "INSERT OR REPLACE INTO holding_for (holding, account, device, had)"
-                " SELECT h.pk, :account, :device, 1" + _OF_CHAIN,
-                _chain(account, room, author, low, high) | {"device": device},
+                " SELECT h.pk, :account, :device, 1" + _OF_CHAIN + _MAY_SAY,
+                _chain(account, room, author, low, high) | {"device": device, "most": MAX_LATER},
             )
 
     def lacking(self, account: AccountId, room: bytes, author: bytes) -> list[DeviceId]:
@@ -195,8 +210,12 @@ class Holdings:
 
     def depositors(self) -> list[AccountId]:
         """Who has something here, in order."""
-        rows = self._conn.execute("SELECT DISTINCT depositor FROM holding ORDER BY depositor")
-        return [AccountId(row[0]) for row in rows]
+        found: list[AccountId] = []  # one step in the index each: all rows together may be millions
+        sql, last = "SELECT min(depositor) FROM holding WHERE depositor > ?", b""
+        while (row := self._conn.execute(sql, (last,)).fetchone())[0] is not None:
+            last = row[0]
+            found.append(AccountId(last))
+        return found
 
     def expire(self, now_ms: int) -> int:
         """Drop what is held long enough, and words nobody came for; how many events."""

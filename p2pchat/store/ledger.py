@@ -23,7 +23,7 @@ from sqlite_utils import Database
 
 from p2pchat.errors import ArchiveError, LocalProtocolError
 from p2pchat.store import schema
-from p2pchat.store.check import problems
+from p2pchat.store.check import damaged, problems
 from p2pchat.store.core import Core, Names
 from p2pchat.store.events import Events
 from p2pchat.store.fulltext import FullText
@@ -273,6 +273,7 @@ class Ledger:
                 self._finish_erasing()
                 self.checkpoint()
         finally:
+            self._failed = True  # closed once more there is nothing to do
             self._conn.close()
 
     def _finish_erasing(self) -> None:
@@ -390,7 +391,7 @@ def _look_at(path: Path) -> bool:
     if start and start[:16] != b"SQLite format 3\0":
         raise ArchiveError(f"'{path}' is not a p2pchat archive", aside)
     if start and len(start) < _HEADER_BYTES:
-        raise _damaged(str(path), f"it ends after {len(start)} bytes")
+        raise damaged(str(path), f"it ends after {len(start)} bytes")
     if start and int.from_bytes(start[68:72], "big") != schema.APPLICATION_ID:
         raise ArchiveError(f"'{path}' is another program's database, not a p2pchat archive", aside)
     if links > 1:
@@ -423,7 +424,7 @@ def _prepare(conn: sqlite3.Connection, name: str, new: bool, crashed: bool) -> N
     if crashed:
         found = [row[0] for row in conn.execute("PRAGMA quick_check(5)")]
         if found != ["ok"]:
-            raise _damaged(name, found[0])
+            raise damaged(name, found[0])
     schema.migrate(Database(conn, execute_plugins=False))
 
 
@@ -445,20 +446,13 @@ def _wrapped(name: str, error: Exception) -> ArchiveError:
     """The sentence for what SQLite says."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return _damaged(name, str(error))
+        return damaged(name, str(error))
     if code == sqlite3.SQLITE_FULL:
         return ArchiveError(f"the disk of '{name}' is full", "make room and start again; nothing is lost")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return ArchiveError(f"another program holds '{name}'", "end it; only p2pchat may open its archive")
     return ArchiveError(
         f"the archive '{name}' failed: {error}", "check the disk and the rights of its folder"
-    )
-
-
-def _damaged(name: str, detail: str) -> ArchiveError:
-    return ArchiveError(
-        f"the archive '{name}' is damaged: {detail}",
-        f"put a backup in its place, or move '{name}' aside and start again: peers send what they have",
     )
 
 

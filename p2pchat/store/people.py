@@ -106,6 +106,15 @@ class People:
             self._conn.execute(f"DELETE FROM {table} WHERE {column} IN {people}")  # noqa: S608 - hex
         self._conn.execute(f"DELETE FROM register WHERE device IN {machines}")  # noqa: S608 - hex
 
+    def named(self, devices: Sequence[DeviceId]) -> set[DeviceId]:
+        """Those of `devices` of which an event is here or waits."""
+        machines = _listed(devices)
+        rows = self._conn.execute(
+            f"SELECT id FROM ident WHERE id IN {machines}"  # noqa: S608 - hex
+            f" UNION SELECT device FROM parked WHERE device IN {machines}"
+        )
+        return {DeviceId(row[0]) for row in rows}
+
     def put_address(self, row: AddressRow) -> None:
         """Insert or replace by (host, port)."""
         self._conn.execute(

@@ -3,7 +3,8 @@
     python -m tests.bench.cold_start [--rounds N] [--daemons N] [--json FILE]
 
 Root (network namespaces). The real program on every machine, all started together on the cores of this
-one; from the first start until the last daemon has its last link, the loading of programs included.
+one; from the first start until the last daemon has its last link, the loading of programs included, from
+bytecode as on any machine where the program was installed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from tests.bench import ours
 from tests.bench.report import Report, Table, Verdict, script
-from tests.bench.workers import workers
+from tests.bench.workers import compiled, workers
 from tests.kit.netns import Network
 
 ABOUT = "So many daemons start together. Seconds until all are linked to all."
@@ -30,10 +31,15 @@ def measure(chosen: argparse.Namespace, report: Report) -> None:
     report.tables.append(table)
     row = f"{chosen.daemons} daemons"
     for _ in range(chosen.rounds):
-        with Network(chosen.daemons) as net, tempfile.TemporaryDirectory() as name, workers() as stack:
+        with (
+            compiled("p2pchat") as bytecode,
+            Network(chosen.daemons) as net,
+            tempfile.TemporaryDirectory() as name,
+            workers() as stack,
+        ):
             start = time.monotonic()
             members = [
-                ours.program(stack, host, Path(name) / f"home{number:02d}", f"member{number:02d}")
+                ours.program(stack, host, Path(name) / f"home{number:02d}", f"member{number:02d}", bytecode)
                 for number, host in enumerate(net.hosts)
             ]
             for member in members:

@@ -8,7 +8,7 @@ socket, is started as users start it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,10 +126,12 @@ class Program:
         return connect(profile(self.home))
 
 
-def program(stack: ExitStack, host: Host, home: Path, name: str) -> Program:
+def program(
+    stack: ExitStack, host: Host, home: Path, name: str, env: Mapping[str, str] | None = None
+) -> Program:
     """`python -m p2pchat` started on `host`; `ready` waits until it answers."""
     argv = python_module("p2pchat", "--home", home, "--name", name, "--foreground")
-    return Program(stack.enter_context(Worker(host, argv, home.parent)), home)
+    return Program(stack.enter_context(Worker(host, argv, home.parent, env)), home)
 
 
 def ready(one: Program) -> None:

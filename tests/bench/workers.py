@@ -14,6 +14,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -141,6 +142,21 @@ def workers() -> Iterator[ExitStack]:
     """A stack on which workers are entered; all are ended, the last first."""
     with ExitStack() as stack:
         yield stack
+
+
+@contextmanager
+def compiled(name: str) -> Iterator[dict[str, str]]:
+    """The environment in which `python -m NAME` finds its bytecode, as a user's does after pip has installed
+    it, though whoever runs this may have told Python to write none (PYTHONDONTWRITEBYTECODE)."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = {"PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""}
+        path = os.pathsep.join((str(ROOT), str(ROOT / "cli")))
+        environment = {**os.environ, "PYTHONPATH": path, **found}
+        argv = python_module(name, "--help")
+        subprocess.run(
+            argv, stdout=subprocess.DEVNULL, check=True, cwd=ROOT, env=environment, timeout=START_S
+        )
+        yield found
 
 
 def python_module(name: str, *arguments: object) -> list[str]:

@@ -114,6 +114,15 @@ def test_doctor_takes_the_daemons_view(tmp_path: Path) -> None:
     assert found["checks"][-1] == archive
 
 
+def test_a_daemon_that_goes_away_over_the_question_is_what_is_wrong(tmp_path: Path) -> None:
+    with daemon(tmp_path, doctor=refusing("no_daemon", "the daemon went away", "p2pchat up")):
+        ran = run(tmp_path, "doctor", "--json")
+    found = {one["name"]: one for one in told(ran)["checks"]}
+    assert ran.code == 1
+    assert (found["daemon"]["ok"], found["daemon"]["detail"]) == (False, "the daemon went away")
+    assert found["archive"]["ok"] is True
+
+
 def test_doctor_knows_a_foreign_file_from_an_archive(tmp_path: Path) -> None:
     (tmp_path / "archive.db").write_bytes(b"GIF89a")
     found = {one["name"]: one for one in told(run(tmp_path, "doctor", "--json"))["checks"]}

@@ -13,7 +13,7 @@ import trio.testing
 from p2pchat.control import framing
 from p2pchat.control.endpoint import Admission, ClientInfo, ControlListener
 from p2pchat.control.server import serve_control
-from p2pchat.errors import CommandError
+from p2pchat.errors import ArchiveError, CommandError
 
 VERSION = "9.9"
 HELLO = {"p2pchat": 1, "pid": os.getpid(), "version": VERSION}
@@ -48,6 +48,8 @@ class House:
                 raise CommandError("no_such_target", "nobody is called 'bob'", "p2pchat peers")
             case "crash":
                 raise ZeroDivisionError("secret detail")
+            case "torn":
+                raise ArchiveError("the archive cannot be read: malformed")
             case "unsayable":
                 return {1, 2}
             case "huge":

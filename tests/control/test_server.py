@@ -77,6 +77,20 @@ async def test_a_handler_that_breaks_is_answered_and_logged_and_all_goes_on(
         assert await line.read() == {"jsonrpc": "2.0", "id": 2, "result": {}}
 
 
+async def test_an_archive_that_cannot_be_read_is_called_so() -> None:
+    listener = MemoryListener()
+    async with serving(listener, House()):
+        line = await greeted(listener)
+        await line.ask(1, "torn")
+        answer = await line.read()
+        assert answer is not None
+        assert answer["error"] == {
+            "code": 9,
+            "message": "the archive cannot be read: malformed",
+            "data": {"kind": "archive", "hint": "p2pchat doctor"},
+        }
+
+
 async def test_an_unknown_method_is_answered() -> None:
     listener = MemoryListener()
     async with serving(listener, House()):

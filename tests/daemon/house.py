@@ -89,9 +89,9 @@ class House:
 
 
 @asynccontextmanager
-async def house() -> AsyncIterator[House]:
+async def house(seed: int = 1) -> AsyncIterator[House]:
     """A LAN with nobody on it yet; everybody stops at the end."""
-    built = House()
+    built = House(seed)
     async with trio.open_nursery() as nursery:
         built.nursery = nursery
         yield built

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,10 +22,13 @@ from p2pchat.daemon import checking as under_test
 from p2pchat.daemon.checking import (
     AGAIN_S,
     JOBS,
+    KNOWN,
+    LATELY_S,
     LOOK_S,
     START_AT,
     Checker,
     Process,
+    Remembering,
     Verdicts,
     Worker,
     command,
@@ -130,6 +133,47 @@ async def office(*workers: FakeWorker | Exception) -> AsyncIterator[Office]:
 
 
 # -- the ordinary life of the process ----------------------------------------------------------
+
+
+async def test_many_in_small_portions_start_it_and_many_over_hours_do_not(autojump_clock: MockClock) -> None:
+    async with office() as made:
+        for _ in range(10):
+            await made.right(START_AT // 2)
+            await trio.sleep(LATELY_S)
+        assert (len(made.workers), made.threads) == (0, 10)
+        for _ in range(3):
+            await made.right(START_AT // 2)
+        assert (len(made.workers), made.threads) == (1, 12)
+
+
+async def test_what_holds_is_not_verified_again_and_what_does_not_is() -> None:
+    asked: list[Sequence[Signed]] = []
+
+    async def check(signed: Sequence[Signed]) -> Verdicts:
+        await trio.lowlevel.checkpoint()
+        asked.append(signed)
+        return tuple(map(inside.holds, signed))
+
+    remembering = Remembering(check)
+    signed, truth = some(20, 3)
+    for _ in range(2):
+        assert await remembering.check(signed) == truth
+    assert asked == [signed, [signed[3]]], "only what did not hold is looked at again"
+    other = signed[5]._replace(message=b"another")
+    assert await remembering.check([signed[4], other, signed[5]]) == (True, False, True)
+    assert asked[-1] == [other], "the same signature under something else"
+
+
+async def test_what_is_remembered_is_bounded() -> None:
+    async def check(signed: Sequence[Signed]) -> Verdicts:
+        await trio.lowlevel.checkpoint()
+        return (True,) * len(signed)
+
+    remembering = Remembering(check)
+    for number in range(3):
+        one = b"%d" % number
+        await remembering.check([Signed(PUBLIC, one + b"%d" % n, b"") for n in range(KNOWN - 5)])
+        assert len(remembering._known) <= KNOWN
 
 
 async def test_few_signatures_start_nothing_and_many_do(autojump_clock: MockClock) -> None:
@@ -345,7 +389,7 @@ async def test_the_real_one_tells_the_truth_and_ends_with_us(caplog: pytest.LogC
 
 async def test_the_real_one_is_killed_with_work_on_its_way(caplog: pytest.LogCaptureFixture) -> None:
     async with real() as (checker, started):
-        signed, truth = some(100, 5)
+        signed, truth = some(MANY, 5)
         assert await checker.check(signed) == truth
         os.kill(started[0].pid, signal.SIGSTOP)  # so that they lie there
 
@@ -389,7 +433,7 @@ async def main():
         nursery.start_soon(checker.run)
         await trio.testing.wait_all_tasks_blocked()
         while True:
-            await checker.check([Signed(bytes(32), bytes(64), b"x" * 400)] * 100)
+            await checker.check([Signed(bytes(32), bytes(64), b"x" * 400)] * 200)
 
 import trio.testing
 trio.run(main)

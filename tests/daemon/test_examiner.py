@@ -9,10 +9,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from p2pchat.daemon import examiner as examining
 from p2pchat.daemon import probing, verdicts
 from p2pchat.daemon.sights import Case
 from p2pchat.engine import inputs as happened
 from p2pchat.engine import presence, search
+from p2pchat.engine.inputs import Found
 from p2pchat.engine.links import PROBE, LinkMachine
 from p2pchat.engine.presence_inputs import SetPresence
 from p2pchat.wire.codec import Record
@@ -222,6 +224,36 @@ def _hidden(h: House, who: str, whom: str) -> bool:
     return presence.hides(h.daemons[who].look(), h.identities[whom].me.device)
 
 
+@pytest.mark.parametrize("side_by_side", [False, True])
+async def test_somebody_uses_the_name_of_one_who_is_gone(
+    side_by_side: bool, autojump_clock: MockClock
+) -> None:
+    """B's machine is set up anew: another key, the old name. Two of one name side by side are no trouble."""
+
+    async def goes() -> None:
+        before = h.connected("a")
+        h.daemons["b"].stop()
+        await h.until(lambda: h.connected("a") == before - 1)
+
+    async with house() as h:
+        await up(h, "ab")
+        await h.until(lambda: all_linked(h, "ab"))
+        if not side_by_side:
+            await goes()
+        await h.up("c")
+        await h.daemons["c"].runner.ask(lambda r: happened.Rename(r, "b"))
+        await h.until(lambda: h.connected("a") == (2 if side_by_side else 1))
+        await trio.sleep(1)
+        assert (await person(h, "a", "b")).heir == "" or not side_by_side, "b is here"
+        if side_by_side:
+            await goes()
+        case = await person(h, "a", "b")
+        heir = f"b~{h.identities['c'].me.account.hex()[:4]}"
+        assert case.heir == ("" if side_by_side else heir)
+        assert (("key", "key_changed") in troubles(verdicts.between(case))) is not side_by_side
+        assert (await person(h, "a", "c")).heir == "", "he is here"
+
+
 async def test_whom_one_blocks_learns_nothing(autojump_clock: MockClock) -> None:
     async with house() as h:
         await up(h, "ab")
@@ -323,3 +355,95 @@ async def test_few_probes_at_once(autojump_clock: MockClock) -> None:
         await trio.sleep(probing.SERVED_S + 1)
         _, talk = await stranger.open("b")
         assert await answered(talk, Echo(1, 0, b""), Echo) is not None, "silent ones are put out"
+
+
+async def test_who_hides_is_not_looked_at_as_if_he_were_here(autojump_clock: MockClock) -> None:
+    """The link stays up, so that messages come; a doctor of the program as it is does not speak of it."""
+    async with house() as h:
+        await up(h, "abc")
+        await h.until(lambda: all_linked(h, "abc"))
+        await h.daemons["b"].runner.ask(lambda r: SetPresence(r, "invisible"))
+        await trio.sleep(1)
+        seen = await h.daemons["a"].examiner.own()
+        assert [word.name for word in seen.words] == ["c"]
+        case = await person(h, "a", "b")
+        assert case.linked is None
+        assert case.findings is None
+        assert h.connected("a") == 2
+
+
+async def test_who_is_told_to_nobody_does_not_tell_a_doctor(autojump_clock: MockClock) -> None:
+    async with house() as h:
+        await up(h, "ab")
+        await h.until(lambda: all_linked(h, "ab"))
+        case = await person(h, "a", "b")
+        assert case.findings is not None
+        assert case.findings.hosts == (address(h, "b"),)
+        h.daemons["b"].runner.node.live.unlisted = True
+        case = await person(h, "a", "b")
+        assert case.findings is not None
+        assert case.findings.hosts == ()
+
+
+async def test_only_who_was_asked_answers(autojump_clock: MockClock) -> None:
+    """Numbers of questions are no secret: another one who is linked sends findings under all of them."""
+    async with house() as h:
+        await up(h, "abc")
+        await h.until(lambda: all_linked(h, "abc"))
+        examiner = h.daemons["a"].examiner
+        live = h.daemons["a"].runner.node.live
+        link, liar = (live.links[live.by_device[h.identities[name].me.device]] for name in "bc")
+        found: list[Findings | None] = []
+
+        async def ask() -> None:
+            found.append(await examiner.consult(link, link.device))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            for number in range(20):
+                lie = Findings(number, link.device, False, (), False, False, "a lie", (), 0, "", 0)
+                examiner.heard(Found(liar.link, lie))
+        (told,) = found
+        assert told is not None
+        assert told.discovery == ""
+
+
+async def test_what_lies_near_and_that_one_looks_for_others_outlives_a_node(
+    autojump_clock: MockClock,
+) -> None:
+    """A node is built anew after a failure or under a new id; the system tells of its networks only once."""
+    async with house() as h:
+        await up(h, "ab")
+        runner = h.daemons["a"].runner
+        networks = (f"{address(h, 'a')}/24",)
+        runner.post(happened.NetworkChanged((address(h, "a"),), networks))
+        await runner.ask(lambda r: happened.Search(r, True))
+        before = runner.node
+        runner.start_over()
+        await h.until(lambda: runner.node is not before and runner.node.live.networks != ())
+        assert runner.node.live.networks == networks
+        assert runner.node.live.searching
+        assert runner.node.live.to_probe
+
+
+async def test_a_crowd_of_askers_does_not_take_all_sockets(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examining, "LOOKING", 2)
+    async with house() as h:
+        await up(h, "abc")
+        await h.until(lambda: all_linked(h, "abc"))
+        h.lan.firewall("b", "a")  # each look takes as long as a dial does
+        links = {name: h.daemons[name].runner.node.live for name in "ac"}
+        target = h.identities["b"].me.device
+        found: list[Findings | None] = []
+
+        async def ask() -> None:
+            live = links["a"]
+            found.append(await h.daemons["a"].examiner.consult(live.links[live.by_device[target]], target))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(ask)
+        assert sum(one is not None for one in found) == 2

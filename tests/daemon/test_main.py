@@ -226,6 +226,7 @@ def test_an_option_must_be_spelled_out() -> None:
         join=False,
         replace=False,
         recover=False,
+        look=False,
         foreground=False,
     )
 

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from p2pchat.daemon.core import office_tags
+from p2pchat.daemon.office import office_tags
 
 OPEN = hashlib.blake2b(b"p2pchat/open-office/1", digest_size=32).digest()
 NOON = 1_764_072_000_000

@@ -22,7 +22,7 @@ from p2pchat.net.lan import Address
 from p2pchat.wire.codec import encode
 from p2pchat.wire.framing import FrameReader, frame
 from p2pchat.wire.limits import MAX_PREAUTH_FRAME
-from p2pchat.wire.messages.devices import TAG_JOIN, Join
+from p2pchat.wire.messages.devices import TAG_JOIN, Admitted, Join, Joined
 from p2pchat.wire.messages.link import Preface
 from tests.daemon.house import House, house
 from tests.engine.play import Dice
@@ -42,6 +42,10 @@ def _looking(
     return Looking(
         host, Dice("new " + name), trio.current_time, code=code, recovery=recovery, keep=kept.append
     )
+
+
+def address(h: House, name: str) -> str:
+    return str(h.lan.hosts[name].address)
 
 
 async def _join(
@@ -85,27 +89,58 @@ async def test_a_new_machine_finds_who_shows_its_code_among_others(autojump_cloc
         assert not h.daemons["bob"].pairings._linking.shown.spent  # type: ignore[union-attr]
 
 
-async def test_a_machine_with_many_addresses_is_asked_on_each_and_tried_on_one(
-    autojump_clock: MockClock,
-) -> None:
+@pytest.mark.parametrize("seed", range(4))
+async def test_several_ways_to_one_machine_are_one_attempt(seed: int, autojump_clock: MockClock) -> None:
+    """On a real network everybody has several addresses: whichever comes first is taken, and the others,
+    which find the code used up, end nothing on either side. A wrong code is refused all the same."""
+    async with house(seed) as h:
+        ann = await h.up("ann")
+        ways = tuple((where, ann.listening.port) for where in ("ann", address(h, "ann")))
+        for right in (True, False):
+            linking = ann.pairings.show()
+            code = linking.shown.code if right else _other(linking.shown.code)
+            kept: list[IdentityFile] = []
+            new = "laptop" if right else "tablet"
+            if right:
+                found = await _join(h, new, code, kept, ways)
+                await linking.over.wait()
+                assert kept == [found.identity]
+                assert linking.error is None
+            else:
+                with pytest.raises(CommandError) as error:
+                    await _join(h, new, code, kept, ways)
+                assert error.value.kind == "key_mismatch"
+                await linking.over.wait()
+                assert linking.error is not None
+
+
+async def test_who_only_stands_in_the_door_ends_no_linking(autojump_clock: MockClock) -> None:
+    """Eve sees the machine's two characters and begins as well; hers is not the attempt, the laptop's is."""
     async with house() as h:
         ann = await h.up("ann")
         linking = ann.pairings.show()
-        used: list[str] = []
-
-        async def wait() -> None:
-            used.append(await ann.pairings.wait(linking.shown.code.text))
-
-        address = str(ann.listening.addresses[0].host)
-        doors: list[Place] = [("ann", ann.listening.port), (address, ann.listening.port), (address, None)]
-        kept: list[IdentityFile] = []
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait)
-            await trio.testing.wait_all_tasks_blocked()
-            found = await _join(h, "laptop", linking.shown.code, kept, tuple(doors))
-        (device,) = used
-        assert kept == [found.identity]
-        assert bytes.fromhex(device) in ann.look().cache.accounts[ann.identity.me.account].devices
+        eve = h.lan.host("eve", "10.0.7.9")
+        stream = await eve.dial(address(h, "ann"), ann.listening.port)
+        pairing = Pairing(b"e" * 32, Dice("eve"))
+        pairing.dial(_other(linking.shown.code))
+        await stream.send_all(pairing.data_to_send())
+        pairing.receive_data(await stream.receive_some(4096), trio.current_time())
+        pairing.try_code()
+        dial = Talk(Pairing(b"l" * 32, Dice("laptop")), await eve.dial(address(h, "ann"), ann.listening.port),
+                    trio.current_time)  # fmt: skip
+        dial.pairing.dial(linking.shown.code)
+        await dial.shown()
+        dial.pairing.try_code()
+        opened = await dial.until(Opened)
+        await stream.send_all(pairing.data_to_send())
+        assert await stream.receive_some(4096) == b"", "refused: the code has had its attempt"
+        assert not linking.over.is_set()
+        public, expanded = ed25519_keypair(b"k" * 32)
+        await dial.say(Join(public, ed25519_sign(expanded, tag_bytes(TAG_JOIN) + opened.handshake_hash)))
+        await dial.until(Got)
+        await dial.say(Joined())
+        await linking.over.wait()
+        assert linking.error is None
 
 
 async def test_who_hangs_up_after_a_code_was_tried_gets_no_second_try(autojump_clock: MockClock) -> None:
@@ -133,29 +168,6 @@ async def test_who_hangs_up_after_a_code_was_tried_gets_no_second_try(autojump_c
                 await _join(h, "laptop", parse_code("ABCD-2345"), kept, (("liar", port), ("10.0.9.9", port)))
             nursery.cancel_scope.cancel()
         assert (error.value.kind, tried, kept) == ("key_mismatch", [1], [])
-
-
-async def test_a_machine_that_may_not_know_that_it_was_added_is_told_of(autojump_clock: MockClock) -> None:
-    async with house() as h:
-        ann = await h.up("ann")
-        linking = ann.pairings.show()
-        host = h.lan.host("laptop", "10.0.7.7")
-        stream = await host.dial(str(ann.listening.addresses[0].host), ann.listening.port)
-        talk = Talk(Pairing(b"n" * 32, Dice("laptop")), stream, trio.current_time)
-        talk.pairing.dial(linking.shown.code)
-        await talk.shown()
-        talk.pairing.try_code()
-        opened = await talk.until(Opened)
-        public, expanded = ed25519_keypair(b"s" * 32)
-        await talk.say(Join(public, ed25519_sign(expanded, tag_bytes(TAG_JOIN) + opened.handshake_hash)))
-        await talk.until(Got)
-        await stream.aclose()  # killed before it said that it has written it down
-        with pytest.raises(CommandError) as error:
-            await ann.pairings.wait(linking.shown.code.text)
-        mine = ann.look().cache.accounts[ann.identity.me.account].devices
-        (added,) = [one.hex() for one in mine if one != ann.identity.me.device]
-        assert added[:16] in error.value.message
-        assert f"p2pchat device revoke {added[:16]}" in error.value.hint
 
 
 async def test_a_wrong_code_ends_both_at_once(autojump_clock: MockClock) -> None:
@@ -334,3 +346,99 @@ async def test_a_code_taken_back_meanwhile_links_nobody(autojump_clock: MockCloc
         with pytest.raises(RemoteProtocolError):
             await talk.until(Got)
         assert len(ann.look().cache.accounts[ann.identity.me.account].devices) == 1
+
+
+async def _into(h: House, name: str, host: str, code: Code | None) -> Talk:
+    """A connection to Ann by somebody who says what the test has him say."""
+    ann = h.daemons["ann"]
+    stream = await h.lan.host(name, host).dial(str(ann.listening.addresses[0].host), ann.listening.port)
+    talk = Talk(Pairing(name.encode().ljust(32), Dice(name)), stream, trio.current_time)
+    talk.pairing.dial(code)
+    return talk
+
+
+def _proof(opened: Opened) -> Join:
+    public, expanded = ed25519_keypair(b"k" * 32)
+    return Join(public, ed25519_sign(expanded, tag_bytes(TAG_JOIN) + opened.handshake_hash))
+
+
+async def test_who_is_linked_and_breaks_off_is_named(autojump_clock: MockClock) -> None:
+    """Eve has read the code over a shoulder, takes what makes her machine one of Ann's, and hangs up."""
+    async with house() as h:
+        ann = await h.up("ann")
+        linking = ann.pairings.show()
+        caught: list[CommandError] = []
+
+        async def wait() -> None:
+            with pytest.raises(CommandError) as error:
+                await ann.pairings.wait(linking.shown.code.text)
+            caught.append(error.value)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            talk = await _into(h, "eve", "10.0.7.9", linking.shown.code)
+            await talk.shown()
+            talk.pairing.try_code()
+            await talk.say(_proof(await talk.until(Opened)))
+            assert isinstance((await talk.until(Got)).message, Admitted)
+            await talk._stream.aclose()
+        me = ann.identity.me
+        (new,) = [one for one in ann.look().cache.accounts[me.account].devices if one != me.device]
+        assert new.hex()[:16] in caught[0].message
+        assert f"device revoke {new.hex()[:16]}" in caught[0].hint
+
+
+async def test_nobody_else_ends_what_is_under_way(autojump_clock: MockClock) -> None:
+    """While the new machine is at it, others knock at both doors and break every rule."""
+    async with house() as h:
+        ann = await h.up("ann")
+        linking = ann.pairings.show()
+        used: list[str] = []
+
+        async def wait() -> None:
+            used.append(await ann.pairings.wait(linking.shown.code.text))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            talk = await _into(h, "laptop", "10.0.7.9", linking.shown.code)
+            await talk.shown()
+            talk.pairing.try_code()
+            opened = await talk.until(Opened)
+            assert linking.shown.spent
+            for name, host, code in (
+                ("eve", "10.0.7.10", linking.shown.code),
+                ("mallory", "10.0.7.11", None),
+            ):
+                other = await _into(h, name, host, code)
+                if code is None:
+                    await other.until(Opened)
+                    await other.say(Joined())
+                with pytest.raises(RemoteProtocolError):
+                    await (other.shown() if code is not None else other.until(Got))
+                await other._stream.aclose()
+            assert not linking.over.is_set()
+            await talk.say(_proof(opened))
+            assert isinstance((await talk.until(Got)).message, Admitted)
+            await talk.say(Joined())
+        assert len(used) == 1
+
+
+async def test_of_several_accounts_with_somebodys_recovery_key_his_own_is_found(
+    autojump_clock: MockClock,
+) -> None:
+    """Eve was there first with a genesis that names Ann's key: Bob knows both, and tells of both."""
+    async with house() as h:
+        await h.up("ann")
+        await h.up("bob")
+        await h.until(lambda: h.connected("bob") == 1)
+        ann = h.identities["ann"]
+        h.daemons["ann"].stop()
+        await h.until(lambda: h.connected("bob") == 0)
+        key = SigningKey(ann.recovery)
+        known = h.daemons["bob"].runner.node.cache.accounts
+        false = fold([read_statement(make_genesis(b"e" * 32, x25519_public(b"x" * 32), key.public))])
+        real = known.pop(ann.me.account)
+        known |= {false.id: false, real.id: real}
+        paper = parse_bound_recovery(print_bound_recovery(key, ann.me.account))
+        found = await _looking(h, "fresh", [], recovery=paper).search(())
+        assert fold([read_statement(one) for one in found.identity.statements]).id == ann.me.account

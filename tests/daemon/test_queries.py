@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 import trio
@@ -20,7 +20,7 @@ from p2pchat.daemon.queries import Queries, Sources
 from p2pchat.daemon.sights import Case, Own
 from p2pchat.engine import inputs
 from p2pchat.engine.inputs import Tell
-from p2pchat.errors import CommandError
+from p2pchat.errors import ArchiveError, CommandError
 from p2pchat.ids import AccountId, DeviceId
 from p2pchat.model import Gap
 from p2pchat.net.lan import Address
@@ -357,7 +357,7 @@ async def test_waiting_for_somebody_who_comes(scene: Scene) -> None:
 
 
 def test_troubles_have_a_cause_and_a_fix() -> None:
-    bad = Facts("0.1.0", 60.0, (), 1000, (), "no multicast route", 0, 3_600_000, True)
+    bad = Facts("0.1.0", 60.0, (), 1000, (), "no multicast route", 0, (3_600_000, 3_590_000), True)
     found = {one["name"]: one for one in health.checks(bad, ["page 3 is torn"])}
     assert all(not one["ok"] and one["cause"] and one["fix"] for one in found.values())
     assert found["archive"]["detail"] == "page 3 is torn"
@@ -369,7 +369,7 @@ def test_troubles_have_a_cause_and_a_fix() -> None:
     assert kinds == ["no_multicast", "no_network", *troubles, "not_encrypted"]
     (key,) = [one for one in health.checks(bad._replace(revoked=True), []) if one["name"] == "key"]
     assert (key["ok"], key["cause"]) == (False, "revoked")
-    good = Facts("0.1.0", 1.0, ("192.0.2.1:26700",), 10**12, ("192.0.2.1",), "", 2, 15)
+    good = Facts("0.1.0", 1.0, ("192.0.2.1:26700",), 10**12, ("192.0.2.1",), "", 2, (15,))
     assert all(one["ok"] and one["cause"] is None and one["fix"] == "" for one in health.checks(good, []))
 
 
@@ -388,6 +388,17 @@ def test_a_machine_of_mine_that_is_linked_is_seen_now() -> None:
     assert seen[laptop.device] == left
     for one in (pc, laptop):
         one.ledger.close()
+
+
+async def test_doctor_names_an_archive_that_not_even_answers(scene: Scene) -> None:
+    def torn(question: object) -> NoReturn:
+        raise ArchiveError("the archive cannot be read: database disk image is malformed", "p2pchat doctor")
+
+    scene.host.read = torn  # type: ignore[method-assign, assignment]
+    found = await scene.call("doctor")
+    (archive,) = (one for one in found["checks"] if one["name"] == "archive")
+    assert (found["ok"], archive["cause"]) == (False, "archive_damaged")
+    assert "malformed" in archive["detail"]
 
 
 async def test_doctor_reads_the_archive(scene: Scene) -> None:

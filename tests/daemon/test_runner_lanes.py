@@ -9,9 +9,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from p2pchat.daemon import chores
-from p2pchat.daemon.lanes import BULK_EVENTS, BULK_RUN
+from p2pchat.daemon.lanes import BULK_EVENTS, BULK_RUN, Lanes
 from p2pchat.daemon.runner import MUCH
-from p2pchat.engine.inputs import Effect, FromPeer, Input
+from p2pchat.engine.door_inputs import Answered, AtTheDoor
+from p2pchat.engine.inputs import Effect, FromPeer, Input, TimerFired
 from p2pchat.model import Now
 from p2pchat.wire.messages.events import Event
 from p2pchat.wire.messages.link import Events
@@ -23,6 +24,15 @@ from tests.daemon.stagehands import Stage, from_link
 def run_of(link: int, count: int) -> FromPeer:
     event = Event(b"h", b"", b"b")
     return FromPeer(link, Events((event,) * count))
+
+
+def test_who_is_here_goes_before_what_was_said_and_behind_what_is_no_word_of_a_peer() -> None:
+    lanes = Lanes()
+    said, timer = run_of(1, 1), TimerFired("peers")
+    knocks = [AtTheDoor("192.0.2.7", over=False), Answered(3), AtTheDoor("192.0.2.7", over=True)]
+    for event in (timer, said, *knocks, said):
+        lanes.put(event)
+    assert lanes.take_live() == [timer, *knocks, said, said]
 
 
 async def test_chat_goes_before_backfill() -> None:

@@ -152,6 +152,11 @@ OWN: list[tuple[str, Own, dict[str, str]]] = [
     ),
     ("others are of another version", own(other_versions=2), {"version": "version"}),
     ("others are of another office", own(other_offices=2), {"key": "other_office"}),
+    (
+        "others of another version, others of another office",
+        own(other_versions=1, other_offices=2),
+        {"version": "version", "key": "other_office"},
+    ),
     ("offices side by side", own(other_offices=2, words=(word(),)), {}),
 ]
 
@@ -188,6 +193,12 @@ BETWEEN: list[tuple[str, Case, dict[str, str]]] = [
     ("large packets stick", case(met(stuck="there", findings=None)), {"tcp_out": "mtu"}),
     ("connected, then silence", case(failed("silent")), {"tcp_out": "mtu"}),
     ("hangs up", case(failed("closed")), {"tcp_out": "other_office"}),
+    ("hangs up, and says why", case(failed("closed"), foreign="version"), {"tcp_out": "version"}),
+    (
+        "hangs up, and announces another office",
+        case(failed("closed"), foreign="other_office"),
+        {"tcp_out": "other_office"},
+    ),
     ("no such name", case(failed("name")), {"tcp_out": "host_down"}),
     ("no address known", case(), {"address": "host_down"}),
     ("no way there", case(failed("unreachable"), **FAR), {"tcp_out": "other_subnet"}),
@@ -272,6 +283,12 @@ BETWEEN: list[tuple[str, Case, dict[str, str]]] = [
         {"tcp_in": "firewall_there", "there tcp_out": "firewall_there"},
     ),
     ("another key answers", case(met(account=EVE), linked=link()), {"key": "key_changed"}),
+    (
+        "somebody else uses the name since",
+        case(failed("host_down"), heir="bob~acdc"),
+        {"tcp_out": "host_down", "key": "key_changed"},
+    ),
+    ("both use the name", case(met(), linked=link(), heir="bob~acdc"), {}),
     ("its clock is wrong", case(met(), linked=link(), now_ms=10**6), {"there clock": "clock"}),
 ]
 

@@ -59,16 +59,20 @@ class Actor:
         *,
         lobby: bool = False,
         of: Actor | None = None,
+        stated: Callable[[DeviceKeys], tuple[SignedStatement, ...]] | None = None,
         sizes: ViewSizes | None = None,
         named: bool = True,
     ) -> None:
-        """`of`: this is a further machine of that person, who states so. Without `named` the keys are
-        those of `name`, and what they are called is left to those who know."""
+        """`of`: this is a further machine of that person, who states so; `stated`: of whom these prove.
+        Without `named` the keys are those of `name`, and what they are called is left to those who know."""
         dice = Dice(name)
         signing, noise, recovery = dice.bytes(32), dice.bytes(32), dice.bytes(32)
         public, key = ed25519_keypair(signing)
         signed: tuple[SignedStatement, ...]
-        if of is None:
+        if stated is not None:
+            signed = stated(DeviceKeys(public, x25519_public(noise)))
+            account = read_statement(signed[-1]).account
+        elif of is None:
             signed = (make_genesis(signing, x25519_public(noise), ed25519_keypair(recovery)[0]),)
             account = read_statement(signed[0]).account
         else:
@@ -227,10 +231,11 @@ class Stage:
         *,
         lobby: bool = False,
         of: Actor | None = None,
+        stated: Callable[[DeviceKeys], tuple[SignedStatement, ...]] | None = None,
         sizes: ViewSizes | None = None,
         named: bool = True,
     ) -> Actor:
-        return Actor(self, name, self._open, lobby=lobby, of=of, sizes=sizes, named=named)
+        return Actor(self, name, self._open, lobby=lobby, of=of, stated=stated, sizes=sizes, named=named)
 
     def join(self, one: Actor, other: Actor, dial: int | None = None) -> None:
         """A handshake between two machines, dialled by `one`."""

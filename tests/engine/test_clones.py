@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from p2pchat.crypto.primitives import ed25519_keypair, x25519_public
-from p2pchat.engine import clones, overview, people, rooms
+from p2pchat.engine import clones, overview, own, people, rooms
 from p2pchat.engine import inputs as happened
 from p2pchat.engine.accounts import device_id
 from p2pchat.engine.context import Me
-from p2pchat.engine.device_inputs import Renew
+from p2pchat.engine.device_inputs import RenameDevice, Renew
 from p2pchat.engine.node import Node
 from p2pchat.wire.messages.link import Receipt
 from tests.engine.play import Actor, Dice, Stage
@@ -217,3 +217,20 @@ def test_a_machine_with_one_archive_never_changes(stage: Stage) -> None:
         ann.feed(happened.Started(26700))
     assert _told(ann, clones.RENEW) == []
     assert clones.left_behind(ann.look()) is None
+
+
+def test_a_long_name_in_any_script_is_the_one_before(stage: Stage) -> None:
+    """Cut in the middle of a letter it would end every link between one's own machines, for good."""
+    pc = stage.actor("ann")
+    laptop = stage.actor("ann's laptop", of=pc)
+    stage.join(pc, laptop)
+    name = "x" + "ä" * 63
+    pc.do(lambda r: RenameDevice(r, pc.device.hex(), name))
+    before = pc.device
+    pc.do(lambda r: Renew(r, ed25519_keypair(b"s" * 32)[0], x25519_public(b"n" * 32)))
+    assert laptop.closed == []
+    assert (
+        own.device_name(laptop.look(), before)
+        == own.device_name(pc.look(), before)
+        == name[:55] + " (before)"
+    )

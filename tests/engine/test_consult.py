@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from p2pchat.engine import consult
+from p2pchat.engine import consult, peers
 from p2pchat.engine import inputs as happened
 from p2pchat.engine.inputs import Consulted, Effect, Found
+from p2pchat.engine.presence_inputs import SetPresence
 from p2pchat.wire.codec import Record
 from p2pchat.wire.messages.network import Examine, Findings
 from tests.engine.play import Actor, Stage
@@ -149,6 +150,56 @@ def test_an_answer_of_another_is_none(stage: Stage) -> None:
     (one,) = asked.seen
     assert isinstance(one, Consulted)
     hears(bob, eve, answer(cyn, one.question.number))
+    assert looks.seen == []
+
+
+def test_a_question_of_our_own_has_no_number_of_one_passed_on(stage: Stage) -> None:
+    """Bob asks Cyn himself, under the number that comes next here, while one of Ann's is under way."""
+    ann, bob, cyn = three(stage)
+    asked, own = Looker(cyn), Looker(bob)
+    hears(bob, ann, question(ann, cyn))
+    hears(bob, cyn, answer(cyn, bob.node.live.counter))
+    (found,) = own.seen
+    assert isinstance(found, Found)
+    (one,) = asked.seen
+    assert isinstance(one, Consulted)
+    passed_back = Looker(ann)
+    hears(bob, cyn, answer(cyn, one.question.number))
+    assert len(passed_back.seen) == 1, "and Ann has her answer"
+
+
+@pytest.mark.parametrize(
+    ("port", "known", "dialled"),
+    [(26700, False, True), (26709, False, True), (8080, False, False), (8080, True, True)],
+)
+def test_nobody_looks_for_open_ports_for_others(stage: Stage, port: int, known: bool, dialled: bool) -> None:
+    """What came of a dial is told, and where the asker is he says himself."""
+    ann, bob, cyn = three(stage)
+    looks = Looker(cyn)
+    if known:
+        cyn.write(lambda ctx: peers.remember(ctx, "10.9.9.9", port, ann.device, static=False))
+    hears(bob, ann, question(ann, cyn, "10.9.9.9", port=port))
+    (asked,) = looks.seen
+    assert isinstance(asked, Consulted)
+    assert asked.hosts == (("10.9.9.9",) if dialled else ())
+
+
+def test_who_hides_is_absent_for_whom_he_hides_from_and_for_whom_they_ask(stage: Stage) -> None:
+    ann, bob, cyn = three(stage)
+    stage.join(ann, cyn)
+    stage.hang_up(link_to(ann, cyn))
+    looks, told = Looker(cyn), Looker(ann)
+    cyn.ask(lambda r: SetPresence(r, None, hide_from=(ann.account.hex(),)))
+    hears(bob, ann, question(ann, cyn, "10.9.9.9"))
+    assert looks.seen == []
+    assert [found.findings.absent for found in told.seen if isinstance(found, Found)] == [True]
+    stage.mono += 60
+    cyn.ask(lambda r: SetPresence(r, "invisible"))
+    cyn.sent.clear()
+    hears(bob, ann, question(ann, cyn, "10.9.9.9"))
+    assert [found.findings.absent for found in told.seen if isinstance(found, Found)] == [True, True]
+    assert cyn.sent == [], "who brought the question does not bring it to one who is not here"
+    hears(cyn, bob, question(bob, cyn))
     assert looks.seen == []
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from p2pchat.crypto.primitives import ed25519_sign, tag_bytes
-from p2pchat.engine import exchange
+from p2pchat.engine import exchange, peers
 from p2pchat.engine import inputs as happened
 from p2pchat.engine.context import Target
 from p2pchat.engine.presence_inputs import SetPresence
@@ -68,7 +70,7 @@ def heard(actor: Actor, teller: Actor, *people: Introduction) -> None:
     """Introductions come after a question."""
     live = actor.node.live
     live.introducers[teller.device] = live.introducers.get(teller.device, exchange.Introducer())._replace(
-        asked=True
+        asked=MAX_INTRODUCED
     )
     tell(actor, teller, *people)
 
@@ -343,3 +345,51 @@ def test_names_out_of_range(stage: Stage, known: bytes) -> None:
     ann, bob, _ = office(stage)
     bob.feed(happened.FromPeer(link_to(bob, ann), Around(known)))
     assert bob.closed
+
+
+def test_two_thousand_addresses_of_the_world_do_not_stop_us(stage: Stage) -> None:
+    """Each is held against every address that is remembered: once a frame, and not once an address."""
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    stage.join(ann, bob)
+    for number in range(500):
+        host = f"198.51.{number // 250}.{number % 250 + 1}"
+        ann.write(lambda ctx, at=host: peers.remember(ctx, at, 26700, None, static=True))  # type: ignore[misc]
+    liars = [stage.actor(f"liar {number}") for number in range(60)]
+    people = [
+        introduction(one, *(f"203.0.{place}.{number}" for place in range(8)))
+        for number, one in enumerate(liars)
+    ]
+    began = time.process_time()
+    heard(ann, bob, *people)
+    assert time.process_time() - began < 2, "it took 14 s"
+    assert targets(ann) == []
+    heard(ann, bob, introduction(liars[0], "198.51.0.251"))
+    assert targets(ann) == [("198.51.0.251", 26700)]
+
+
+def test_one_question_is_answered_by_so_many_and_no_more(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "MAX_INTRODUCED", 3)
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    stage.join(ann, bob)
+    ask(ann)
+    people = [introduction(stage.actor(f"one {number}"), f"10.8.0.{number + 1}") for number in range(6)]
+    tell(ann, bob, *people[:2])
+    tell(ann, bob, *people[2:4])
+    tell(ann, bob, *people[4:])
+    assert len(targets(ann)) == 3
+    stage.mono += 60
+    ask(ann)
+    tell(ann, bob, *people[4:])
+    assert len(targets(ann)) == 5
+
+
+def test_nothing_is_remembered_of_who_only_asked_and_went(stage: Stage) -> None:
+    ann = stage.actor("ann")
+    for number in range(20):
+        one = stage.actor(f"passer-by {number}")
+        stage.join(one, ann)
+        ann.feed(happened.FromPeer(link_to(ann, one), Around(b"")))
+        stage.cut()
+    assert ann.node.live.introducers == {}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from p2pchat.engine import rooms
-from p2pchat.ids import EventId
+from p2pchat.ids import AccountId, EventId
 from p2pchat.model import DELIVERED, HELD
+from p2pchat.wire.codec import Record
 from p2pchat.wire.messages import holders as wire
 from p2pchat.wire.messages.events import Event
 from tests.engine.holders_play import (
@@ -19,7 +20,7 @@ from tests.engine.holders_play import (
     tell,
     verify,
 )
-from tests.engine.play import Stage
+from tests.engine.play import Actor, Stage
 
 
 @pytest.fixture
@@ -166,3 +167,68 @@ def test_who_cannot_name_an_event_hears_not_what_somebody_has(stage: Stage, thre
     assert not said_have(bob, author)
     tell(stage, dan, bob, wire.Waiting((wire.Top(room, author, bytes.fromhex(hello)),)))
     assert said_have(bob, author)
+
+
+def test_what_strangers_have_here_is_not_added_up_for_each_event_of_theirs(
+    stage: Stage, three: Three, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at all rows of theirs, which they decide how many are: a tenth of a second each."""
+    ann, bob, cem = three
+    stage.join(ann, cem)
+    looks: list[int] = []
+    before = cem.ledger.holdings.depositors
+
+    def counted() -> list[AccountId]:
+        looks.append(1)
+        return before()
+
+    monkeypatch.setattr(cem.ledger.holdings, "depositors", counted)
+    for _ in range(4):
+        for number in range(20):
+            ann.say(bob, str(number))
+        stage.wait(11)
+    assert count(cem) >= 80
+    assert len(looks) <= 2
+    assert cem.node.live.held_strange[1] >= cem.ledger.holdings.held_bytes() > 0
+
+
+def test_who_is_here_is_told_of_what_came_and_not_of_all_that_is_held(
+    stage: Stage, three: Three, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each deposit costs a walk over everything that waits for him."""
+    ann, bob, cem = three
+    stage.join(ann, cem)
+    one = ann.say(bob, "one")
+    stage.wait(11)
+    stage.join(bob, cem)
+    stage.hang_up(cem.look().live.by_device[ann.device])
+    assert shown(bob, one).text == "one"
+
+    def walk(*_: object) -> list[object]:
+        raise AssertionError("it looked at everything")
+
+    two = ann.say(bob, "two")
+    stage.join(ann, cem)
+    monkeypatch.setattr(cem.ledger.holdings, "tops", walk)
+    stage.wait(11)
+    assert shown(bob, two).text == "two"
+
+
+def test_who_answers_nothing_is_not_given_it_again_and_again(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    stage.join(ann, cem)
+    carry = stage.carry
+
+    def swallowed(sender: Actor, link: int, message: Record) -> None:
+        if not isinstance(message, wire.Holding):
+            carry(sender, link, message)
+
+    stage.carry = swallowed  # type: ignore[method-assign]
+    hello = ann.say(bob, "hello bob")
+    stage.wait(300)
+    given = [one for one in ann.sent if isinstance(one, wire.Deposit)]
+    assert 1 <= len(given) <= 2
+    assert state(ann, hello) == "queued"
+    stage.carry = carry  # type: ignore[method-assign]
+    stage.wait(700)
+    assert state(ann, hello) == HELD, "after ten minutes he is asked again"

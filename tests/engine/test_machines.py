@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from p2pchat.crypto.identity import device_id
 from p2pchat.crypto.primitives import ed25519_keypair, x25519_public
-from p2pchat.engine import accounts, machines, overview, own
+from p2pchat.engine import accounts, machines, overview, own, stating
 from p2pchat.engine import inputs as happened
-from p2pchat.engine.device_inputs import AddDevice, OwnSetting, RenameDevice, RevokeDevice
+from p2pchat.engine.device_inputs import AddDevice, OwnSetting, RenameDevice, RevokeDevice, SettingTaken
 from p2pchat.engine.file_inputs import FileAuto
+from p2pchat.engine.node import Node
 from p2pchat.wire.codec import encode
 from p2pchat.wire.messages import statements as wire
-from p2pchat.wire.messages.devices import OwnDigest, OwnEntry, OwnState
+from p2pchat.wire.messages.devices import OwnDigest, OwnEntry, OwnState, TrustSaid
 from p2pchat.wire.messages.link import Statements
 from tests.engine.play import EPOCH_MS, Actor, Dice, Stage
+from tests.engine.test_meeting import up
 
 
 def _keys(name: str) -> tuple[bytes, bytes]:
@@ -38,6 +40,22 @@ def _unread(actor: Actor, whom: Actor) -> int:
 
 
 # -- statements -----------------------------------------------------------------------------
+
+
+def test_a_revoked_machine_is_cut_off_on_every_link_it_has(stage: Stage) -> None:
+    """Two that dial each other have two for a while, and who means ill may keep several."""
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    pad = stage.actor("pad", of=ann)
+    stage.join(ann, bob)
+    stage.join(ann, pad)
+    for number in (101, 103):
+        stage.links |= {number: (bob, pad, number + 1), number + 1: (pad, bob, number)}
+        up(bob, pad, number, first=False)
+    assert {101, 103} <= set(bob.node.live.links)
+    ann.do(lambda r: RevokeDevice(r, pad.device.hex()))
+    stage.settle()
+    assert not any(pad in (end, far) for end, far, _ in stage.links.values())
+    assert pad.device not in bob.node.live.by_device
 
 
 def test_a_linked_machine_is_known_to_everybody_who_is_there(stage: Stage) -> None:
@@ -78,7 +96,7 @@ def test_a_revocation_keeps_what_the_revoked_had_done_and_voids_what_it_hides(st
     account = ann.look().cache.accounts[ann.account]
 
     def added_by_laptop(name: str) -> wire.SignedStatement:
-        prev = machines.builds_on(account.signed, laptop, wire.DeviceKeys(*_keys(name)))
+        prev = (stating.own_add(account.acts, laptop),)
         return accounts.make_statement(seed, ann.account, prev, wire.ADD, wire.DeviceKeys(*_keys(name)))
 
     known, hidden = added_by_laptop("phone"), added_by_laptop("thief's")
@@ -218,6 +236,85 @@ def test_what_is_dated_far_ahead_does_not_stand_for_ever(stage: Stage) -> None:
     assert own.entries(pc.look())["set:read_receipts"].value == b"on"
 
 
+def test_a_setting_that_came_before_a_crash_is_told_again_until_it_is_written_down(stage: Stage) -> None:
+    pc = stage.actor("ann")
+    laptop = stage.actor("ann's laptop", of=pc)
+    stage.join(pc, laptop)
+    pc.do(lambda r: OwnSetting(r, "read_receipts", "on"))
+
+    def again() -> list[object]:
+        laptop.told.clear()
+        laptop.node = Node(laptop.me, laptop.ledger, Dice("again"), name="ann")
+        laptop.feed(happened.Started(26700))
+        return _told(laptop, "setting")
+
+    stage.cut()
+    assert again() == [("read_receipts", "on")]
+    laptop.do(lambda r: SettingTaken(r, "read_receipts", "off"))
+    assert again() == [("read_receipts", "on")], "that was the one before"
+    laptop.do(lambda r: SettingTaken(r, "read_receipts", "on"))
+    assert again() == []
+    stage.join(pc, laptop)
+    pc.do(lambda r: OwnSetting(r, "file_auto_max", "7"))
+    laptop.do(lambda r: OwnSetting(r, "file_auto_max", "9"))
+    stage.cut()
+    assert again() == [], "what is set here meanwhile stays"
+
+
+def _says(machine: Actor, other: Actor, key: str, value: bytes, ahead_ms: int = 0, hlc: int = 0) -> None:
+    """What a machine of ours in wrong hands, or with a wrong clock, may say."""
+    number = next(n for n, (end, far, _) in other.stage.links.items() if end is other and far is machine)
+    entry = OwnEntry(key, value, hlc or (EPOCH_MS + ahead_ms) << 16, machine.device)
+    other.feed(happened.FromPeer(number, OwnState((entry,))))
+
+
+def test_nobody_is_blocked_by_himself(stage: Stage) -> None:
+    pc = stage.actor("ann")
+    laptop = stage.actor("ann's laptop", of=pc)
+    stage.join(pc, laptop)
+    blocked = encode(TrustSaid(False, True, "ann", b"", 1))
+    _says(laptop, pc, own.TRUST + pc.account.hex(), blocked)
+    assert laptop.device in pc.look().live.by_device
+    stage.cut()
+    stage.join(pc, laptop)
+    assert laptop.device in pc.look().live.by_device
+
+
+def test_the_last_date_there_is_leaves_no_room_for_a_decision_and_is_not_taken(stage: Stage) -> None:
+    pc, bob = stage.actor("ann"), stage.actor("bob")
+    laptop = stage.actor("ann's laptop", of=pc)
+    stage.join(pc, bob)
+    stage.join(pc, laptop)
+    said = encode(TrustSaid(False, False, "bob", b"", 1))
+    _says(laptop, pc, own.TRUST + bob.account.hex(), said, hlc=2**64 - 1)
+    pc.do(lambda r: happened.SetTrust(r, "block", bob.account.hex()))
+    assert _trust(pc, bob) == "blocked"
+    assert own.entries(pc.look())[own.TRUST + bob.account.hex()].hlc < own.MAX_HLC
+
+
+def test_machines_come_in_step_again_when_a_wrong_clock_is_put_right(stage: Stage) -> None:
+    """The laptop was a year ahead when it decided something the pc had decided before."""
+    pc, bob = stage.actor("ann"), stage.actor("bob")
+    laptop = stage.actor("ann's laptop", of=pc)
+    stage.join(pc, bob)
+    stage.join(pc, laptop)
+    stage.join(laptop, bob)
+    pc.do(lambda r: happened.SetTrust(r, "verify", bob.account.hex()))
+    stage.cut()
+    laptop.skew_ms = 365 * 24 * 3600 * 1000
+    laptop.do(lambda r: happened.SetTrust(r, "block", bob.account.hex()))
+    stage.join(pc, laptop)
+    assert _trust(pc, bob) == "verified"
+    stage.cut()
+    laptop.skew_ms = 0
+    stage.mono += 60
+    stage.join(pc, laptop)
+    assert own.entries(pc.look()) == own.entries(laptop.look())
+    laptop.do(lambda r: happened.SetTrust(r, "block", bob.account.hex()))
+    assert (_trust(pc, bob), _trust(laptop, bob)) == ("blocked", "blocked")
+    assert own.entries(pc.look()) == own.entries(laptop.look())
+
+
 # -- cut off ----------------------------------------------------------------------------------
 
 
@@ -247,15 +344,7 @@ def test_a_machine_that_hears_of_its_end_says_so_and_writes_no_more(stage: Stage
     pc = stage.actor("ann")
     laptop = stage.actor("ann's laptop", of=pc)
     stage.join(pc, laptop)
-    statement = accounts.make_statement(
-        pc.me.signing_seed,
-        pc.account,
-        machines.builds_on(
-            pc.look().cache.accounts[pc.account].signed, pc.device, wire.Revoked(laptop.device)
-        ),
-        wire.REVOKE,
-        wire.Revoked(laptop.device),
-    )
+    statement = stating.revoking(pc.me, pc.look().cache.accounts[pc.account].acts, laptop.device)[-1]
     number = next(n for n, (end, _, _) in stage.links.items() if end is laptop)
     laptop.feed(happened.FromPeer(number, Statements((statement,))))
     assert _warned(laptop, "revoked")

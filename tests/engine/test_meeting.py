@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import overview
+from p2pchat.engine import overview, peers, underway
+from p2pchat.engine.door_inputs import Answered, AtTheDoor
 from tests.engine.play import Actor, Stage
 
 
@@ -52,6 +53,79 @@ def test_the_addresses_of_one_machine_are_dialled_one_after_the_other(stage: Sta
         stage.mono += 0.6
         ann.feed(happened.TimerFired("peers"))
         assert len(stage.dials) == wanted
+
+
+def test_an_address_that_answers_has_longer_before_the_next_is_tried(stage: Stage) -> None:
+    ann = stage.actor("ann")
+    ann.feed(happened.Sighted("zed", ("192.0.2.7", "fd00::7"), 26700, (b"t" * 8,)))
+    ann.feed(Answered(stage.dials[0][1].dial))
+    stage.mono += underway.PROVES_S - 0.1
+    ann.feed(happened.TimerFired("peers"))
+    assert len(stage.dials) == 1, "its handshake is under way"
+    stage.mono += 0.2
+    ann.feed(happened.TimerFired("peers"))
+    assert len(stage.dials) == 2, "there may be nobody behind it"
+
+
+def test_an_answer_is_forgotten_with_its_dial(stage: Stage) -> None:
+    ann = stage.actor("ann")
+    ann.feed(happened.Sighted("zed", ("192.0.2.7", "fd00::7"), 26700, (b"t" * 8,)))
+    ann.feed(Answered(stage.dials[0][1].dial))
+    ann.feed(happened.DialFailed(stage.dials[0][1].dial, "closed"))
+    stage.mono += 0.7
+    ann.feed(happened.TimerFired("peers"))
+    assert [dial.host for _, dial in stage.dials[:2]] == ["192.0.2.7", "fd00::7"]
+    ann.feed(Answered(stage.dials[0][1].dial))
+    assert not any(target.answered for target in ann.node.live.targets.values()), "of a dial that is over"
+
+
+def test_who_is_at_the_door_is_not_dialled_meanwhile(stage: Stage) -> None:
+    """Whatever address he comes from, if it is one he announces; and not without end."""
+    ann = stage.actor("ann")
+    ann.feed(AtTheDoor("fd00::7", over=False))
+    ann.feed(happened.Sighted("zed", ("192.0.2.7", "fd00::7"), 26700, (b"t" * 8,)))
+    ann.feed(happened.Sighted("zoe", ("192.0.2.8",), 26700, (b"t" * 8,)))
+    assert [dial.host for _, dial in stage.dials] == ["192.0.2.8"]
+    for _ in range(20):
+        stage.mono += underway.PROVES_S / 10
+        ann.feed(AtTheDoor("fd00::7", over=False))
+        ann.feed(happened.TimerFired("peers"))
+    assert "192.0.2.7" in [dial.host for _, dial in stage.dials], "who knocks without end is dialled"
+
+
+def test_whose_handshake_came_to_nothing_is_dialled_again(stage: Stage) -> None:
+    ann = stage.actor("ann")
+    ann.feed(AtTheDoor("192.0.2.7", over=False))
+    ann.feed(AtTheDoor("192.0.2.7", over=True))
+    assert ann.node.live.at_the_door == {}
+    ann.feed(happened.Sighted("zed", ("192.0.2.7",), 26700, (b"t" * 8,)))
+    assert len(stage.dials) == 1
+
+
+def test_whose_announcement_is_read_after_he_has_come_is_not_dialled(stage: Stage) -> None:
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    stage.links = {1: (ann, bob, 2), 2: (bob, ann, 1)}
+    up(ann, bob, 1, first=False)
+    ann.feed(happened.Sighted("zed", ("fd00::9", "192.0.2.9"), 26700, (b"t" * 8,)))
+    stage.mono += 10
+    ann.feed(happened.TimerFired("peers"))
+    assert stage.dials == []
+    assert ann.node.live.sights["zed"].device == bob.device
+    ann.feed(happened.Sighted("zed2", ("fd00::9", "192.0.2.9"), 26701, (b"t" * 8,)))
+    assert [dial.port for _, dial in stage.dials] == [26701], "another listener there is somebody else"
+
+
+def test_where_many_are_to_be_met_whoever_is_to_dial_has_longer(stage: Stage) -> None:
+    ann = stage.actor("ann")
+    for number in range(30):
+        ann.feed(happened.Sighted(f"!{number:02}", (f"192.0.2.{number}",), 26700, (b"t" * 8,)))
+    assert ann.node.live.label > "!99", "they dial first"
+    stage.mono += peers.SECOND_DIALLER_S + 30 * underway.EACH_S - 0.1
+    ann.feed(happened.TimerFired("peers"))
+    assert stage.dials == []
+    stage.mono += 0.2
+    ann.feed(happened.TimerFired("peers"))
+    assert stage.dials
 
 
 def test_an_inbound_link_says_whose_the_announcement_was(stage: Stage) -> None:

@@ -10,12 +10,13 @@ from p2pchat.engine import inputs as happened
 from p2pchat.engine import overview, people
 from p2pchat.engine.presence import IDLE_S, WITHHELD_S
 from p2pchat.engine.presence_inputs import Active, Announcing, DoNotDisturb, SetPresence
+from p2pchat.engine.presence_words import WORDS
 from p2pchat.errors import CommandError
 from p2pchat.ids import EventId
 from p2pchat.model import Availability, PeerView
 from p2pchat.wire.codec import decode
 from p2pchat.wire.messages.link import Receipt, RegisterOffer, Registers, RegisterWant
-from p2pchat.wire.messages.presence import Chosen
+from p2pchat.wire.messages.presence import Chosen, Presence
 from p2pchat.wire.messages.registers import PRESENCE, Register, RegisterName
 from tests.engine.files_play import offer_of, send, state
 from tests.engine.play import Actor, Stage
@@ -444,3 +445,52 @@ def test_my_own_machine_out_of_form_ends_its_link(said: Chosen, stage: Stage) ->
     assert len(ann.closed) == 1
     assert choose(ann).state == "available"
     assert number not in ann.node.live.links
+
+
+def test_who_changes_all_the_time_is_not_heard_for_ever(pair: tuple[Actor, Actor]) -> None:
+    """Each change is told to front ends, and going is written down."""
+    ann, bob = pair
+    number = ann.look().live.by_device[bob.device]
+    told(ann)
+    for turn in range(500):
+        said = Presence("offline", "") if turn % 2 else Presence("busy", str(turn))
+        ann.feed(happened.FromPeer(number, said))
+    assert len(told(ann)) < 2 * WORDS
+    assert ann.closed == ["presence too often"]
+
+
+def test_an_honest_crowd_of_changes_is_heard(pair: tuple[Actor, Actor]) -> None:
+    ann, bob = pair
+    for turn in range(100):
+        ann.stage.mono += 1
+        choose(bob, "busy", message=str(turn))
+    for _ in range(50):
+        choose(bob, "busy", message="the same again")
+    assert word(ann, bob) == "busy"
+    assert ann.closed == []
+
+
+def test_a_room_into_which_a_stranger_brings_me_does_not_show_me_to_him(stage: Stage) -> None:
+    ann, eve, bob = stage.actor("Ann"), stage.actor("Eve"), stage.actor("Bob")
+    stage.join(ann, bob)
+    ann.do(lambda r: happened.SetTrust(r, "verify", bob.account.hex()))
+    choose(ann, hide_direct=True)
+    stage.join(ann, eve)
+    for one, name in ((eve, "trap"), (bob, "office")):
+        one.do(lambda r, n=name: happened.CreateRoom(r, n))  # type: ignore[misc]
+        one.do(lambda r, n=name: happened.RoomAct(r, "invite", n, (ann.account.hex(),)))  # type: ignore[misc]
+    assert word(eve, ann) == "offline"
+    assert word(bob, ann) == "available", "whom she has verified"
+    ann.do(lambda r: happened.Post(r, "trap", "who are you?"))
+    assert word(eve, ann) == "available", "where she writes she is seen"
+
+
+def test_verifying_who_brought_me_in_shows_me_there(stage: Stage) -> None:
+    ann, bob = stage.actor("Ann"), stage.actor("Bob")
+    choose(ann, hide_direct=True)
+    stage.join(ann, bob)
+    bob.do(lambda r: happened.CreateRoom(r, "office"))
+    bob.do(lambda r: happened.RoomAct(r, "invite", "office", (ann.account.hex(),)))
+    assert word(bob, ann) == "offline"
+    ann.do(lambda r: happened.SetTrust(r, "verify", bob.account.hex()))
+    assert word(bob, ann) == "available"

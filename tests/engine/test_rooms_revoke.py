@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import pytest
 
+from p2pchat.crypto import epochs as crypto
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import rooms
+from p2pchat.engine import keys, overview, rooms
 from p2pchat.engine.accounts import make_statement
+from p2pchat.engine.node import Node
 from p2pchat.ids import DeviceId, RoomId
 from p2pchat.model import StoredEvent
 from p2pchat.wire.codec import decode
@@ -18,7 +20,7 @@ from p2pchat.wire.messages import rooms as wire
 from p2pchat.wire.messages import statements
 from p2pchat.wire.messages.link import Statements
 from tests.engine.forging import Hand
-from tests.engine.play import Actor, Stage
+from tests.engine.play import Actor, Dice, Stage
 from tests.engine.test_rooms import act, create, link_of, say, texts
 
 REFUSED_S = 5.0
@@ -124,6 +126,56 @@ def test_what_it_writes_afterwards_is_refused_before_anybody_said_so_in_the_room
         assert texts(one, room) == ["hello", "from my pad"], f"{one.name}: above the cut, void everywhere"
 
 
+def test_a_revoked_machine_says_nothing_of_itself_and_starts_no_key(cast: Cast) -> None:
+    """It hears of it first: whoever took its act and its key would write what it can read."""
+    stage, room = cast.stage, cast.room
+    before = len(cast.pad.ledger.events.control(room))
+    stage.cut()
+    cast.meet(cast.bob, cast.pad)
+    cast.revoke(cast.pad)
+    assert cast.pad.look().cache.accounts[cast.bob.account].devices[cast.pad.device].revoked
+    stage.wait(OTHERS_S + 1)
+    assert len(cast.pad.ledger.events.control(room)) == before
+
+
+def test_a_key_that_the_revoked_machine_prepared_for_the_time_after_is_not_used(cast: Cast) -> None:
+    """It announced one for exactly those who may read once it is out, and gave it to Cem. He hears that
+    it is revoked, and of no other key."""
+    room = cast.room
+    hand, key = Hand(cast.pad, room), b"k" * 32
+    accounts = rooms.room(cast.cem.look(), room).accounts
+    after = keys._hash_of(accounts, (cast.pad.device,))
+    epoch = crypto.epoch_id(key)
+    prekey = cast.cem.look().cache.own_prekeys[1]
+    box = crypto.seal_epoch_key(prekey.public, key, bytes(range(32)))
+    announced = hand.write(ev.EPOCH, ev.Epoch(1, epoch, 9, after, True))
+    given = hand.write(ev.SEAL, ev.Seal(1, epoch, (ev.SealedKey(cast.cem.device, 1, box),)))
+    for one in (cast.bob, cast.cem):
+        hand.give(one, announced, given)
+    assert rooms.room(cast.cem.look(), room).epochs[epoch].key == key
+    known = cast.bob.look().cache.accounts[cast.bob.account]
+    gone = make_statement(
+        cast.bob.me.signing_seed,
+        cast.bob.account,
+        known.heads,
+        statements.REVOKE,
+        statements.Revoked(cast.pad.device),
+    )
+    head = rooms.room(cast.cem.look(), room).heads[cast.pad.device]
+    cut = (wire.Cut(cast.pad.device, head.seq, head.id),)  # all it wrote so far stands
+    proof = (gone.statement, gone.signature)
+    said = Hand(cast.bob, room)
+    said.give(cast.cem, said.write(ev.REVOKE, wire.Revoke(1, cast.pad.device, proof, cut)))
+    cached = rooms.room(cast.cem.look(), room)
+    assert set(cached.graph.revoked) == {cast.pad.device}
+    assert cached.graph.void == {}
+    assert overview.room_view_of(cast.cem.look(), cached).epoch is None
+    say(cast.cem, "launch", "not to the pad")
+    used = rooms.room(cast.cem.look(), room).sending
+    assert used is not None
+    assert used.epoch != epoch
+
+
 def test_the_owner_speaks_first_and_of_several_others_one(cast: Cast) -> None:
     stage, room = cast.stage, cast.room
     cast.revoke(*cast.people)
@@ -148,6 +200,20 @@ def test_with_the_owner_off_another_member_speaks(cast: Cast) -> None:
     assert [event.id for event in of_kind(cast.ann, room, ev.REVOKE)] == [revoke.id]
     say(cast.ann, "launch", "I am back")
     assert texts(cast.bob, room)[-1] == "I am back"
+
+
+def test_who_is_stopped_before_he_has_said_it_says_it_when_he_is_up_again(cast: Cast) -> None:
+    """He is the only one who has heard: the statement is in his archive, the time to speak was not."""
+    cem = cast.cem
+    cast.revoke(cem)
+    assert cast.pad.device not in rooms.room(cem.look(), cast.room).graph.revoked
+    cast.stage.cut()
+    cem.node = Node(cem.me, cem.ledger, Dice("again"), name="cem")
+    cem.timers.clear()
+    cem.feed(happened.Started(26700))
+    cast.stage.join(cem, cast.stage.actor("nobody"))
+    cast.stage.wait(30)
+    assert cast.pad.device in rooms.room(cem.look(), cast.room).graph.revoked
 
 
 def test_a_machine_that_was_off_learns_it_with_the_room(cast: Cast) -> None:

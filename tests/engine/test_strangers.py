@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from p2pchat.crypto.primitives import ed25519_keypair, x25519_public
+from p2pchat.engine import hearsay, overview, peers, quota, rooms
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import overview, peers, quota, rooms
+from p2pchat.engine.accounts import make_genesis, make_statement, read_statement
 from p2pchat.engine.node import Node
+from p2pchat.engine.presence_inputs import SetPresence
 from p2pchat.wire.limits import MAX_ADDRESSES, MAX_UNKNOWN_PEERS
+from p2pchat.wire.messages.holders import Handed, Waiting
+from p2pchat.wire.messages.link import Statements
+from p2pchat.wire.messages.statements import ADD, DeviceKeys, SignedStatement
+from tests.engine.holders_play import tell
 from tests.engine.play import Actor, Dice, Stage
 from tests.engine.test_meeting import up
 
@@ -15,6 +22,7 @@ from tests.engine.test_meeting import up
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quota, "MAX_STRANGERS", 3)
+    monkeypatch.setattr(hearsay, "MAX_STRANGERS", 3)
     monkeypatch.setattr(quota, "SLACK", 0)
 
 
@@ -170,3 +178,54 @@ def test_announcements_of_people_met_in_passing_make_room_too(
         stage.mono += 1
         sight(ann, f"new {number}", f"198.51.100.{100 + number}")
     assert sorted(ann.node.live.sights) == ["new 8", "of bob", "of visitor 1", "of visitor 2"]
+
+
+def made_up(dice: Dice) -> tuple[SignedStatement, bytes]:
+    """Somebody who is nobody, and the seed of his only machine."""
+    seed, noise, recovery = dice.bytes(32), dice.bytes(32), dice.bytes(32)
+    return make_genesis(seed, x25519_public(noise), ed25519_keypair(recovery)[0]), seed
+
+
+def test_people_whom_somebody_only_tells_of_are_not_kept_without_end(stage: Stage) -> None:
+    """A holder may hand over statements, and so may whoever shares the lobby: of anybody."""
+    ann, eve = stage.actor("ann", lobby=True), stage.actor("eve", lobby=True)
+    bob, cyn = stage.actor("bob", lobby=True), stage.actor("cyn")
+    for other in (bob, eve):
+        stage.join(ann, other)
+    bob.do(lambda r: happened.CreateRoom(r, "launch"))
+    stage.join(bob, cyn)
+    bob.do(lambda r: happened.RoomAct(r, "invite", "launch", ("ann", "cyn")))
+    cyn.do(lambda r: happened.Post(r, "launch", "whom ann never met"))
+    dice = Dice("made up")
+    for _ in range(10):
+        people = tuple(made_up(dice)[0] for _ in range(20))
+        stage.carry(eve, eve.look().live.by_device[ann.device], Waiting(()))
+        tell(stage, eve, ann, Handed(people, (), True, 0, True, True))
+        tell(stage, eve, ann, Statements(tuple(made_up(dice)[0] for _ in range(20))))
+    for _ in range(3):  # few people, with many machines each
+        signed, seed = made_up(dice)
+        first = read_statement(signed)
+        machines = [
+            DeviceKeys(ed25519_keypair(dice.bytes(32))[0], x25519_public(dice.bytes(32))) for _ in range(80)
+        ]
+        more = [make_statement(seed, first.account, (first.id,), ADD, keys) for keys in machines]
+        tell(stage, eve, ann, Statements((signed, *more)))
+    assert ann.closed == []
+    kept = ann.look().cache.accounts
+    strange = [one for one in kept if one not in {a.account for a in (ann, bob, cyn, eve)}]
+    assert len(strange) <= 3 + 1
+    assert cyn.account in kept
+    assert known(ann, [bob, eve]) == ["bob", "eve"]
+    rows = ann.ledger.connection.execute("SELECT count(*) FROM statement").fetchone()[0]
+    assert rows <= 4 + (3 + 1) * quota.STATEMENTS_EACH + 81
+    again = Node(ann.me, ann.ledger, Dice("again"), name="ann").look(ann.now())
+    assert set(again.cache.accounts) == set(kept)
+
+
+def test_nothing_is_owed_any_more_to_who_was_forgotten(stage: Stage) -> None:
+    """Who hides owes receipts to everybody who comes by, and remembers where he is."""
+    ann = stage.actor("ann")
+    ann.ask(lambda r: SetPresence(r, "invisible"))
+    came = visit(stage, ann, *(f"visitor {n}" for n in range(8)))
+    assert known(ann, came) == ["visitor 5", "visitor 6", "visitor 7"]
+    assert set(ann.node.live.presence.withheld) == {one.account for one in came[5:]}

@@ -176,8 +176,12 @@ def _of_holders(book: Book, site: Site, peer: AccountId, message: Record) -> Non
         law(not site.ledger.events.missing(ids), f"{site.name} entrusts what it had not committed")
     elif isinstance(message, holders.Handed):
         for event in message.events:
-            meant = book.entrusted.get(event_id(event.header, event.signature), set())
-            law(peer in meant, f"{site.name} hands an event to somebody for whom it was not held")
+            header, identity = decode(Header, event.header), event_id(event.header, event.signature)
+            room = RoomId(identity if header.kind == CREATE else header.room)
+            # By which act he came in a newcomer hands over to who was in by then.
+            own_way = header.kind <= LAST_CONTROL and _heard_there(site, room, peer, header.kind)
+            fine = own_way or peer in book.entrusted.get(identity, set())
+            law(fine, f"{site.name} hands an event to somebody for whom it was not held")
 
 
 def _says_nothing(message: Record) -> bool:

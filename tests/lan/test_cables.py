@@ -88,18 +88,24 @@ def test_a_new_address_is_followed(three: tuple[Machine, Machine, Machine]) -> N
 
 
 def test_a_machine_that_sleeps(three: tuple[Machine, Machine, Machine]) -> None:
-    """Bob's lid is shut until he is missed; his program stands still, and thinks its connections alive."""
+    """Bob's lid is shut until he is missed. His program stands still and thinks its connections alive, and so
+    does his kernel: its card is off, nothing is acknowledged any more, and nobody is told. Awake, the
+    program runs before the card has its carrier. (What is left to a real machine: clocks that stand.)"""
     ann, bob, _ = three
     ann.send(bob, "before", "--wait", "delivered")
     assert bob.pid is not None
-    os.kill(bob.pid, signal.SIGSTOP)
+    os.kill(bob.pid, signal.SIGSTOP)  # first, so that he does not see his carrier go
+    host_of(bob).unplug()
     try:
+        ann.send(bob, "while you fell asleep")  # on its way into a card that is off
         until(lambda: not ann.sees(bob), GONE_S + SLACK_S, "bob is missed")
         ann.send(bob, "while you slept")
     finally:
         os.kill(bob.pid, signal.SIGCONT)
+    time.sleep(0.5)  # the card finds its switch
+    host_of(bob).plug()
     until(lambda: ann.sees(bob) and not ann.waiting(), BACK_S + SLACK_S, "bob is awake and has it")
-    assert bob.texts(ann, mine=False).count("while you slept") == 1
+    assert bob.texts(ann, mine=False) == ["before", "while you fell asleep", "while you slept"]
 
 
 def test_started_before_the_network(tmp_path: Path) -> None:

@@ -39,6 +39,14 @@ def test_a_proper_record() -> None:
     assert sighting_of("abc", 26700, heard, TEXT, LOCAL) == expected
 
 
+def test_addresses_come_with_the_cheapest_first() -> None:
+    """Equal ones stay as they were heard."""
+    heard = ["fe80::3%2", "192.168.1.4", "fe80::2%2", "192.168.1.3"]
+    seen = sighting_of("abc", 26700, heard, TEXT, LOCAL)
+    assert seen is not None
+    assert seen.addresses == ("192.168.1.4", "192.168.1.3", "fe80::3%eth0", "fe80::2%eth0")
+
+
 @pytest.mark.parametrize("port", [None, 0, 22, 53, 80, 1023, 65536])
 def test_other_programs_ports_are_nobody(port: int | None) -> None:
     assert sighting_of("abc", port, ["192.168.1.3"], TEXT, LOCAL) is None

@@ -8,6 +8,7 @@ import pytest
 
 from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import HeldEvent
+from p2pchat.store import holdings
 from p2pchat.store.ledger import MEMORY, Ledger, open_image, open_ledger
 
 ANN, BOB, EVA = (AccountId(name.encode().ljust(32, b".")) for name in ("ann", "bob", "eva"))
@@ -136,3 +137,34 @@ def test_it_is_all_there_after_a_crash(ledger: Ledger) -> None:
     assert again.holdings.held_bytes() == ledger.holdings.held_bytes()
     assert again.holdings.held_already(ANN, [held(1).id, held(2).id]) == {held(1).id}
     again.close()
+
+
+def test_where_very_much_is_held_not_all_of_it_is_looked_at(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holdings, "LOOKED_AT", 3)
+    for seq in range(1, 9):
+        ledger.holdings.hold(held(seq), TO_BOB)
+    assert ledger.holdings.tops(BOB, BOB_1, 9) == [(ROOM, ANN_1, held(3).id)]
+    ledger.holdings.had(BOB, BOB_1, ROOM, ANN_1, ((1, 6),))
+    assert ledger.holdings.tops(BOB, BOB_1, 9) == [(ROOM, ANN_1, held(8).id)], "what is had is passed over"
+
+
+def test_who_deposited_is_found_step_by_step(ledger: Ledger) -> None:
+    for number, depositor in enumerate((EVA, ANN, BOB, ANN)):
+        ledger.holdings.hold(replace(held(number), depositor=depositor), TO_BOB)
+    assert ledger.holdings.depositors() == [ANN, BOB, EVA]
+
+
+def test_hundreds_of_machines_that_have_something_take_few_rows(ledger: Ledger) -> None:
+    """A person may make up as many as a program takes; the rows count in nobody's share."""
+    ledger.holdings.hold(held(1), TO_BOB)
+    later = [DeviceId(f"bob {number}".encode().ljust(32, b"/")) for number in range(10, 90)]
+    for device in (*later, BOB_1):
+        ledger.holdings.had(BOB, device, ROOM, ANN_1, ((1, 1),))
+    rows = ledger.connection.execute("SELECT count(*) FROM holding_for").fetchone()[0]
+    assert rows <= len(TO_BOB) + holdings.MAX_LATER
+    assert claimed(ledger, BOB, later[0]) == claimed(ledger, BOB, BOB_1) == []
+    ledger.holdings.had(BOB, BOB_2, ROOM, ANN_1, ((1, 1),))
+    ledger.holdings.drop_had(BOB, ROOM, ANN_1, ((1, 1),), [])
+    assert ledger.connection.execute("SELECT count(*) FROM holding_for").fetchone()[0] == 0

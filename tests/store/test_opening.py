@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from p2pchat.errors import ArchiveError
+from p2pchat.store import check, schema
 from p2pchat.store import ledger as module
-from p2pchat.store import schema
 from p2pchat.store.ledger import MEMORY, PRAGMAS, Ledger, open_image, open_ledger
 from p2pchat.store.reader import PRAGMAS as READER_PRAGMAS
 from p2pchat.store.reader import Reader, open_reader
@@ -354,3 +354,22 @@ def test_memory_archives_share_nothing() -> None:
 def test_bytes_that_are_no_image_are_refused() -> None:
     with pytest.raises(ArchiveError):
         open_image(b"no image" * 100)
+
+
+def test_a_look_from_outside_changes_nothing_and_finds_what_is_torn(path: Path, samples: Samples) -> None:
+    assert check.look(path) == [], "there is none yet"
+    ledger = open_ledger(path)
+    fill(ledger)
+    assert check.look(path) == [], "beside who writes it"
+    ledger.close()
+    before = sorted(one.name for one in path.parent.iterdir())
+    assert check.look(path) == []
+    assert sorted(one.name for one in path.parent.iterdir()) == before
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[16:18], "big")
+    torn = bytearray(whole)
+    torn[5 * size : 6 * size] = b"\xa5" * size
+    for damaged in (bytes(torn), whole[: len(whole) // 2], b"no archive at all"):
+        path.write_bytes(damaged)
+        assert check.look(path) != []
+        assert path.read_bytes() == damaged

@@ -47,17 +47,21 @@ def look(ctx: Context, target: str | None) -> list[dict[str, Any]]:
         running = True
     except CommandError as error:
         running, problem = False, error
-    for one in checks.all_checks(ctx.profile, running=running):
-        found[one["side"], one["name"]] = one
+    told: list[dict[str, Any]] = []
     if running:
         pid = ctx.client().daemon.get("pid")
-        found["here", "daemon"] = checks.check("daemon", True, f"runs as pid {pid}")
+        told.append(checks.check("daemon", True, f"runs as pid {pid}"))
         asked = {} if target is None else {"target": target}
-        for one in ctx.call("doctor", wait_s=LOOK_S, **asked)["checks"]:
-            found[one["side"], one["name"]] = one
-    else:
-        assert problem is not None
-        found["here", "daemon"] = checks.check("daemon", False, problem.message, None, problem.hint)
+        try:
+            told += ctx.call("doctor", wait_s=LOOK_S, **asked)["checks"]
+        except CommandError as error:
+            if error.kind != "no_daemon":
+                raise
+            running, problem = False, error  # it went away over the question: that is what is wrong
+    if problem is not None:
+        told = [checks.check("daemon", False, problem.message, None, problem.hint)]
+    for one in (*checks.all_checks(ctx.profile, running=running), *told):
+        found[one["side"], one["name"]] = one
 
     def place(key: tuple[str, str]) -> tuple[bool, int]:
         side, name = key
