@@ -290,11 +290,8 @@ class Examiner:
     async def _missed(self, ctx: Context) -> tuple[Dialled, ...]:
         """Nobody is linked, to be seen: are those still there who were here lately, on our network?"""
         since = ctx.now.wall_ms - KNOWN_DAYS * DAY_MS
-        known = [
-            row
-            for row in ctx.cache.addresses.values()
-            if row.device and row.last_ok_ms >= since and not presence.hides(ctx, row.device)
-        ]
+        rows = [row for row in ctx.cache.addresses.values() if row.device and row.last_ok_ms >= since]
+        known = [row for row in rows if row.device and not presence.hides(ctx, row.device)]
         near = [row for row in known if self._near(ctx, row.host)]
         newest = sorted(near, key=lambda row: -row.last_ok_ms)[:ASKED]
         return tuple(await self._each([Address(row.host, row.port) for row in newest], self._surely))

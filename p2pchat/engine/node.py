@@ -22,6 +22,7 @@ from p2pchat.engine import (
     exchange,
     file_commands,
     file_words,
+    given,
     gossip,
     handed,
     hearing,
@@ -279,8 +280,7 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
         case happened.ForgetPeer():
             trust.forget(ctx, event)
         case happened.ForgetAddress():
-            dropped = peers.forget_address(ctx, event.host, event.port)
-            ctx.out.append(Reply(event.request, {"dropped": dropped}))
+            given.forget(ctx, event)
         case happened.SetTrust():
             trust.decide(ctx, event)
         case happened.StartSas():
