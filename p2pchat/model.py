@@ -330,7 +330,7 @@ class Notice:
     at_ms: int
     device: DeviceId  # the machine that wrote it
     who: AccountId | None = None
-    detail: str = ""  # the new role; the settings that changed
+    detail: str = ""  # the new role; the settings that changed; the machine cut off
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,5 +81,16 @@ def people(entries: Iterable[Mapping[str, Any]]) -> str:
     return ", ".join(field(person["name"], NAME_WIDTH) for person in entries)
 
 
+def machines(entries: Iterable[Mapping[str, Any]]) -> str:
+    """Who keeps something, in one line: my own machines by what I call them, those of others by their
+    person; with the digits of `peers` and `device list` where two are called the same."""
+    listed = [(field(one.get("machine") or one["name"], NAME_WIDTH), one["device"]) for one in entries]
+    said = [name for name, _ in listed]
+    return ", ".join(
+        f"{name} ({field(device)[:8]})" if device and said.count(name) > 1 else name
+        for name, device in listed
+    )
+
+
 def _person(person: Mapping[str, Any] | None) -> str:
     return "somebody" if person is None else field(person["name"], NAME_WIDTH)

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from p2pchat_cli.happened import NAME_WIDTH, gap, notice
+from p2pchat_cli.happened import NAME_WIDTH, gap, machines, notice
 from p2pchat_cli.output import Output, size
 from p2pchat_cli.text import body, columns, ends, field, fit
 from p2pchat_cli.when import local
@@ -68,7 +68,7 @@ def conversation(
     wide = max((columns(name) for name in names), default=0)
     own = [message["id"] for message in listed if message["mine"]]
     days = _Days(out)
-    happened = sorted(notices, key=lambda one: str(one["at"]))
+    happened = _once(sorted(notices, key=lambda one: str(one["at"])))
     missing = list(gaps)
     for message, name in zip(listed, names, strict=True):
         while happened and happened[0]["at"] <= _stands(message):
@@ -100,6 +100,19 @@ class _Days:
             self._out.line(self._out.style(f"── {moment.strftime('%a')} {self._day} ──", "dim"))
 
 
+def _once(notices: Iterable[Entry]) -> list[Entry]:
+    """That a machine was cut off, said as often as there are members who passed it on, is one thing."""
+    told: set[str] = set()
+    found = []
+    for one in notices:
+        if one["type"] == "revoked" and one["detail"]:
+            if one["detail"] in told:
+                continue
+            told.add(one["detail"])
+        found.append(one)
+    return found
+
+
 def _notice(out: Output, days: _Days, entry: Entry) -> None:
     days.reach(entry["at"])
     aside(out, f"{_moment(entry['at']).strftime('%H:%M')} {notice(entry)}")
@@ -125,7 +138,9 @@ def marks(message: Message, *, last: bool = False) -> list[str]:
     for reaction in message["reactions"]:
         who = ", ".join(field(person["name"], NAME_WIDTH) for person in reaction["by"])
         words.append(f"{field(reaction['emoji'], 16)} {who}")
-    if message["mine"] and (last or message["state"] in ("scheduled", "queued", "held", "cancelled")):
+    state, waits = message["state"], ("scheduled", "queued", "held", "cancelled")
+    # `received`: another machine of mine wrote it, and how far it has come is followed there
+    if message["mine"] and state != "received" and (last or state in waits):
         words.append(_state(message))
     if message["ack"]:
         words.append(_noted(message["ack"]))
@@ -136,7 +151,7 @@ def _state(message: Message) -> str:
     """`delivered`, `held by Cem`, and in a room by how many: `queued, delivered 7/9, read 3/9`."""
     progress, state = message["progress"], str(message["state"])
     if state == "held" and message["held_by"]:
-        state = "held by " + ", ".join(field(one["name"], NAME_WIDTH) for one in message["held_by"])
+        state = "held by " + machines(message["held_by"])
     if message["kind"] == "direct" or not progress or not progress["of"]:
         return state
     parts = [f"{word} {progress[word]}/{progress['of']}" for word in ("delivered", "read") if progress[word]]

@@ -96,7 +96,7 @@ COMMANDS: Final = (
     ),
     Command(
         ("peers", "forget"),
-        "Drop the addresses of a person, and the name if unverified.",
+        "Drop the addresses of a person, and the name if unverified; or one address.",
         "peers",
         (_PERSON,),
         function="forget",

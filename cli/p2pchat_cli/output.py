@@ -66,7 +66,8 @@ class Output:
         self.err.flush()
 
     def hint(self, text: str) -> str:
-        """`text`, our own advice, with every command it names pointed at the profile of --home.
+        """`text`, our own advice, with every command it names pointed at the profile of --home, but for
+        what is to be typed on another machine: that follows `there: `.
 
         Scripts know their profile: JSON keeps the words of the contract.
         """
@@ -82,7 +83,8 @@ class Output:
                 return found[0] + (told if (first, second) in BY_WORDS else "")
             return f"p2pchat {first}{told}" + (f" {second}" if second else "")
 
-        return _NAMED.sub(placed, text)
+        here, elsewhere, rest = text.partition("there: ")
+        return _NAMED.sub(placed, here) + elsewhere + rest
 
     def flush(self) -> None:
         """Everything said so far is out."""

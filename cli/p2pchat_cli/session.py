@@ -138,7 +138,7 @@ class Context:
     def ask(self, question: str, flag: str) -> str:
         """The user's answer; CommandError `usage` naming `flag` where nobody can be asked."""
         if not self.interactive():
-            raise CommandError("usage", f"cannot ask here: {question}", f"answer with {flag}")
+            raise CommandError("usage", f"cannot ask here: {question.rstrip(': ')}", f"answer with {flag}")
         self.out.err.write(f"{question} ")
         self.out.err.flush()
         return sys.stdin.readline().strip()

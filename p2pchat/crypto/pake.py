@@ -79,13 +79,13 @@ def parse_code(text: str) -> Code:
         raise CommandError(
             "usage",
             f"a code has no {wrong!r}",
-            "type it as `p2pchat device link` shows it: two groups of four letters and digits",
+            "two groups of four letters and digits, as shown there: `p2pchat device link`",
         )
     if len(letters) != _LETTERS:
         raise CommandError(
             "usage",
             f"a code of {len(letters)} characters, not {_LETTERS}",
-            "type it as `p2pchat device link` shows it: two groups of four letters and digits",
+            "two groups of four letters and digits, as shown there: `p2pchat device link`",
         )
     plain = "".join(_READ[letter] for letter in letters)
     return Code(plain[:SLOT_LETTERS], plain[SLOT_LETTERS:])

@@ -1,7 +1,8 @@
 """The doctor's eyes and ears: dials, asks the other end and third machines, looks at this system.
 
 Decides: what is looked at, in which order, and for how long. Does not know: what it means (verdicts),
-or how it is shown. Nothing it does changes a link, an address or the archive.
+or how it is shown. Nothing it does changes a link, an address or the archive. Whoever hides from us looks
+like a machine on which p2pchat does not run.
 """
 
 from __future__ import annotations
@@ -287,9 +288,10 @@ class Examiner:
         return any(_inside(host, one) for one in ctx.live.networks)
 
     async def _missed(self, ctx: Context) -> tuple[Dialled, ...]:
-        """Nobody is linked: are those still there who were here lately, on our own network?"""
+        """Nobody is linked, to be seen: are those still there who were here lately, on our network?"""
         since = ctx.now.wall_ms - KNOWN_DAYS * DAY_MS
-        known = [row for row in ctx.cache.addresses.values() if row.device and row.last_ok_ms >= since]
+        rows = [row for row in ctx.cache.addresses.values() if row.device and row.last_ok_ms >= since]
+        known = [row for row in rows if row.device and not presence.hides(ctx, row.device)]
         near = [row for row in known if self._near(ctx, row.host)]
         newest = sorted(near, key=lambda row: -row.last_ok_ms)[:ASKED]
         return tuple(await self._each([Address(row.host, row.port) for row in newest], self._surely))
@@ -404,6 +406,10 @@ class Examiner:
             nursery.start_soon(look)
             nursery.start_soon(ask)
         ctx = self._look()
+        hidden = [one.device for one in probed if one.device is not None and presence.hides(ctx, one.device)]
+        if hidden or (device is not None and presence.hides(ctx, device)):
+            probed = [Probed(one.address, one.reason or "port_closed") for one in probed]
+            linked, there, device = [], [], None
         met = next((one for one in probed if not one.reason), None)
         if device is None and met is not None:  # an address that nobody is remembered at
             link = _visible(ctx, met.device) if met.device is not None else None
@@ -425,7 +431,7 @@ class Examiner:
             through="" if not there else there[0][0],
             findings=there[0][1] if there else (met.findings if met is not None else None),
             near=near,
-            sighted=self._sighted(whose, best.address if best is not None else None),
+            sighted=not hidden and self._sighted(whose, best.address if best is not None else None),
             alone=alone,
             elsewhere=self._elsewhere(own, best.address.host if best is not None else ""),
             own=own,

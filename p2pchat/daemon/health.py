@@ -34,6 +34,7 @@ STRANGERS_FIX: Final = "`p2pchat trust verify NAME` whom you know, `p2pchat trus
 CLONE: Final = (
     "a copy of this profile is or was in use: it keeps the id this machine had, this one has a new one"
 )
+REVOKED: Final = "this machine was revoked: nobody takes anything from it any more"
 REVOKED_FIX: Final = "it comes back only as a new machine, in a new folder"
 
 
@@ -69,7 +70,7 @@ def warnings(facts: Facts, *, recovery_key_here: bool) -> list[Json]:
         found.append({"kind": kind, "message": message, "fix": fix})
 
     if facts.revoked:
-        warn("revoked", "this machine was revoked: nobody takes anything from it any more", REVOKED_FIX)
+        warn("revoked", REVOKED, REVOKED_FIX)
     if facts.old_id:
         warn("clone", CLONE, f"is no copy in use any more? p2pchat device revoke {facts.old_id[:16]}")
     if facts.discovery not in QUIET:
@@ -125,6 +126,7 @@ def checks(facts: Facts, archive_problems: Sequence[str]) -> list[Json]:
             "clock",
             _set_clock(facts),
         ),
+        *([_check("key", False, REVOKED, "revoked", REVOKED_FIX)] if facts.revoked else []),
         _check(
             "strangers",
             not facts.strangers_full,

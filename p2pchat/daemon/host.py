@@ -142,6 +142,7 @@ class DaemonHost:
 
     def show_code(self) -> tuple[str, int]:
         """A code by which another machine of mine is linked, and until when (ms since 1970)."""
+        machines.refuse_if_revoked(self._daemon.look())
         linking = self._daemon.pairings.show()
         now = self._daemon.parts.clock()
         return linking.shown.code.text, now.wall_ms + round(1000 * (linking.shown.until - now.mono))

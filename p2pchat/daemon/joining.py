@@ -75,7 +75,8 @@ class Looking:
         self._asked: dict[tuple[str, int], None] = {}
         self._answered = 0
         self._limit = trio.Semaphore(AT_ONCE)
-        self._talks: list[Pairing] = []
+        self._attempt = trio.Lock()
+        """A machine with four addresses is asked on four connections, and the code tried on one."""
         self._found: Found | None = None
         self._refused: CommandError | None = None
         self._over = trio.Event()
@@ -117,32 +118,49 @@ class Looking:
                 return
             self._answered += 1
             pairing = Pairing(self._secret, self._entropy)
-            self._talks.append(pairing)
             try:
-                with trio.move_on_after(HANDSHAKE_S):
+                with trio.move_on_after(HANDSHAKE_S) as patience:
                     await self._ask(Talk(pairing, stream, self._mono), host, port)
+                if patience.cancelled_caught:
+                    self._failed(pairing)
             except (trio.BrokenResourceError, trio.ClosedResourceError, RemoteProtocolError):
-                pass  # it is not the one: most are not
+                self._failed(pairing)
             finally:
-                self._talks.remove(pairing)
-                self._conclude()
                 with trio.CancelScope(shield=True):
                     await stream.aclose()
 
     async def _ask(self, talk: Talk, host: str, port: int) -> None:
         talk.pairing.dial(self._code)
-        try:
-            opened = await talk.until(Opened)
-        except RemoteProtocolError as error:
-            if self._code is not None and talk.pairing.reached == "answer":
-                # It shows a code of that slot, and the one typed is another: it was the one attempt.
-                # Or this was the second of two ways to one machine, and the first has had it.
-                self._refuse(
-                    "key_mismatch",
-                    "the code was not accepted: it is mistyped, or not the one shown now",
-                    "show a new one there: `p2pchat device link`",
-                )
-            raise error
+        if self._code is None:
+            return await self._prove(talk, host, port)
+        await talk.shown()
+        async with self._attempt:
+            if not self._over.is_set():
+                talk.pairing.try_code()
+                await self._prove(talk, host, port)
+
+    def _failed(self, pairing: Pairing) -> None:
+        """It is not the one: most are not. Where the code was tried it was the one attempt, however it
+        ended: who may break connections would else have a guess on each."""
+        if not pairing.tried:
+            return
+        if self._found is not None:
+            self._over.set()
+        elif pairing.reached == "answer":
+            self._refuse(
+                "key_mismatch",
+                "the code was not accepted: it is mistyped, or not the one shown now",
+                "show a new one there: `p2pchat device link`",
+            )
+        else:
+            self._refuse(
+                "failed",
+                "the machine that shows the code hung up: the code is used up, nothing was linked",
+                "show a new one there: `p2pchat device link`",
+            )
+
+    async def _prove(self, talk: Talk, host: str, port: int) -> None:
+        opened = await talk.until(Opened)
         hello = decode(Hello, opened.hello)
         account = accounts.verify_hello(hello, opened.static)
         if self._recovery is not None:
@@ -206,29 +224,24 @@ class Looking:
     def _refuse(self, kind: str, message: str, hint: str) -> None:
         if self._refused is None:
             self._refused = CommandError(kind, message, hint)
-
-    def _conclude(self) -> None:
-        """It was in vain once somebody has refused us and nobody is in the middle of taking us in."""
-        under_way = any(one.state in ("answer", "open") for one in self._talks)
-        if self._refused is not None and not under_way:
-            self._over.set()
+        self._over.set()
 
     def _nobody(self) -> CommandError:
-        if not self._asked:
+        if not self._answered:
             return CommandError(
                 "timeout",
-                "no machine with p2pchat was seen on this network",
+                "no machine with p2pchat answered on this network",
                 "name one that can be reached: --peer HOST",
             )
         if self._recovery is not None:
             return CommandError(
                 "timeout",
-                f"of {self._answered} machines none knows a person with this recovery key",
+                "nobody who answered knows a person with this recovery key",
                 "one that has met you has to be up; name it: --peer HOST",
             )
         return CommandError(
             "timeout",
-            f"of {self._answered} machines none shows this code",
+            "no machine that answered shows this code",
             "is it still shown there? on another network name the machine: --peer HOST",
         )
 

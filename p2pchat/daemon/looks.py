@@ -223,7 +223,9 @@ class NodeLooks:
             OwnDevice(
                 device.id,
                 device.revoked,
-                ctx.now.wall_ms if device.id == ctx.me.device else ctx.live.last_seen.get(device.id),
+                ctx.now.wall_ms
+                if device.id == ctx.me.device or device.id in ctx.live.by_device
+                else ctx.live.last_seen.get(device.id),
             )
             for device in ctx.cache.accounts[ctx.me.account].devices.values()
         ]

@@ -240,7 +240,7 @@ async def _serve(
         entropy=entropy,
         clock=wall_and_mono,
         stopwatch=time.perf_counter,
-        name=clean_name(str(values["name"])) if values["name"] else system_name(),
+        name=clean_name(str(values["name"])) if values["name"] else system_name() if identity.fresh else "",
         port=int(str(values["port"])) or None,
         announce=not quiet,
         peers=tuple(peers),

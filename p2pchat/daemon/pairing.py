@@ -148,7 +148,7 @@ class Pairings:
             wrong = "somebody tried another code" if error.reason == WRONG_CODE else error.reason
             self._ended(linking, pairing, wrong)
         except CommandError as error:
-            if linking is not None:
+            if linking is not None and pairing.tried:
                 linking.end(error=error)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._ended(linking, pairing, "the connection to the other machine broke")
@@ -212,22 +212,33 @@ class Talk:
         self._stream = stream
         self._mono = mono
 
+    async def shown(self) -> None:
+        """Until the other machine shows a code of this slot; RemoteProtocolError if it does not."""
+        while self.pairing.state == "second":
+            await self._hear()
+        if self.pairing.state != "shown":
+            raise RemoteProtocolError(NO_CODE)
+
     async def until(self, kind: type[E]) -> E:
         """The next event, which has to be of this kind; RemoteProtocolError if it is another."""
         while True:
-            await self._flush()
             event = self.pairing.next_event()
             if isinstance(event, kind):
                 return event
             if isinstance(event, Ended):
+                await self._flush()
                 raise RemoteProtocolError(event.reason)
             if event is not None:
                 raise RemoteProtocolError("frame out of place")
-            data = await self._stream.receive_some(MAX_PREAUTH_FRAME)
-            if data:
-                self.pairing.receive_data(data, self._mono())
-            else:
-                self.pairing.end_of_stream()
+            await self._hear()
+
+    async def _hear(self) -> None:
+        await self._flush()
+        data = await self._stream.receive_some(MAX_PREAUTH_FRAME)
+        if data:
+            self.pairing.receive_data(data, self._mono())
+        else:
+            self.pairing.end_of_stream()
 
     async def say(self, message: Join | Recover | Admitted | Joined) -> None:
         """Send a record."""

@@ -38,7 +38,7 @@ READ_BYTES: Final = 64 * 1024
 @dataclass(frozen=True, slots=True)
 class Probed:
     """What one address is like. `reason`: "" if one of ours answered, a DialReason, `silent` (connected, and
-    no handshake came about), or `closed` (it hung up on us)."""
+    no handshake came about), `closed` (it hung up on us), or `refused` (it did so once it knew our key)."""
 
     address: Address
     reason: str
@@ -83,7 +83,7 @@ async def _look(
     known = Probed(where, "", "", shaken.device, shaken.account, shaken.hello.wall_ms)
     talk = _Talk(machine, stream)
     if await talk.asked(Echo(1, LARGE, b""), Echo, ECHO_S) is None:
-        return replace(known, stuck="there")
+        return Probed(where, "refused") if talk.ended else replace(known, stuck="there")
     if await talk.asked(Echo(2, 0, bytes(LARGE)), Echo, ECHO_S) is None:
         return replace(known, stuck="here")
     found = await talk.asked(question(shaken.device), Findings, ANSWER_S)
@@ -98,6 +98,8 @@ class _Talk:
     def __init__(self, machine: LinkMachine, stream: Stream) -> None:
         self._machine = machine
         self._stream = stream
+        self.ended = False
+        """The other side has hung up: what swallows packets does not."""
 
     async def asked(self, question: Record, kind: type[Record], patience_s: float) -> Record | None:
         """The answer of that kind; None if none came in time, or the link ended."""
@@ -107,8 +109,9 @@ class _Talk:
                 while (heard := await self.next()) is not None:
                     if isinstance(heard, kind):
                         return heard
+                self.ended = True
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return None
+                self.ended = True
         return None
 
     async def say(self, message: Record) -> None:

@@ -42,6 +42,13 @@ from p2pchat.ids import EventId, fingerprint, show
 from p2pchat.model import HELD, QUEUED, SCHEDULED, MessageView, PeerView, QueueRow
 from p2pchat.store.reader import Reader
 
+_HELP: Final = {
+    "peers.add": "`p2pchat peers add 192.168.1.20`; with a port 192.168.1.20:26701 or [fd00::1]:26701",
+    "peers.forget": "as it was added: `p2pchat peers forget 192.168.1.20`",
+    "doctor": "`p2pchat doctor 192.168.1.20`; with a port 192.168.1.20:26701 or [fd00::1]:26701",
+    "presence.set": "`p2pchat presence --quiet-hours 18:00-08:00`",
+}
+"""What to type instead, where a value of another form was given; else the settings there are."""
 LOOK_AGAIN_S: Final = 1.0
 """`peers.wait` looks at least this often, should nothing be told."""
 
@@ -133,7 +140,7 @@ class Queries:
         try:
             return await act(check(self._operations[method], params))
         except SettingsError as error:
-            raise CommandError("usage", str(error), "p2pchat config show") from error
+            raise CommandError("usage", str(error), _HELP.get(method, "p2pchat config show")) from error
 
     async def subscribe(self, params: dict[str, Any], client: ClientInfo) -> AsyncIterator[Mapping[str, Any]]:
         """The stream of `listen`."""
@@ -208,7 +215,9 @@ class Queries:
             problems = await host.read(lambda reader: reader.check_integrity())
         except ArchiveError as error:  # so damaged that not even the questions can be put
             problems = [str(error)]
-        found = [*health.checks(host.facts(), problems), *verdicts.own(seen)]
+        facts = host.facts()
+        seen = seen._replace(listening=bool(facts.listen))
+        found = [*health.checks(facts, problems), *verdicts.own(seen)]
         if case is not None:
             found += verdicts.between(case)
         checks = verdicts.together(found)
@@ -223,7 +232,12 @@ class Queries:
                 raise
         else:
             return await self._host.doctor.person(account)
-        return await self._host.doctor.place(*settings.split_address(target, "doctor"))
+        case = await self._host.doctor.place(*settings.split_address(target, "doctor"))
+        if any(one.device == self._host.looks.me().device for one in case.probed):
+            raise CommandError(
+                "no_such_target", f"{target!r} is this machine itself", "look at it: `p2pchat doctor`"
+            )
+        return case
 
     # -- people --------------------------------------------------------------------------
 
@@ -249,7 +263,19 @@ class Queries:
         }
 
     async def _peers_forget(self, params: Params) -> Json:
-        account = self._host.looks.person(params["target"])
+        target = params["target"]
+        try:
+            account = self._host.looks.person(target)
+        except CommandError as error:
+            if error.kind != "no_such_target" or not settings.may_be_address(target):
+                raise
+            host, port = settings.split_address(target, "peers forget")
+            told = await self._host.ask(lambda n: inputs.ForgetAddress(n, host, port))
+            if not told["dropped"]:
+                raise CommandError(
+                    "no_such_target", f"neither a person nor a remembered address is {target!r}", error.hint
+                ) from error
+            return {"account": None, "name": target}
         name = self._host.looks.directory().person(account)
         await self._host.ask(lambda n: inputs.ForgetPeer(n, params["target"]))
         return {"account": show(account), "name": name}

@@ -59,6 +59,8 @@ class Own(NamedTuple):
     other_offices: int = 0
     silent: bool = False
     """Not announced because nobody is to see its user."""
+    listening: bool = True
+    """Somebody could come in; else that is the trouble, and no firewall."""
 
 
 class Case(NamedTuple):

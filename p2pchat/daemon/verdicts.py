@@ -151,7 +151,7 @@ def _listed(words: list[Word]) -> str:
 
 
 def _in(seen: Own) -> Json:
-    tried = [word for word in seen.words if word.back is not None]
+    tried = [word for word in seen.words if word.back is not None and seen.listening]
     failed = [word for word in tried if word.back]
     if tried and len(failed) == len(tried):
         said = f"not reached from {', '.join(f'{word.name} ({word.back})' for word in failed)}"
@@ -231,7 +231,7 @@ def _reach(case: Case, met: Probed | None) -> Json:
 
 def _why(case: Case) -> tuple[str, str, str]:
     """Why no address of theirs answers: (what was seen, cause, remedy)."""
-    order = ("silent", "closed", "port_closed", "timeout", "host_down", "unreachable", "name")
+    order = ("silent", "refused", "closed", "port_closed", "timeout", "host_down", "unreachable", "name")
     best = min(case.probed, key=lambda one: order.index(one.reason) if one.reason in order else len(order))
     where, there = str(best.address), case.findings
     alive = there is not None and bool(case.through)
@@ -248,6 +248,9 @@ def _why(case: Case) -> tuple[str, str, str]:
                 "other_office",
                 "there: `p2pchat status` names the office; `p2pchat trust show` the block",
             )
+        case "refused":
+            said = f"{where} hung up once it knew our key: blocked there, revoked, or busy with other looks"
+            return said, "other_office", "`p2pchat status` tells of a revocation; there: `p2pchat trust show`"
         case "silent":
             return f"{where}: connected, and no answer to the handshake", "mtu", MTU
         case "name":
@@ -291,7 +294,7 @@ def _silence(case: Case, best: Probed, alive: bool, told: str) -> tuple[str, str
         if alive:
             return f"a router says that {where} cannot be reached, yet {told}", "other_subnet", ROUTER
         said = f"nobody answers at {where}"
-        return said, "host_down", "switch the machine on, or ask it for its address: `p2pchat status`"
+        return said, "host_down", "switch the machine on; its address is told there: `p2pchat status`"
     if ours:
         said = f"no answer from {where}, and none from others either: nothing leaves this machine"
         return said, "firewall_here", remedy(case.own.firewalls, best.address.port, outgoing=True)

@@ -257,6 +257,15 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetAddress:
+    """Dial HOST[:PORT] no more, if it is remembered."""
+
+    request: int
+    host: str
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetPeer:
     """Drop remembered addresses, and an unverified person's pinned name."""
 
@@ -336,6 +345,7 @@ Command = (
     | ConfirmShown
     | AddPeer
     | Search
+    | ForgetAddress
     | ForgetPeer
     | SetTrust
     | StartSas

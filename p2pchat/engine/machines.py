@@ -87,7 +87,7 @@ def _revoke(ctx: Context, command: RevokeDevice) -> None:
         raise CommandError(
             "usage",
             f"{command.ref!r} is this machine",
-            "revoke it from another machine of yours, or from one made with `p2pchat device recover`",
+            "revoke it from another one of yours, or from a new one, made there: `p2pchat device recover`",
         )
     if not ctx.cache.accounts[ctx.me.account].devices[device].revoked:
         heard = {raw + sign: place for place, (_, raw, sign) in enumerate(ctx.ledger.people.statements())}
@@ -215,7 +215,13 @@ def revoked(ctx: Context) -> bool:
 def check_may(ctx: Context, event: Input) -> None:
     """CommandError `key_revoked` for a command that others are to believe, where nobody would. Whoever
     outranks the machine that revoked this one may revoke it in turn, and stays."""
-    if isinstance(event, _WRITING) and revoked(ctx) and not _may_fight(ctx, event):
+    if isinstance(event, _WRITING) and not _may_fight(ctx, event):
+        refuse_if_revoked(ctx)
+
+
+def refuse_if_revoked(ctx: Context) -> None:
+    """CommandError `key_revoked` on a machine that nobody believes any more."""
+    if revoked(ctx):
         raise CommandError(
             "key_revoked",
             "this machine was revoked: nobody takes anything from it any more",
@@ -224,7 +230,7 @@ def check_may(ctx: Context, event: Input) -> None:
 
 
 def _may_fight(ctx: Context, event: Input) -> bool:
-    if not isinstance(event, RevokeDevice):
+    if not isinstance(event, RevokeDevice) or not revoked(ctx):
         return False
     device, account = mine(ctx, event.ref), ctx.cache.accounts[ctx.me.account]
     tried = stating.revoking(ctx.me, account.acts, device, fighting=True)

@@ -195,9 +195,11 @@ def learn_registers(ctx: Context, link: Link | None, signed: tuple[registers.Sig
         row, value = read
         if row.device == ctx.me.device:
             own = people.own_register(ctx, row.kind, row.room, row.author)
-            if own is None or row.n > own.n:
-                clones.noticed(ctx)
-            continue
+            if own is not None and row.n <= own.n:
+                continue
+            clones.noticed(ctx)
+            if row.kind != registers.PROFILE:
+                continue  # our name is what others know; it comes back from them
         if row.kind in (registers.PREKEY, registers.PROFILE):
             if people.learn_register(ctx, row, value) and row.kind == registers.PROFILE:
                 ctx.out.append(Tell("peer", ctx.cache.owner[row.device]))

@@ -22,6 +22,7 @@ from p2pchat.engine import (
     exchange,
     file_commands,
     file_words,
+    given,
     gossip,
     handed,
     hearing,
@@ -97,8 +98,8 @@ class Node:
         sizes: ViewSizes | None = None,
         unlisted: bool = False,
     ) -> None:
-        """`name` is published at the start, with `keep_name` only if none has been; `label` is
-        our own mDNS label; `machine` what it is called among ours; `office_key` that of the open
+        """`name`, unless it is "", is published at the start, with `keep_name` only if none has been;
+        `label` is our own mDNS label; `machine` what it is called among ours; `office_key` that of the open
         office, whose lobby we come into; `sizes` of views are those of the protocol unless a test
         hands in smaller ones; `unlisted`: others are not told where this machine is."""
         self.me = me
@@ -278,6 +279,8 @@ def _dispatch(node: Node, ctx: Context, event: Input) -> None:
             search.command(ctx, event)
         case happened.ForgetPeer():
             trust.forget(ctx, event)
+        case happened.ForgetAddress():
+            given.forget(ctx, event)
         case happened.SetTrust():
             trust.decide(ctx, event)
         case happened.StartSas():
@@ -322,7 +325,7 @@ def _started(node: Node, ctx: Context, port: int) -> None:
     clones.started(ctx)
     own.started(ctx)
     others = len(ctx.cache.accounts[ctx.me.account].devices) > 1  # from them the name comes
-    if not (node.keep_name and (others or ctx.me.account in ctx.cache.profiles)):
+    if node.name and not (node.keep_name and (others or ctx.me.account in ctx.cache.profiles)):
         trust.publish_name(ctx, node.name)
     _tend_prekeys(ctx)
     if node.office_key is not None:
@@ -362,7 +365,7 @@ _OF_A_ROOM: Final = {
 
 
 def _timer(node: Node, ctx: Context, name: str) -> None:
-    ctx.live.timers.pop(name, None)
+    asked = ctx.live.timers.pop(name, None) is not None
     kind, _, rest = name.partition(":")
     match kind:
         case "receipts":
@@ -404,7 +407,8 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
         case "prekeys":
             _tend_prekeys(ctx)
         case "copy":
-            clones.due(ctx, rest)
+            if asked:  # else by a node before this one, under the id it had
+                clones.due(ctx, rest)
         case "revoke":
             revocations.due(ctx, rest)
         case "revocations":

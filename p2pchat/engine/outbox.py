@@ -15,7 +15,7 @@ from p2pchat.engine.inputs import Refuse, Reply, Send, Tell
 from p2pchat.engine.ranges import Ranges
 from p2pchat.errors import CommandError, RemoteProtocolError
 from p2pchat.ids import DeviceId, EventId, RoomId
-from p2pchat.model import DELIVERED, DIRECT, HELD, QUEUED, READ, ROOM, RegisterRow
+from p2pchat.model import DELIVERED, DIRECT, HELD, QUEUED, READ, RECEIVED, ROOM, RegisterRow
 from p2pchat.wire.codec import Record, decode
 from p2pchat.wire.limits import MAX_HAVE_RANGES, MAX_OFFERED
 from p2pchat.wire.messages import registers
@@ -60,11 +60,11 @@ def receipts_due(ctx: Context) -> None:
 def send_receipt(ctx: Context, room: RoomCache, author: DeviceId, brought: int | None) -> None:
     """Tell the author's machine what we hold of it, if it is there to hear; else, signed, the member
     on whose link it came, who may meet it before us."""
-    link = ctx.live.by_device.get(author)
+    links = _listening(ctx, room, author)
     have = room.have.get(author)
     if not have:
         return
-    if link is None:
+    if not links:
         carrier = ctx.live.links.get(brought) if brought is not None else None
         if (
             carrier is not None
@@ -76,13 +76,25 @@ def send_receipt(ctx: Context, room: RoomCache, author: DeviceId, brought: int |
             if row is not None:
                 ctx.out.append(Send(carrier.link, Registers((people.signed_register(row),))))
         return
-    who = ctx.live.links[link].account
+    who = ctx.live.links[links[0]].account
     if not presence.visible_to(ctx, who):  # it would say that we are here
         presence.withhold(ctx, who)
         return
     ctx.live.receipt_at[room.row.id, author] = ctx.now.mono
     said = ranges.newest(have, MAX_HAVE_RANGES)
-    ctx.out.append(Send(link, Receipt(room.row.id, author, said, _top(ctx, room, author, said))))
+    receipt = Receipt(room.row.id, author, said, _top(ctx, room, author, said))
+    ctx.out.extend(Send(link, receipt) for link in links)
+
+
+def _listening(ctx: Context, room: RoomCache, author: DeviceId) -> list[int]:
+    """Links on which it matters at once what we have of these events: that of their author, and in a direct
+    chat those of the person's other machines, which show it too."""
+    found = [ctx.live.by_device[author]] if author in ctx.live.by_device else []
+    owner = ctx.cache.owner.get(author)
+    if room.row.kind == DIRECT and owner is not None and owner != ctx.me.account:
+        others = ctx.cache.accounts[owner].devices
+        found += [n for device, n in ctx.live.by_device.items() if device in others and device != author]
+    return found
 
 
 def send_read(ctx: Context, room: RoomCache, author: DeviceId) -> None:
@@ -90,9 +102,10 @@ def send_read(ctx: Context, room: RoomCache, author: DeviceId) -> None:
     mark = read_mark(ctx, room, author)
     if mark is None:
         return
-    for device, number in ctx.live.by_device.items():
+    hearing = _listening(ctx, room, author)
+    for number in ctx.live.by_device.values():
         who = ctx.live.links[number].account
-        wished = device == author and ctx.cache.read_receipts and presence.visible_to(ctx, who)
+        wished = number in hearing and ctx.cache.read_receipts and presence.visible_to(ctx, who)
         if wished or who == ctx.me.account:
             ctx.out.append(Send(number, mark))
 
@@ -167,10 +180,14 @@ def wanted(ctx: Context, names: tuple[RegisterName, ...]) -> tuple[RegisterName,
 
 
 def concerns_us(ctx: Context, link: Link, room: bytes, author: bytes) -> bool:
-    """Whether what somebody has or has read there is worth keeping: it is about us, here."""
-    if rooms.room_with(ctx, link, room) is None:
+    """Whether what somebody has or has read there is worth keeping: it is about us, here; in a direct
+    chat about what any machine of ours wrote."""
+    shared = rooms.room_with(ctx, link, room)
+    if shared is None:
         return False
-    return DeviceId(author) == ctx.me.device or link.account == ctx.me.account
+    if DeviceId(author) == ctx.me.device or link.account == ctx.me.account:
+        return True
+    return shared.row.kind == DIRECT and ctx.cache.owner.get(DeviceId(author)) == ctx.me.account
 
 
 def by_others(ctx: Context, row: RegisterRow, told: tuple[tuple[int, int], ...]) -> None:
@@ -214,6 +231,8 @@ def noted(ctx: Context, room: RoomCache, who: DeviceId, kind: int, author: bytes
     if not ours:
         if kind == registers.READ and ctx.cache.owner.get(who) == ctx.me.account:
             _read_by_us(ctx, room, who, DeviceId(author), said)
+        elif room.row.kind == DIRECT and ctx.cache.owner.get(DeviceId(author)) == ctx.me.account:
+            _of_another(ctx, room, who, kind, DeviceId(author), said)
         return
     head = room.heads.get(ctx.me.device)
     top = head.seq if head else 0
@@ -274,6 +293,27 @@ def _advance(ctx: Context, room: RoomCache, who: DeviceId, kind: int, new: Range
         ctx.feed("receipt", event, (("state", state), ("person", person.hex()), ("device", who.hex())))
     if moved:
         reached(ctx, dict.fromkeys(moved), state)
+
+
+def _of_another(
+    ctx: Context, room: RoomCache, who: DeviceId, kind: int, author: DeviceId, said: Ranges
+) -> None:
+    """How far what another machine of ours wrote in a direct chat has come; it may not be here yet."""
+    if ctx.cache.owner.get(who) == ctx.me.account:
+        return
+    store = room.their_have if kind == registers.HAVE else room.their_read
+    before = store.get((who, author), ())
+    after = ranges.union(before, said)
+    if after == before:
+        return
+    store[who, author] = after
+    ctx.ledger.seen.put_seen(room.row.id, who, author, kind, after)
+    ctx.batch.wrote = True
+    state, earlier = (DELIVERED, (RECEIVED,)) if kind == registers.HAVE else (READ, (RECEIVED, DELIVERED))
+    for low, high in reversed(ranges.minus(after, before)):
+        for event in ctx.ledger.views.advance(room.row.id, author, low, high, earlier, state):
+            person = (("state", state), ("person", ctx.cache.owner[who].hex()), ("device", who.hex()))
+            ctx.feed("receipt", event, person)
 
 
 def _read_by_us(ctx: Context, room: RoomCache, who: DeviceId, author: DeviceId, said: Ranges) -> None:

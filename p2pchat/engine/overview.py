@@ -166,10 +166,10 @@ def progress(ctx: Context, view: MessageView) -> Progress | None:
     if not view.mine or view.room not in ctx.cache.known_rooms:
         return None
     room = rooms.room(ctx, view.room)
-    if view.device != ctx.me.device:
+    if view.device != ctx.me.device and room.row.kind != DIRECT:
         return None
     meant = _meant(ctx, room, view.seq)
-    have, read = (views.by_person(ctx, room, kind) for kind in (registers.HAVE, registers.READ))
+    have, read = (views.by_person(ctx, room, kind, view.device) for kind in (registers.HAVE, registers.READ))
     got = tuple(a for a in meant if ranges.contains(ranges.union(have.get(a, ()), read.get(a, ())), view.seq))
     seen = tuple(a for a in meant if ranges.contains(read.get(a, ()), view.seq))
     return Progress(got, seen, len(meant))

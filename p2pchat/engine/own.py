@@ -58,9 +58,11 @@ def entries(ctx: Context) -> dict[str, OwnEntry]:
 
 
 def device_name(ctx: Context, device: DeviceId) -> str:
-    """What the person calls one of his machines, or ""."""
+    """What the person calls one of his machines, this one till then by its host's name, or ""."""
     entry = entries(ctx).get(NAME + device.hex())
-    return entry.value.decode() if entry is not None else ""
+    if entry is not None:
+        return entry.value.decode()
+    return ctx.live.machine if device == ctx.me.device else ""
 
 
 def put(ctx: Context, key: str, value: bytes) -> None:

@@ -5,8 +5,11 @@ code is tried once (docs/protocol.md, "A second machine"). Does not know: socket
 code, or what statements are made. The new machine dials; it has no statements yet, so its
 side of the handshake proves its keys only.
 
-    initiator   [second] ─ answer ─ open ─ ended          [ ] with a code; without one the key of
+    initiator   [second ─ shown] ─ answer ─ open ─ ended  [ ] with a code; without one the key of
     responder   [pake] ─ first ─ third ─ open ─ ended         the open office is the PSK (recover)
+
+In `shown` the initiator waits for `try_code`: one machine is reached by many addresses, and the code
+is tried on one connection.
 """
 
 from __future__ import annotations
@@ -71,17 +74,18 @@ class Pairing:
         self._out = bytearray()
         self._prologue = b""
         self._hello = b""
+        self._key = b""
         self._pake: Spake2 | None = None
         self._shown: Shown | None = None
         self._noise: HandshakeState | None = None
         self._session: Session | None = None
         self._initiator = False
         self._by_code = False
-        self.tried = False
-        """Whether it was this connection that used the code up."""
         self.state = "new"
         self.reached = "new"
         """How far it had come when it ended."""
+        self.tried = False
+        """The one attempt of the code was made on this connection."""
 
     # -- how it begins ---------------------------------------------------------------------
 
@@ -97,6 +101,13 @@ class Pairing:
         self._pake = Spake2(code, initiator=True, chance=self._entropy.bytes(64))
         self._say_clear(encode(PakeFirst(code.slot, self._pake.message)))
         self.state = "second"
+
+    def try_code(self) -> None:
+        """As the new machine, where a code of this slot is shown: make the one attempt here."""
+        if self.state != "shown":
+            raise LocalProtocolError("a code is tried where it is shown")
+        self.tried = True
+        self._first(self._key)
 
     def answer(self, preface: bytes, hello: bytes, shown: Shown | None, rest: bytes, now: float) -> None:
         """Begin as the machine that is there already. `shown`: the code it shows, None for none;
@@ -163,6 +174,8 @@ class Pairing:
                 self._take_second(body)
             case "first":
                 self._take_first(body, now)
+            case "shown":
+                raise RemoteProtocolError("frame out of place")
             case "answer":
                 noise = self._need_noise()
                 hello = noise.read_message(body)
@@ -190,9 +203,9 @@ class Pairing:
     def _take_second(self, body: bytes) -> None:
         if self._pake is None:
             raise LocalProtocolError("an answer to no question")
-        key = self._pake.finish(decode(PakeSecond, body).point)
+        self._key = self._pake.finish(decode(PakeSecond, body).point)
         self._prologue += body
-        self._first(key)
+        self.state = "shown"
 
     def _take_first(self, body: bytes, now: float) -> None:
         """Under a code this is the one attempt: it ends the code, whatever it shows."""

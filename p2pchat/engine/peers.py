@@ -184,7 +184,7 @@ def _trim(ctx: Context, device: DeviceId) -> None:
         loose = [row for row in rows if row.device != device and _stranger(ctx, row.device)]
         spare += sorted(loose, key=_age)[: max(0, len(loose) - MAX_UNKNOWN_PEERS)]
     for row in spare:
-        _drop(ctx, row)
+        drop(ctx, row)
 
 
 def _age(row: AddressRow) -> tuple[int, str, int]:
@@ -199,7 +199,8 @@ def _stranger(ctx: Context, device: DeviceId | None) -> bool:
     )
 
 
-def _drop(ctx: Context, row: AddressRow) -> None:
+def drop(ctx: Context, row: AddressRow) -> None:
+    """Forget one address, and dial it no more."""
     key = (row.host, row.port)
     del ctx.cache.addresses[key]
     target = ctx.live.targets.get(key)
@@ -214,7 +215,7 @@ def forget(ctx: Context, devices: list[DeviceId]) -> None:
     for row in list(ctx.cache.addresses.values()):
         if row.device in devices:
             ctx.live.targets.pop((row.host, row.port), None)
-            _drop(ctx, row)
+            drop(ctx, row)
     for key, target in list(ctx.live.targets.items()):
         if target.by is not None and target.device in devices:
             del ctx.live.targets[key]
@@ -296,6 +297,9 @@ def dial_failed(ctx: Context, number: int, reason: str) -> None:
     """Nothing came of a dial."""
     key = ctx.live.dials.pop(number, None)
     target = ctx.live.targets.get(key) if key else None
+    given = ctx.cache.addresses.get(key) if key else None
+    if reason == "self" and given is not None and given.device is None:
+        drop(ctx, given)  # nobody else will ever be met there
     if key is not None and target is not None:
         failed = replace(target, dialling=None, answered=False, failures=target.failures + 1)
         known = (

@@ -128,6 +128,11 @@ def shown(ctx: Context, device: DeviceId) -> Presence:
     return ctx.live.presence.seen.get(device, HIDDEN) if here else HIDDEN
 
 
+def hides(ctx: Context, device: DeviceId) -> bool:
+    """Whether a machine that is linked to us has said that its user is not to be seen by us."""
+    return device in ctx.live.by_device and ctx.live.presence.seen.get(device) == HIDDEN
+
+
 def withhold(ctx: Context, account: AccountId) -> None:
     """Somebody I am hidden from is owed a receipt: he gets it later, at a time that tells nothing."""
     if account not in ctx.live.presence.withheld:

@@ -80,7 +80,7 @@ def _check_proof(ctx: Context, account: AccountId, command: SetTrust) -> None:
         raise CommandError(
             "key_mismatch",
             f"{command.proof!r} is not the {word} of {names.shown(ctx, account)!r}: nothing was changed",
-            f"look again: `p2pchat trust show {names.pasted(command.target)}`",
+            f"look again: `p2pchat trust show {names.typed(ctx, account)}`",
         )
 
 

@@ -300,7 +300,7 @@ def compute(ctx: Context, room: RoomCache, what: Said, touches: list[Touch]) -> 
         reply_to, thread, urgent = None, None, False
     pins = [t for t in touches if t.kind == wire.PIN]
     mine = author == ctx.me.account
-    state = own_state(ctx, room, event.seq) if event.device == ctx.me.device else RECEIVED
+    state = _state(ctx, room, event) if mine else RECEIVED
     if mine and deleted and not was_here:
         state = CANCELLED
     return MessageView(
@@ -366,7 +366,7 @@ def _untouched(ctx: Context, room: RoomCache, what: Said, base: wire.Message) ->
         EventId(base.thread) if base.thread else None,
         base.urgent, False, False, False, bool(event.flags & StoredEvent.VOID), what.account == me.account,
         _people(room, mentions) if mentions else (), bool(mentions) and calls_me(ctx, room, mentions), (),
-        own_state(ctx, room, event.seq) if event.device == me.device else RECEIVED,
+        _state(ctx, room, event) if what.account == me.account else RECEIVED,
         _flags(event) if event.flags else (), asked_until(base.ack),
         offers.briefs(what.account, base.files) if base.files else (),
     )  # fmt: skip
@@ -400,9 +400,9 @@ def own_state(ctx: Context, room: RoomCache, seq: int) -> str:
             return READ
         if ranges.contains(reached_by_all(ctx, room, registers.HAVE), seq):
             return DELIVERED
-    elif _any_other(ctx, seq, room.their_read):
+    elif _any_other(ctx, ctx.me.device, seq, room.their_read):
         return READ
-    elif _any_other(ctx, seq, room.their_have):
+    elif _any_other(ctx, ctx.me.device, seq, room.their_have):
         return DELIVERED
     return HELD if kept.is_held(room, ctx.me.device, seq) else QUEUED
 
@@ -420,21 +420,37 @@ def reached_by_all(ctx: Context, room: RoomCache, kind: int) -> Ranges:
     return known
 
 
-def by_person(ctx: Context, room: RoomCache, kind: int) -> dict[AccountId, Ranges]:
-    """What each person's machines together have, or have read, of own events."""
+def by_person(
+    ctx: Context, room: RoomCache, kind: int, writer: DeviceId | None = None
+) -> dict[AccountId, Ranges]:
+    """What each person's machines together have, or have read, of own events, or of those of `writer`."""
+    writer = writer or ctx.me.device
     found: dict[AccountId, Ranges] = {}
     told = room.their_have if kind == registers.HAVE else room.their_read
     for (who, author), held in told.items():
         owner = ctx.cache.owner.get(who)
-        if author == ctx.me.device and owner is not None:
+        if author == writer and owner is not None:
             found[owner] = ranges.union(found[owner], held) if owner in found else held
     return found
 
 
-def _any_other(ctx: Context, seq: int, told: dict[tuple[DeviceId, DeviceId], Ranges]) -> bool:
-    me = ctx.me
+def _state(ctx: Context, room: RoomCache, event: StoredEvent) -> str:
+    """How far what I wrote has come. Of what another machine of mine wrote we hear in direct chats that
+    it has arrived, not whether it waits; in rooms neither."""
+    if event.device == ctx.me.device:
+        return own_state(ctx, room, event.seq)
+    if room.row.kind != DIRECT:
+        return RECEIVED
+    if _any_other(ctx, event.device, event.seq, room.their_read):
+        return READ
+    return DELIVERED if _any_other(ctx, event.device, event.seq, room.their_have) else RECEIVED
+
+
+def _any_other(
+    ctx: Context, writer: DeviceId, seq: int, told: dict[tuple[DeviceId, DeviceId], Ranges]
+) -> bool:
     for (who, author), held in told.items():
-        if held and held[0][1] >= seq and author == me.device and ctx.cache.owner.get(who) != me.account:
+        if held and held[0][1] >= seq and author == writer and ctx.cache.owner.get(who) != ctx.me.account:
             if ranges.contains(held, seq):
                 return True
     return False

@@ -73,6 +73,8 @@ def _notice(
         detail = read.role
     elif isinstance(read, wire.Settings):
         detail = " ".join(f"{change.key}={change.value}" for change in read.changes if change.value)
+    elif isinstance(read, wire.Revoke):
+        detail = read.device.hex()
     return Notice(
         EventId(identity),
         "voided" if flags & StoredEvent.VOID else TYPES[kind],

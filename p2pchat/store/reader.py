@@ -266,7 +266,8 @@ class Reader:
             return self._last_cursor() + 1 if oldest is None else oldest
 
     def queue(self) -> list[QueueRow]:
-        """Own messages nobody has yet and drafts still open, oldest first.
+        """Own messages nobody has yet and drafts still open, oldest first; not what was taken back, though
+        those who keep it may still have to hear of that.
 
         `id` of a draft is the bytes of its text id; `to` is filled in direct chats only.
         """
@@ -288,6 +289,7 @@ class Reader:
             for identity, number, state, written, text in self._conn.execute(
                 "SELECT e.id, m.room, m.state, m.written, m.text FROM message m JOIN event e ON e.pk = m.pk"
                 " WHERE m.state IN (1, 2, 3) AND m.state IN (1, 2) AND m.mine = 1 AND m.hidden = 0"
+                " AND m.deleted = 0"
             ).fetchall():
                 room = RoomId(self._names.id(number))
                 rows.append(

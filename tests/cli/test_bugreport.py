@@ -64,6 +64,15 @@ def test_without_a_daemon_and_into_a_file(tmp_path: Path) -> None:
     assert run(tmp_path, "bugreport", "--out", str(out)).code == 9, "nothing is overwritten"
 
 
+def test_no_file_of_yours_is_replaced(tmp_path: Path) -> None:
+    place = tmp_path / "my report.txt"
+    place.write_text("mine")
+    ran = run(tmp_path, "bugreport", "--out", str(place))
+    assert (ran.code, place.read_text()) == (9, "mine")
+    assert f"error: '{place}' is there already" in ran.err
+    assert f"bugreport --home {tmp_path} --out '{place}.2'" in ran.err
+
+
 def test_the_same_is_the_same_within_one_report_only() -> None:
     one, other = Redactor(b"salt"), Redactor(b"another")
     assert one.text("10.0.0.7 and 10.0.0.7") == " and ".join([one.mark("addr", "10.0.0.7")] * 2)

@@ -123,6 +123,9 @@ def test_a_second_machine_from_its_code_to_its_end(cast: Cast) -> None:
     assert (gone["device"], gone["revoked"]) == (linked["device"], True)
     until(lambda: bool(laptop.json("status")["peers"]["connected"] == 0))
     until(lambda: "revoked" in {one["kind"] for one in laptop.json("status")["warnings"]})
+    assert "was revoked" in laptop.run("device", "link", code=6).stderr, "nobody would believe what it adds"
+    (key,) = [one for one in laptop.json("doctor", code=1)["checks"] if one["name"] == "key"]
+    assert (key["cause"], key["ok"]) == ("revoked", False)
     assert laptop.kind("send", bob.name, "still here?", code=6) == "key_revoked"
     until(
         lambda: (

@@ -81,6 +81,7 @@ def test_a_bug_of_ours_is_told_like_any_failure(tmp_path: Path) -> None:
         ("look: p2pchat trust show bob", "look: p2pchat trust show HOME bob"),
         ("see what the p2pchat of that machine says", "see what the p2pchat of that machine says"),
         ("p2pchat --help", "p2pchat --help"),
+        ("`p2pchat status`; there: `p2pchat up`", "`p2pchat status HOME`; there: `p2pchat up`"),
     ],
 )
 def test_a_hint_repeats_the_home_that_was_given(said: str, shown: str, tmp_path: Path) -> None:

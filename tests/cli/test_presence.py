@@ -49,6 +49,13 @@ def test_everything_given_is_asked_for(tmp_path: Path) -> None:
         assert fake.asked("presence.set")["message"] is None
 
 
+def test_a_time_that_is_over(tmp_path: Path) -> None:
+    with daemon(tmp_path) as fake:
+        ran = run(tmp_path, "presence", "busy", "--for", "2020-01-01")
+        assert fake.calls == []
+    assert (ran.code, ran.err.splitlines()[0]) == (2, "error: '2020-01-01' is over already")
+
+
 def test_no_state_of_that_name(tmp_path: Path) -> None:
     ran = run(tmp_path, "presence", "asleep", "--json")
     assert (ran.code, told(ran)["error"]["kind"]) == (2, "usage")

@@ -207,6 +207,21 @@ def in_room(number: int, text: str = "hello", **changes: Any) -> Any:
     return samples.view(number, text, room=samples.LAUNCH, **changes)
 
 
+def test_a_machine_cut_off_is_told_of_once(tmp_path: Path) -> None:
+    """Each member that heard of it passes the act on; two machines are two."""
+    cut = [("aa" * 32, 1), ("aa" * 32, 2), ("bb" * 32, 3), ("", 4), ("", 5)]
+    found = samples.page(
+        samples.view(9),
+        notices=tuple(
+            samples.notice(number, "revoked", who=samples.BOB, detail=which) for which, number in cut
+        ),
+    )
+    with daemon(tmp_path, history=found):
+        shown = run(tmp_path, "history", "bob").out.count("was cut off")
+        assert shown == 4, "who does not say which may mean another"
+        assert len(told(run(tmp_path, "history", "bob", "--json"))["notices"]) == 5
+
+
 def test_history_of_a_room_shows_what_happened_and_what_is_missing(tmp_path: Path) -> None:
     page = samples.page(
         in_room(2, "who is in?"),
@@ -482,3 +497,22 @@ def test_chat_tells_of_a_line_it_cannot_send_and_goes_on(tmp_path: Path) -> None
         assert [p["text"] for method, p in fake.calls if method == "send"] == ["good"]
     assert "not UTF-8" in ran.err
     assert ran.code == 2
+
+
+def test_who_holds_a_message_is_a_machine_of_mine_or_a_person(tmp_path: Path) -> None:
+    """Two machines of one person are two; mine has the name I gave it."""
+    page = samples.page(samples.view(1, "hold this", mine=True))
+    bob = {"account": "bb" * 32, "device": "12345678" + "00" * 28, "name": "Bob", "machine": ""}
+    mine = {"account": "aa" * 32, "device": "cc" * 32, "name": "Ann", "machine": "reception-pc"}
+    other = bob | {"device": "9abcdef0" + "00" * 28}
+    told = {
+        "reception-pc": [mine],
+        "Bob": [bob],
+        "Bob, reception-pc": [bob, mine],
+        "Bob (12345678), Bob (9abcdef0)": [bob, other],
+        "reception-pc (cccccccc), reception-pc (dddddddd)": [mine, mine | {"device": "dd" * 32}],
+    }
+    for said, held_by in told.items():
+        page["messages"][0] |= {"state": "held", "held_by": held_by}
+        with daemon(tmp_path, history=page):
+            assert f"╰ held by {said}\n" in run(tmp_path, "history", "bob").out

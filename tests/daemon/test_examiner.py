@@ -13,7 +13,7 @@ from p2pchat.daemon import examiner as examining
 from p2pchat.daemon import probing, verdicts
 from p2pchat.daemon.sights import Case
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import search
+from p2pchat.engine import presence, search
 from p2pchat.engine.inputs import Found
 from p2pchat.engine.links import PROBE, LinkMachine
 from p2pchat.engine.presence_inputs import SetPresence
@@ -200,6 +200,30 @@ async def test_who_is_not_there_is_not_asked_for(autojump_clock: MockClock) -> N
         assert troubles(verdicts.between(case)) == {("tcp_out", "port_closed")}
 
 
+@pytest.mark.parametrize("whom", [("a",), ()], ids=["from one", "from all"])
+async def test_who_hides_looks_like_one_who_is_off(whom: tuple[str, ...], autojump_clock: MockClock) -> None:
+    async with house() as h:
+        await up(h, "abc")
+        await h.until(lambda: all_linked(h, "abc"))
+        state = "available" if whom else "invisible"
+        await h.daemons["b"].runner.ask(lambda r: SetPresence(r, state=state, hide_from=whom))
+        await h.until(lambda: _hidden(h, "a", "b"))
+        asker = h.daemons["a"].examiner
+        hiding = verdicts.between(await person(h, "a", "b"))
+        place = verdicts.between(await asker.place(address(h, "b"), FIRST_PORT))
+        around = await asker.own()
+        assert "b" not in {word.name for word in around.words}, "nor is he asked, or named, for another"
+        h.daemons["b"].stop()
+        await h.until(lambda: h.connected("a") == 1)
+        assert hiding == verdicts.between(await person(h, "a", "b"))
+        assert place == verdicts.between(await asker.place(address(h, "b"), FIRST_PORT))
+        assert troubles(hiding) == {("tcp_out", "port_closed")}
+
+
+def _hidden(h: House, who: str, whom: str) -> bool:
+    return presence.hides(h.daemons[who].look(), h.identities[whom].me.device)
+
+
 @pytest.mark.parametrize("side_by_side", [False, True])
 async def test_somebody_uses_the_name_of_one_who_is_gone(
     side_by_side: bool, autojump_clock: MockClock
@@ -238,7 +262,9 @@ async def test_whom_one_blocks_learns_nothing(autojump_clock: MockClock) -> None
         await h.until(lambda: h.connected("a") == 0)
         seen = await h.daemons["a"].examiner.probe(address(h, "b"), FIRST_PORT)
         assert seen.findings is None
-        assert seen.stuck, "no word after the handshake"
+        assert (seen.reason, seen.stuck) == ("refused", ""), "no word after the handshake"
+        told = verdicts.between(await person(h, "a", "b"))
+        assert troubles(told) == {("tcp_out", "other_office")}, "and no packet is blamed"
 
 
 # -- what a stranger may make us do -------------------------------------------------------------

@@ -16,14 +16,17 @@ from p2pchat.daemon.joining import LOOK_S, Found, Looking, Place
 from p2pchat.daemon.pairing import CODE_S, Talk
 from p2pchat.engine.accounts import fold, make_genesis, read_statement
 from p2pchat.engine.links import Got
-from p2pchat.engine.pairing import Opened, Pairing
+from p2pchat.engine.pairing import Opened, Pairing, Shown
 from p2pchat.errors import CommandError, RemoteProtocolError
+from p2pchat.net.lan import Address
 from p2pchat.wire.codec import encode
-from p2pchat.wire.framing import frame
+from p2pchat.wire.framing import FrameReader, frame
+from p2pchat.wire.limits import MAX_PREAUTH_FRAME
 from p2pchat.wire.messages.devices import TAG_JOIN, Admitted, Join, Joined
 from p2pchat.wire.messages.link import Preface
 from tests.daemon.house import House, house
 from tests.engine.play import Dice
+from tests.kit.fake_stream import FakeStream
 
 
 def _looking(
@@ -122,10 +125,12 @@ async def test_who_only_stands_in_the_door_ends_no_linking(autojump_clock: MockC
         pairing.dial(_other(linking.shown.code))
         await stream.send_all(pairing.data_to_send())
         pairing.receive_data(await stream.receive_some(4096), trio.current_time())
-        assert pairing.state == "answer"
+        pairing.try_code()
         dial = Talk(Pairing(b"l" * 32, Dice("laptop")), await eve.dial(address(h, "ann"), ann.listening.port),
                     trio.current_time)  # fmt: skip
         dial.pairing.dial(linking.shown.code)
+        await dial.shown()
+        dial.pairing.try_code()
         opened = await dial.until(Opened)
         await stream.send_all(pairing.data_to_send())
         assert await stream.receive_some(4096) == b"", "refused: the code has had its attempt"
@@ -136,6 +141,33 @@ async def test_who_only_stands_in_the_door_ends_no_linking(autojump_clock: MockC
         await dial.say(Joined())
         await linking.over.wait()
         assert linking.error is None
+
+
+async def test_who_hangs_up_after_a_code_was_tried_gets_no_second_try(autojump_clock: MockClock) -> None:
+    """A machine in the middle that breaks every connection would else have a guess on each."""
+    async with house() as h:
+        liar = h.lan.host("liar", "10.0.9.9")
+        tried: list[int] = []
+
+        async def serve(stream: FakeStream, caller: Address) -> None:
+            pairing = Pairing(b"l" * 32, Dice(f"liar {len(tried)}"))
+            reader = FrameReader(MAX_PREAUTH_FRAME)
+            reader.receive_data(await stream.receive_some(MAX_PREAUTH_FRAME))
+            preface = reader.next_frame()
+            assert preface is not None
+            shown = Shown(parse_code("ABCD-EFGH"), 1e9)
+            pairing.answer(preface, b"", shown, reader.take_rest(), trio.current_time())
+            await stream.send_all(pairing.data_to_send())
+            if await stream.receive_some(MAX_PREAUTH_FRAME):
+                tried.append(1)  # the first message of the handshake: one guess can be tested on it
+
+        async with trio.open_nursery() as nursery:
+            port = (await nursery.start(liar.listen, None, serve)).port
+            kept: list[IdentityFile] = []
+            with pytest.raises(CommandError) as error:
+                await _join(h, "laptop", parse_code("ABCD-2345"), kept, (("liar", port), ("10.0.9.9", port)))
+            nursery.cancel_scope.cancel()
+        assert (error.value.kind, tried, kept) == ("key_mismatch", [1], [])
 
 
 async def test_a_wrong_code_ends_both_at_once(autojump_clock: MockClock) -> None:
@@ -188,7 +220,7 @@ async def test_a_code_is_good_for_ten_minutes_and_as_long_as_somebody_waits(
         with pytest.raises(CommandError) as error:
             await _join(h, "laptop", third.shown.code, kept)
         assert error.value.kind == "timeout"
-        assert "none shows this code" in error.value.message
+        assert "no machine that answered shows this code" in error.value.message
 
 
 async def test_where_nobody_is_it_says_so(autojump_clock: MockClock) -> None:
@@ -305,6 +337,8 @@ async def test_a_code_taken_back_meanwhile_links_nobody(autojump_clock: MockCloc
         stream = await new.dial(str(ann.listening.addresses[0].host), ann.listening.port)
         talk = Talk(Pairing(b"e" * 32, Dice("laptop")), stream, trio.current_time)
         talk.pairing.dial(linking.shown.code)
+        await talk.shown()
+        talk.pairing.try_code()
         opened = await talk.until(Opened)
         ann.pairings.show()  # another code takes its place before the new machine has said its key
         public, expanded = ed25519_keypair(b"k" * 32)
@@ -343,6 +377,8 @@ async def test_who_is_linked_and_breaks_off_is_named(autojump_clock: MockClock) 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
             talk = await _into(h, "eve", "10.0.7.9", linking.shown.code)
+            await talk.shown()
+            talk.pairing.try_code()
             await talk.say(_proof(await talk.until(Opened)))
             assert isinstance((await talk.until(Got)).message, Admitted)
             await talk._stream.aclose()
@@ -365,6 +401,8 @@ async def test_nobody_else_ends_what_is_under_way(autojump_clock: MockClock) -> 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
             talk = await _into(h, "laptop", "10.0.7.9", linking.shown.code)
+            await talk.shown()
+            talk.pairing.try_code()
             opened = await talk.until(Opened)
             assert linking.shown.spent
             for name, host, code in (
@@ -376,7 +414,7 @@ async def test_nobody_else_ends_what_is_under_way(autojump_clock: MockClock) -> 
                     await other.until(Opened)
                     await other.say(Joined())
                 with pytest.raises(RemoteProtocolError):
-                    await other.until(Got)
+                    await (other.shown() if code is not None else other.until(Got))
                 await other._stream.aclose()
             assert not linking.over.is_set()
             await talk.say(_proof(opened))

@@ -15,12 +15,15 @@ from p2pchat.control.operations import all_operations
 from p2pchat.daemon import health
 from p2pchat.daemon.health import Facts
 from p2pchat.daemon.looks import Looks, NodeLooks
+from p2pchat.daemon.probing import Probed
 from p2pchat.daemon.queries import Queries, Sources
 from p2pchat.daemon.sights import Case, Own
+from p2pchat.engine import inputs
 from p2pchat.engine.inputs import Tell
 from p2pchat.errors import ArchiveError, CommandError
-from p2pchat.ids import AccountId
+from p2pchat.ids import AccountId, DeviceId
 from p2pchat.model import Gap
+from p2pchat.net.lan import Address
 from p2pchat.store.ledger import MEMORY, Ledger, open_ledger
 from p2pchat.store.reader import Reader, open_reader
 from tests.daemon.false_bulk import FalseBulk
@@ -36,8 +39,9 @@ NOTHING_SEEN = Own(True, False, True, (), (), None, None, ("eth0",), (), (), (),
 class FalseLooker:
     """A doctor who sees nothing wrong here, and nothing at all there."""
 
-    def __init__(self) -> None:
+    def __init__(self, me: DeviceId) -> None:
         self.looked: list[object] = []
+        self.me = me
 
     async def own(self) -> Own:
         return NOTHING_SEEN
@@ -48,6 +52,9 @@ class FalseLooker:
 
     async def place(self, host: str, port: int | None) -> Case:
         self.looked.append((host, port))
+        if host == "10.0.0.7":
+            me = (Probed(Address(host, 26700), "", device=self.me),)
+            return Case(host, None, self.me, None, me, "", None, True, False, None, "", NOTHING_SEEN, 0)
         return Case(host, None, None, None, (), "", None, True, False, None, "", NOTHING_SEEN, 0)
 
 
@@ -62,7 +69,7 @@ class StagedHost:
         self.sources = Sources(config, {"port": 26701, "name": "Ann"}, {"P2PCHAT_INTERFACE": "eth0"})
         self.reader: Reader = open_reader(actor.ledger)
         self.bulk = FalseBulk()
-        self.doctor = FalseLooker()
+        self.doctor = FalseLooker(actor.device)
         self.inbox = "/home/ann/inbox"
         self.key: str | None = "recover-me"
         self.stopped: bool | None = None
@@ -360,8 +367,27 @@ def test_troubles_have_a_cause_and_a_fix() -> None:
     assert soon == [*troubles, "not_encrypted"]
     kinds = [warning["kind"] for warning in health.warnings(bad, recovery_key_here=False)]
     assert kinds == ["no_multicast", "no_network", *troubles, "not_encrypted"]
+    (key,) = [one for one in health.checks(bad._replace(revoked=True), []) if one["name"] == "key"]
+    assert (key["ok"], key["cause"]) == (False, "revoked")
     good = Facts("0.1.0", 1.0, ("192.0.2.1:26700",), 10**12, ("192.0.2.1",), "", 2, (15,))
     assert all(one["ok"] and one["cause"] is None and one["fix"] == "" for one in health.checks(good, []))
+
+
+def test_a_machine_of_mine_that_is_linked_is_seen_now() -> None:
+    stage = Stage(lambda: open_ledger(MEMORY))
+    pc = stage.actor("pc")
+    laptop = stage.actor("laptop", of=pc)
+    stage.join(pc, laptop)
+    stage.wait(90)
+    seen = {one.device: one.last_seen_ms for one in NodeLooks(lambda: pc.node, pc.now).own_devices()}
+    assert seen == {pc.device: pc.now().wall_ms, laptop.device: pc.now().wall_ms}
+    stage.cut()
+    left = pc.now().wall_ms
+    stage.wait(90)
+    seen = {one.device: one.last_seen_ms for one in NodeLooks(lambda: pc.node, pc.now).own_devices()}
+    assert seen[laptop.device] == left
+    for one in (pc, laptop):
+        one.ledger.close()
 
 
 async def test_doctor_names_an_archive_that_not_even_answers(scene: Scene) -> None:
@@ -395,7 +421,19 @@ async def test_doctor_takes_a_person_or_an_address(scene: Scene) -> None:
     await scene.call("doctor", target="printer.example")
     assert looked[1:] == [("fd77::2", 26701), ("printer.example", None)]
     assert (await scene.refused("doctor", target="nobody")).code == 4
-    assert (await scene.refused("doctor", target="10.0.0.1:x")).kind == "usage"
+    wrong = await scene.refused("doctor", target="10.0.0.1:x")
+    assert (wrong.kind, wrong.hint.startswith("`p2pchat doctor 192.168.1.20`")) == ("usage", True)
+    wrong = await scene.refused("peers.add", address="fd77:0:0:0::26701:x")
+    assert "[fd77:0:0:0::26701]:PORT" in wrong.message
+    itself = await scene.refused("doctor", target="10.0.0.7")
+    assert (itself.code, itself.message) == (4, "'10.0.0.7' is this machine itself")
+
+
+async def test_an_address_is_forgotten_as_it_was_added(scene: Scene) -> None:
+    scene.host.actor.feed(inputs.AddPeer(900, "10.9.9.9", None))
+    assert await scene.call("peers.forget", target="10.9.9.9") == {"account": None, "name": "10.9.9.9"}
+    assert "'10.9.9.9'" in (await scene.refused("peers.forget", target="10.9.9.9")).message
+    assert (await scene.refused("peers.forget", target="nobody")).code == 4
 
 
 async def test_a_command_names_what_is_wrong(scene: Scene) -> None:

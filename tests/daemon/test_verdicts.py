@@ -93,6 +93,7 @@ OWN: list[tuple[str, Own, dict[str, str]]] = [
     ("the others do not announce themselves", own(words=(word(sighted=False),)), {}),
     ("those known are off", own(missed=(Dialled("h", "host_down"),), alone=False), {}),
     ("those known have stopped", own(missed=(Dialled("h", "port_closed"),)), {}),
+    ("nothing listens here", own(words=(word(back="port_closed"),), listening=False), {}),
     ("mDNS stopped here", own(deaf=True), {"discovery": "firewall_here", "firewall": "firewall_here"}),
     ("no multicast here", own(deaf=True, returns=False), {"discovery": "no_multicast"}),
     ("multicast unknown here", own(deaf=True, returns=None), {"discovery": "no_multicast"}),

@@ -61,8 +61,10 @@ class Actor:
         of: Actor | None = None,
         stated: Callable[[DeviceKeys], tuple[SignedStatement, ...]] | None = None,
         sizes: ViewSizes | None = None,
+        named: bool = True,
     ) -> None:
-        """`of`: this is a further machine of that person, who states so; `stated`: of whom these prove."""
+        """`of`: this is a further machine of that person, who states so; `stated`: of whom these prove.
+        Without `named` the keys are those of `name`, and what they are called is left to those who know."""
         dice = Dice(name)
         signing, noise, recovery = dice.bytes(32), dice.bytes(32), dice.bytes(32)
         public, key = ed25519_keypair(signing)
@@ -82,7 +84,11 @@ class Actor:
         self.stage, self.name, self.recovery = stage, name, recovery
         self.ledger = open_ledger()
         office = OPEN_OFFICE_KEY if lobby else None
-        self.node = Node(self.me, self.ledger, dice, name=name, label=name, office_key=office, sizes=sizes)
+        called = name if named else ""
+        self.node = Node(
+            self.me, self.ledger, dice, name=called, label=name, keep_name=not named, office_key=office,
+            sizes=sizes,
+        )  # fmt: skip
         self.answers: dict[int, object] = {}
         self.told: list[Tell] = []
         self.timers: dict[str, float] = {}
@@ -227,8 +233,9 @@ class Stage:
         of: Actor | None = None,
         stated: Callable[[DeviceKeys], tuple[SignedStatement, ...]] | None = None,
         sizes: ViewSizes | None = None,
+        named: bool = True,
     ) -> Actor:
-        return Actor(self, name, self._open, lobby=lobby, of=of, stated=stated, sizes=sizes)
+        return Actor(self, name, self._open, lobby=lobby, of=of, stated=stated, sizes=sizes, named=named)
 
     def join(self, one: Actor, other: Actor, dial: int | None = None) -> None:
         """A handshake between two machines, dialled by `one`."""

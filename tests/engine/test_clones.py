@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from p2pchat.crypto.primitives import ed25519_keypair, x25519_public
-from p2pchat.engine import clones, overview, own, rooms
+from p2pchat.engine import clones, overview, own, people, rooms
 from p2pchat.engine import inputs as happened
 from p2pchat.engine.accounts import device_id
 from p2pchat.engine.context import Me
@@ -118,6 +118,30 @@ def test_a_link_to_ourselves_is_no_copy_and_one_from_nobody_here_is(stage: Stage
     assert _told(ann, clones.RENEW) == [], "its other end may be in the inbox still"
     stage.wait(clones.PROVEN_S + 1)
     assert _told(ann, clones.RENEW) == [ann.device]
+
+
+def test_a_deadline_of_the_id_before_proves_nothing_about_the_new_one(stage: Stage) -> None:
+    ann = stage.actor("ann")
+    _up(ann, 93, dialled=False, handshake=b"x" * 64)
+    _renewed(ann)  # something else proved it first; who keeps the deadlines outlives the node
+    ann.feed(happened.TimerFired("copy:" + (b"x" * 64).hex()))
+    assert (_told(ann, clones.RENEW), _warned(ann)) == ([], 0)
+
+
+def test_who_lost_the_archive_is_called_what_others_know(stage: Stage) -> None:
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    stage.join(ann, bob)
+    stage.cut()
+    copy = stage.actor("ann", named=False)
+    assert people.name(copy.look(), copy.account) == copy.account.hex()[:8], "nothing is made up"
+    stage.join(copy, bob)
+    assert people.name(copy.look(), copy.account) == "ann"
+    _renewed(copy)
+    stage.join(copy, bob)
+    carl = stage.actor("carl")
+    stage.join(carl, copy)
+    for one in (copy, bob, carl):
+        assert people.name(one.look(), copy.account) == "ann", one.name
 
 
 def test_what_was_noticed_is_not_forgotten_by_a_crash(stage: Stage) -> None:

@@ -120,6 +120,10 @@ def test_machines_are_meant_by_name_and_by_the_beginning_of_an_id(stage: Stage) 
     ann.do(lambda r: RenameDevice(r, str(told["device"])[:8], "Old  Laptop"))
     assert own.device_name(ann.look(), device_id(ann.account, signing)) == "Old Laptop"
     assert ann.refused(lambda r: RenameDevice(r, "nothing", "x")).kind == "no_such_target"
+    ann.node.live.machine = "pc"  # what the host is called
+    assert own.device_name(ann.look(), ann.device) == "pc", "a machine that is alone has a name too"
+    assert ann.do(lambda r: RenameDevice(r, "PC", "desk"))["device"] == ann.device.hex()
+    assert own.device_name(ann.look(), ann.device) == "desk"
     assert ann.refused(lambda r: RenameDevice(r, "old laptop", "\x1b[31m")).kind == "usage"
     assert ann.refused(lambda r: RevokeDevice(r, ann.device.hex())).kind == "usage"
     assert ann.do(lambda r: RevokeDevice(r, "old laptop"))["device"] == told["device"]

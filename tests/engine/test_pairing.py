@@ -43,6 +43,8 @@ class Both:
             back = self.old.data_to_send()
             if back:
                 self.new.receive_data(back, now)
+                if self.new.state == "shown":
+                    self.new.try_code()
             elif self.old.state == "ended":
                 self.new.end_of_stream()
 
@@ -127,12 +129,24 @@ def test_who_only_knocks_spends_nothing_and_of_two_at_once_one_is_served() -> No
         preface, rest = _handed(new.data_to_send())
         old.answer(preface, HELLO, shown, rest, 0.0)
         new.receive_data(old.data_to_send(), 0.0)
+        assert (new.state, new.data_to_send()) == ("shown", b""), "nothing is tried unasked"
+        new.try_code()
         ends.append(new)
     assert not shown.spent, "both have sent their half of the pake, and learnt nothing"
     first.receive_data(ends[0].data_to_send(), 0.0)
     assert first.next_event() == Ended(WRONG_CODE, False)
     second.receive_data(ends[1].data_to_send(), 0.0)
     assert second.next_event() == Ended(NO_CODE, False)
+    assert (first.tried, second.tried) == (True, False), "only the one that tried it may end it"
+
+
+def test_who_says_more_before_the_code_is_tried_is_out_of_place() -> None:
+    new, old = Pairing(NEW, Dice("n")), Pairing(OLD, Dice("o"))
+    new.dial(_code())
+    preface, rest = _handed(new.data_to_send())
+    old.answer(preface, HELLO, Shown(_code(), 600.0), rest, 0.0)
+    new.receive_data(old.data_to_send() + frame(b"more"), 0.0)
+    assert new.next_event() == Ended("frame out of place", False)
 
 
 def test_a_preface_changed_on_the_way_opens_nothing() -> None:
@@ -142,6 +156,7 @@ def test_a_preface_changed_on_the_way_opens_nothing() -> None:
     preface, rest = _handed(new.data_to_send())
     old.answer(encode(Preface(1, "bulk", "pake")), HELLO, shown, rest, 0.0)
     new.receive_data(old.data_to_send(), 0.0)
+    new.try_code()
     old.receive_data(new.data_to_send(), 0.0)
     assert old.next_event() == Ended(WRONG_CODE, False)
     assert preface == encode(Preface(1, "chat", "pake"))

@@ -40,10 +40,16 @@ def test_a_first_key_is_pinned_unverified(pair: tuple[Actor, Actor]) -> None:
     assert trust_of(ann, bob) == "verified"
 
 
-def test_a_wrong_number_verifies_nobody(pair: tuple[Actor, Actor]) -> None:
+def test_a_wrong_number_verifies_nobody(stage: Stage, pair: tuple[Actor, Actor]) -> None:
     ann, bob = pair
     wrong = ann.refused(lambda r: happened.SetTrust(r, "verify", "bob", "safety-number", "1" * 60))
     assert (wrong.kind, wrong.code) == ("key_mismatch", 6)
+    bob.do(lambda r: happened.Rename(r, "-bob"))
+    stage.settle()
+    dashed = ann.refused(lambda r: happened.SetTrust(r, "verify", "-bob", "fingerprint", "00" * 16))
+    assert dashed.hint == f"look again: `p2pchat trust show {bob.account.hex()[:16]}`", "no option"
+    bob.do(lambda r: happened.Rename(r, "bob"))
+    stage.settle()
     empty = ann.refused(lambda r: happened.SetTrust(r, "verify", "bob", "safety-number", ""))
     assert empty.kind == "key_mismatch"
     assert trust_of(ann, bob) == "unverified"

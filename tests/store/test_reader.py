@@ -182,6 +182,7 @@ def test_the_queue_holds_what_waits_and_what_is_due_later(
     held = samples.put(ledger, mine=True, state=HELD, room=OTHER_ROOM)
     samples.put(ledger, mine=True, state=DELIVERED)
     samples.put(ledger, mine=True, hidden=True)
+    samples.put(ledger, mine=True, deleted=True, text=None)
     samples.put(ledger)
     draft = Draft("draft-abcdef", ROOM, "later", None, None, False, 99, "", START_MS)
     ledger.outbox.put_draft(draft)

@@ -11,6 +11,7 @@ import platform
 import socket
 import sys
 from collections.abc import Iterator, Mapping
+from shlex import quote
 from typing import Any, Final
 
 from p2pchat import __version__
@@ -40,8 +41,12 @@ def run(ctx: Context) -> int:
             for line in as_text(report):
                 ctx.out.line(field(line))
         return 0
-    with open(where, "x", encoding="utf-8") as stream:
-        stream.write("\n".join(as_text(report)) + "\n")
+    try:
+        with open(where, "x", encoding="utf-8") as stream:
+            stream.write("\n".join(as_text(report)) + "\n")
+    except FileExistsError as error:
+        taken = f"{where!r} is there already"
+        raise CommandError("exists", taken, f"p2pchat bugreport --out {quote(where + '.2')}") from error
     if ctx.out.json:
         ctx.out.object({"path": os.path.abspath(where)})
     else:

@@ -149,7 +149,7 @@ def _stands(transfer: dict[str, Any]) -> str:
 def _came(receipt: dict[str, Any]) -> str:
     """How far a message has come: `held by carol`, `delivered (bob)`; of a room also who has it by now."""
     state, person = receipt["state"], receipt["person"]
-    who = field(person["name"]) if person else "you"
+    who = field(person.get("machine") or person["name"]) if person else "you"
     if state == "queued":
         return f"has reached {who}" if person else "is held by nobody any more: it waits here"
     return f"held by {who}" if state == "held" and person else f"{state} ({who})"

@@ -78,12 +78,13 @@ def add(ctx: Context) -> int:
     else:
         reason = str(answer["reason"])
         ctx.out.line(f"not connected: {field(WHY.get(reason, reason))}")
-        ctx.out.remark(f"{field(address)} is remembered and tried again")
+        if reason != "self":
+            ctx.out.remark(f"{field(address)} is remembered and tried again")
     return 0
 
 
 def forget(ctx: Context) -> int:
-    """Drop what is remembered of a person's addresses."""
+    """Drop what is remembered of a person's addresses, or one that was added."""
     answer = ctx.call("peers.forget", target=ctx.word("target"))
     if ctx.out.json:
         ctx.out.object(answer)

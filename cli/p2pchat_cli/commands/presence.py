@@ -23,10 +23,14 @@ def run(ctx: Context) -> int:
     state, message, until = ctx.text("state"), ctx.text("message"), ctx.text("for")
     if state is not None and state not in STATES:
         raise CommandError("usage", f"no state {state!r}", "of: " + " ".join(STATES))
+    now = datetime.now().astimezone()
+    until_ms = None if until is None else when.parse(until, now, ahead=True)
+    if until_ms is not None and until_ms <= now.timestamp() * 1000:
+        raise CommandError("usage", f"{until!r} is over already", "give a time ahead: --for 2h")
     given: dict[str, Any] = {
         "state": state,
         "message": message,
-        "until_ms": None if until is None else when.parse(until, datetime.now().astimezone(), ahead=True),
+        "until_ms": until_ms,
         "hide_from": ctx.words("hide_from"),
         "hide_direct": ctx.flag("hide_direct"),
         "hide_rooms": ctx.flag("hide_rooms"),

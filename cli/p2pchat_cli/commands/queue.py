@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from p2pchat_cli.happened import people
+from p2pchat_cli.happened import machines, people
 from p2pchat_cli.session import Context
 from p2pchat_cli.when import ago, local
 
@@ -27,7 +27,7 @@ def run(ctx: Context) -> int:
         due = local(entry["at"])
         when = f"at {due:%Y-%m-%d %H:%M}" if due else ago(entry["since"], now)
         identifier = entry["id"] if entry["id"].startswith("draft-") else entry["id"][:12]
-        held = people(entry["held_by"]) or "-"
+        held = machines(entry["held_by"]) or "-"
         rows.append((identifier, people(entry["to"]), entry["state"], held, when, entry["preview"]))
     ctx.out.table(("ID", "TO", "STATE", "HELD BY", "SINCE", "TEXT"), rows)
     return 0

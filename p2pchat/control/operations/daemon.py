@@ -56,6 +56,6 @@ OPERATIONS: Final = (
         f"`{' '.join(CHECKS)}`; causes `null "
         "no_multicast client_isolation firewall_here firewall_there other_subnet wrong_interface mtu "
         "port_closed host_down other_office key_changed clock version strangers_full disk_full "
-        "archive_damaged`",
+        "archive_damaged revoked`",
     ),
 )

@@ -83,6 +83,12 @@ def machine_fields(names: Names, device: DeviceId) -> Json:
     return person_fields(names, account, device)
 
 
+def holder_fields(names: Names, device: DeviceId) -> Json:
+    """A machine that keeps something: `{"account","device","name","machine"}`; `machine` is what I call it,
+    "" of a machine that is not mine."""
+    return {**machine_fields(names, device), "machine": names.device_name(device)}
+
+
 def room_brief(names: Names, room: RoomId) -> Json:
     """A room in `history` and `read`: `{"id","name","kind"}`."""
     row = names.room(room)
@@ -139,7 +145,7 @@ def message_fields(
         "progress": None if progress is None else progress_fields(progress),
         "delivered_to": people_fields(names, progress.delivered if progress else ()),
         "read_by": people_fields(names, progress.read if progress else ()),
-        "held_by": [machine_fields(names, device) for device in held_by],
+        "held_by": [holder_fields(names, device) for device in held_by],
         "flags": [*view.flags, *(word for word in shown_flags if word not in view.flags)],
     }
 
@@ -397,7 +403,7 @@ def queue_fields(row: QueueRow, names: Names) -> Json:
         "id": reference(row.id),
         "room": show(row.room),
         "to": people_fields(names, row.to),
-        "held_by": [machine_fields(names, device) for device in row.held_by],
+        "held_by": [holder_fields(names, device) for device in row.held_by],
         "state": row.state,
         "at": time(row.at_ms),
         "since": time(row.since_ms),
@@ -425,12 +431,10 @@ def receipt_fields(
 ) -> Json:
     """A receipt in `listen`: who moved this message to which state, or holds it; `person` null for
     ourselves."""
-    return {
-        "id": reference(message),
-        "room": show(room),
-        "state": state,
-        "person": None if account is None else person_fields(names, account, device),
-    }
+    person = None if account is None else person_fields(names, account, device)
+    if person is not None and device is not None:
+        person["machine"] = names.device_name(device)
+    return {"id": reference(message), "room": show(room), "state": state, "person": person}
 
 
 def line_fields(cursor: int, type: str, subject: Json | None = None) -> Json:

@@ -14,13 +14,14 @@ MESSAGE: Final = (
     '"text","reply_to","thread","edited","deleted","pinned","urgent","mine","mentions_me",'
     '"reactions":[{"emoji","by"}],"mentions","files":[{"id","name","size"}],"ack":{"by_time","acked","missing"},"state",'
     '"progress":{"delivered","read","of"},"delivered_to","read_by","held_by","flags"}`; `progress` counts '
-    "people and is null for what others wrote, `ack` is null where nobody is asked to take note"
+    "people and is null for what others wrote, `machine` in `held_by` is what I call one of "
+    "mine, `ack` is null where nobody is asked to take note"
 )
 PAGE: Final = (
     '`{"room":{"id","name","kind"},"messages":[…],"notices":[{"id","type":"created|added|joined|left|'
     'removed|role|settings|fork|voided","at","by","who","detail"}],"gaps":[{"device","name","from","to",'
-    '"holders"}],"has_more","cursor"}`, oldest first; `detail` is the new role, or which settings changed; '
-    "`name` is whose machine it is; each message " + MESSAGE
+    '"holders"}],"has_more","cursor"}`, oldest first; `detail` is the new role, which settings '
+    "changed, or the machine that was cut off; `name` is whose machine it is; each message " + MESSAGE
 )
 
 PAGE_LIMIT: Final = 500

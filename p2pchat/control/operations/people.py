@@ -30,9 +30,9 @@ OPERATIONS: Final = (
     ),
     Operation(
         "peers.forget",
-        "Drop the remembered addresses of a person, and the pinned name if he is not verified.",
-        (Param("target", "str", "a person"),),
-        '`{"account","name"}`',
+        "Drop the remembered addresses of a person, and his pinned name unless verified; or an address.",
+        (Param("target", "str", "a person, or HOST[:PORT] as it was added"),),
+        '`{"account","name"}`; of an address `account` is null and `name` the address',
     ),
     Operation(
         "peers.wait",

@@ -6,6 +6,7 @@ know: what a setting does, or where the file lies (paths).
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -189,12 +190,24 @@ def split_address(text: str, source: str = "peers add") -> tuple[str, int | None
             raise SettingsError(f"{_brief(text)} is no HOST[:PORT] ({source})")
     if not host or len(host) > 253 or re.fullmatch(r"[\w.:%-]+", host) is None:
         raise SettingsError(f"{_brief(text)} is no HOST[:PORT] ({source})")
+    if ":" in host and not _is_ipv6(host):
+        raise SettingsError(
+            f"{_brief(text)} is no address: a port goes as [{host.rpartition(':')[0]}]:PORT ({source})"
+        )
     if not port:
         return host, None
     number = _port("port", port, source)
     if number == 0:
         raise SettingsError(f"{_brief(text)} names port 0 ({source})")
     return host, number
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def may_be_address(text: str) -> bool:

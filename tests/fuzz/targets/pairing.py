@@ -32,6 +32,7 @@ def _half() -> tuple[Pairing, Pairing]:
     new.dial(CODE)
     old = _old(PREFACE, new.data_to_send()[2 + len(PREFACE) :])
     new.receive_data(old.data_to_send(), 0.0)
+    new.try_code()
     return new, old
 
 
@@ -72,6 +73,8 @@ def one_input(data: bytes) -> None:
             new = Pairing(b"n" * 32, Dice("new"))
             new.dial(CODE)
             new.receive_data(rest, 0.0)
+            if new.state == "shown":
+                new.try_code()
             _drain(new)
         case 3:
             _, old = _half()
