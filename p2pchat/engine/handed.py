@@ -77,7 +77,7 @@ def handed(ctx: Context, link: Link, message: Handed) -> None:
     """A holder hands over what we claimed."""
     under_way = ctx.live.claims.get(link.link)
     if under_way is None:
-        raise RemoteProtocolError("handed over what nobody claimed")
+        return  # nobody claims it, or does no more: it was taken for lost, claimed again, and came twice
     for account in people.learn_statements(ctx, message.statements, None):
         membership.proofs_came(ctx, account)
         revocations.plan(ctx, account)

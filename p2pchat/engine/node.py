@@ -208,7 +208,6 @@ class Node:
         quota.close(ctx)
         outbox.close_receipts(ctx)
         admission.close(ctx)
-        revocations.watch(ctx)
         handed.close(ctx)
         custody.watch(ctx)
         presence_words.close(ctx)

@@ -17,21 +17,13 @@ from p2pchat.wire.messages.rooms import OWNER
 OTHERS_AFTER_S: Final = 1.0
 SPREAD_S: Final = 9.0
 """Owners speak at once, others after 1 to 10 s unless somebody did."""
-
-
 START_S: Final = 12.0
-"""After the start, or after we came into a room: by then rooms are read, and others have spoken."""
+"""After the start: by then rooms are read, and others have spoken."""
 
 
 def start(ctx: Context) -> None:
     """Before the daemon stopped somebody may have been revoked, and nobody had said so yet."""
     ctx.timer("revocations", ctx.now.mono + START_S)
-
-
-def watch(ctx: Context) -> None:
-    """At the end of a batch: of rooms we came into somebody may lack what we know of their members."""
-    if ctx.batch.entered:
-        start(ctx)
 
 
 def again(ctx: Context) -> None:

@@ -74,11 +74,26 @@ def test_a_claimer_gets_what_is_his_and_nothing_else(stage: Stage, three: Three)
     assert count(cem)
 
 
-def test_what_nobody_claimed_ends_the_link(stage: Stage, three: Three) -> None:
-    _, bob, cem = three
+def test_what_nobody_claimed_is_passed_over(stage: Stage, three: Three) -> None:
+    """It may have been taken for lost, claimed again, and come twice: no reason to part."""
+    ann, bob, cem = three
+    stage.join(ann, cem)
+    said = ann.say(bob, "hello bob")
+    stage.wait(11)
+    stage.cut()
     stage.join(cem, bob)
-    tell(stage, cem, bob, wire.Handed((), (), False, 1, False, False))
-    assert bob.closed == ["handed over what nobody claimed"]
+    answer = next(one for one in cem.sent if isinstance(one, wire.Handed) and one.events)
+    stage.cut()
+    dan = stage.actor("dan")
+    stage.join(cem, dan)
+    stage.join(cem, bob)
+    for other in (bob, dan):
+        tell(stage, cem, other, answer)
+        tell(stage, cem, other, wire.Handed((), (), True, 5, True, False))
+        assert other.closed == []
+        assert not other.look().live.claims
+    assert shown(bob, said).text == "hello bob"
+    assert dan.ledger.events.get(EventId(bytes.fromhex(said))) is None
 
 
 def test_what_does_not_hold_is_passed_over_and_the_rest_taken(stage: Stage, three: Three) -> None:
