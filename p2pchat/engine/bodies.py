@@ -45,8 +45,11 @@ def repaired(ctx: Context, room: RoomCache) -> None:
 def due(ctx: Context, room: RoomCache) -> None:
     """Ask the next machine; after all of them there is a pause, longer each time."""
     place = room.row.id
+    if ctx.me.account not in room.graph.members:
+        ctx.live.bodies_sought.pop(place, None)  # nobody gives us any; once we are in again it is looked anew
+        return
     lacking = _lacking(ctx, room)
-    if not lacking or ctx.me.account not in room.graph.members:
+    if not lacking:
         ctx.live.bodies_sought[place] = None
         return
     links = sorted(rooms.links_of(ctx, room), key=lambda link: link.device)

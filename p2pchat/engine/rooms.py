@@ -35,6 +35,7 @@ his own end in it · nothing."""
 
 HLC_SHIFT: Final = 16
 MAX_LATE: Final = 4096
+MAX_LEAPS: Final = 1024
 """Of content dated before the add of somebody it is for: what is compared at a time."""
 MAX_HEARD_OF: Final = 64
 """Rooms of which peers have spoken and whose `create` is not here: memory they can take."""
@@ -256,20 +257,50 @@ def _knew(cached: RoomCache, event: StoredEvent, act: EventId | None) -> bool:
 def late(ctx: Context, cached: RoomCache) -> list[StoredEvent]:
     """Content that somebody may have though it is dated before his add: its author's clock is behind.
 
-    Of each chain it is the end, so no chain is read further than that.
+    Of each chain it is the end before the newest add; where that end is not such content, it may still be
+    the end before an older add which it links to, for the clock may have been set right between the two.
     """
     if cached.late is None:
         cached.late = []
         since = {one: readable_from(ctx, cached, one) for one in cached.graph.members}
         cached.late_before = max(since.values(), default=0)
-        newest = -(-cached.late_before >> HLC_SHIFT)
-        for device in cached.heads if newest else ():
-            for _, one in ctx.ledger.items.said(cached.row.id, device, newest):
-                event = ctx.ledger.events.get(one)
-                if event is None or not _late_for(cached, event, since) or len(cached.late) >= MAX_LATE:
-                    break
-                cached.late.append(event)
+        leaps = MAX_LEAPS
+        for device in cached.heads if cached.late_before else ():
+            before: int | None = _ms_after(cached.late_before)
+            while before is not None:
+                before = _late_of(ctx, cached, device, before, since)
+                leaps -= before is not None
+                before = before if leaps > 0 else None
     return cached.late
+
+
+def _ms_after(hlc: int) -> int:
+    """The first ms that begins at that hlc or later."""
+    return -(-hlc >> HLC_SHIFT)
+
+
+def _late_of(
+    ctx: Context, cached: RoomCache, device: DeviceId, before: int, since: dict[AccountId, int]
+) -> int | None:
+    """Take what is late at the end of a chain before that ms; before which older ms there may be more."""
+    assert cached.late is not None
+    members = cached.graph.members
+    for _, one in ctx.ledger.items.said(cached.row.id, device, before):
+        event = ctx.ledger.events.get(one)
+        if event is None or len(cached.late) >= MAX_LATE:
+            return None
+        if _late_for(cached, event, since):
+            if event not in cached.late[-1:]:
+                cached.late.append(event)
+            continue
+        older = sorted(
+            {hlc: who for who, hlc in since.items() if _ms_after(hlc) < before}.items(), reverse=True
+        )
+        # Who links to an add is dated after it, if his clock was right: one add back is as far as it goes.
+        known = (hlc for hlc, who in older if hlc and _knew(cached, event, members[who].added_by))
+        hlc = next(known, 0)
+        return _ms_after(hlc) if hlc else None
+    return None
 
 
 def _late_for(cached: RoomCache, event: StoredEvent, since: dict[AccountId, int]) -> bool:

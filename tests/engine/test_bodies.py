@@ -112,3 +112,15 @@ def test_after_a_restart_what_lacks_is_looked_for_with_the_first_repair(stage: S
     stage.join(bob, cem)
     stage.wait(10)
     assert texts(cem, room) == ["for all", "for some"]
+
+
+def test_who_is_put_out_and_let_in_again_looks_anew_for_what_he_lacked(stage: Stage, three: Three) -> None:
+    ann, bob, cem = three
+    room, _ = withhold(stage, three, cem)
+    act(ann, "remove", "launch", cem)
+    stage.wait(10)
+    assert texts(cem, room) == ["for all"]
+    assert cem.account not in cem.look().cache.rooms[room].graph.members
+    act(ann, "invite", "launch", cem)
+    stage.wait(120)
+    assert texts(cem, room) == texts(bob, room) == ["for all", "for some"]

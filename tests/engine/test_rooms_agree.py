@@ -257,3 +257,25 @@ def test_who_has_a_clock_behind_is_heard_by_who_came_in_after(stage: Stage, behi
     assert texts(cem, room) == ["late by my clock"]
     assert "late by my clock" in texts(ann, room)
     assert texts(bob, room) == ["late by my clock"]
+
+
+def test_who_had_a_clock_behind_is_heard_though_it_was_set_right_before_another_came_in(stage: Stage) -> None:
+    """What Bob wrote by the right clock, not knowing of Dan, is late for nobody; what he wrote before is,
+    for Cem."""
+    ann, bob, cem, dan = people = [stage.actor(name) for name in ("ann", "bob", "cem", "dan")]
+    bob.skew_ms = -3_600_000
+    all_meet(stage, people)
+    room = create(ann, history="joined")
+    stage.mono += 1
+    act(ann, "invite", "launch", bob, cem)
+    stage.cut()
+    say(bob, "launch", "late by my clock")
+    bob.skew_ms = 0
+    stage.mono += 10
+    say(bob, "launch", "by the right clock")
+    stage.mono += 10
+    act(ann, "invite", "launch", dan)
+    stage.join(ann, bob)
+    stage.cut()
+    stage.join(ann, cem)
+    assert sorted(map(str, texts(cem, room))) == ["by the right clock", "late by my clock"]
