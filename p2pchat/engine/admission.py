@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from p2pchat.engine import frames, holders, rooms
+from p2pchat.engine import frames, holders, log, rooms
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.ids import AccountId, DeviceId, EventId
 from p2pchat.model import ROOM, HeldEvent, StoredEvent
 from p2pchat.wire.codec import decode
 from p2pchat.wire.limits import HOLD_MS
-from p2pchat.wire.messages.events import Header
+from p2pchat.wire.messages.events import Event, Header
 
 ACTS: Final = 64
 """The act that let us in and those next behind it: who lacks more asks for that."""
@@ -42,12 +42,17 @@ def close(ctx: Context) -> None:
 
 def _keep(ctx: Context, room: RoomCache, added_by: EventId, others: list[AccountId]) -> None:
     now = ctx.now.wall_ms
+    left = holders.own_left(ctx)
     for act in frames.with_covers(ctx, _acts_behind(ctx, added_by)):
         held = HeldEvent(
             act.id, ctx.me.account, ctx.me.device, room.row.id, act.device, act.seq, True, now, now + HOLD_MS,
             act.header, act.signature, act.body,
         )  # fmt: skip
         to = [(account, DeviceId(b"")) for account in others if account != ctx.cache.owner[act.device]]
+        size = log.size(Event(act.header, act.signature, act.body))
+        left -= holders.ROW_BYTES + holders.NAME_BYTES * len(to) + size
+        if left < 0:
+            break  # for others' sake nobody keeps more of one person and day; the nearest come first
         if to:  # what he wrote himself he has, and says to nobody that he has it
             ctx.ledger.holdings.hold(held, to)
     ctx.batch.wrote = True

@@ -201,6 +201,12 @@ def _held(ctx: Context, link: Link, read: Read) -> HeldEvent:
     )  # fmt: skip
 
 
+def own_left(ctx: Context) -> int:
+    """How many bytes more we may keep of ourselves for others today."""
+    day = max(0, ctx.now.wall_ms) // DAY_MS * DAY_MS
+    return MAX_HELD_PER_DAY - ctx.ledger.holdings.taken_since(ctx.me.account, day)
+
+
 def _room_left(ctx: Context, link: Link) -> int:
     """How many bytes more there is room for of this person."""
     holdings, day = ctx.ledger.holdings, max(0, ctx.now.wall_ms) // DAY_MS

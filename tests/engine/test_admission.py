@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from p2pchat.crypto.primitives import ed25519_sign, tag_bytes
+from p2pchat.engine import holders, rooms
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import rooms
 from p2pchat.engine.log import body_hash
 from p2pchat.ids import NO_EPOCH, RoomId
 from p2pchat.wire.codec import encode
@@ -90,3 +92,19 @@ def test_who_was_never_let_in_brings_no_word_of_it(stage: Stage) -> None:
     stage.carry(eve, eve.look().live.by_device[bob.device], Waiting(()))
     tell(stage, eve, bob, Handed((), (forged,), True, 1, True, True))
     assert eve.account not in _members(bob, room)
+
+
+def test_of_himself_nobody_keeps_more_than_of_another_person(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever lets him into room after room would fill his disk."""
+    ann, bob, cyn = stage.actor("ann"), stage.actor("bob"), stage.actor("cyn")
+    stage.join(ann, bob)
+    stage.join(ann, cyn)
+    room = make_room(ann, bob)
+    stage.hang_up(ann.look().live.by_device[bob.device])
+    monkeypatch.setattr(holders, "MAX_HELD_PER_DAY", 900)
+    ann.do(lambda r: happened.RoomAct(r, "invite", room.hex(), (cyn.account.hex(),)))
+    kept = cyn.ledger.connection.execute("SELECT sum(size), count(*) FROM holding").fetchone()
+    assert kept[1] >= 1, "the act that let him in comes first"
+    assert kept[0] <= 900
