@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from p2pchat.crypto.identity import SigningKey, parse_bound_recovery, print_bound_recovery
 from p2pchat.crypto.pake import Code, parse_code
 from p2pchat.crypto.primitives import ed25519_keypair, ed25519_sign, tag_bytes, x25519_public
+from p2pchat.daemon.core import Daemon
 from p2pchat.daemon.identity import IdentityFile
 from p2pchat.daemon.joining import LOOK_S, Found, Looking, Place
 from p2pchat.daemon.pairing import CODE_S, Talk
@@ -170,6 +171,13 @@ async def test_who_hangs_up_after_a_code_was_tried_gets_no_second_try(autojump_c
         assert (error.value.kind, tried, kept) == ("key_mismatch", [1], [])
 
 
+async def _in_vain(daemon: Daemon, code: str, caught: list[CommandError]) -> None:
+    """Who shows a code waits, and is told that nothing came of it."""
+    with pytest.raises(CommandError) as error:
+        await daemon.pairings.wait(code)
+    caught.append(error.value)
+
+
 async def test_a_wrong_code_ends_both_at_once(autojump_clock: MockClock) -> None:
     async with house() as h:
         ann = await h.up("ann")
@@ -177,13 +185,8 @@ async def test_a_wrong_code_ends_both_at_once(autojump_clock: MockClock) -> None
         kept: list[IdentityFile] = []
         caught: list[CommandError] = []
 
-        async def wait() -> None:
-            with pytest.raises(CommandError) as error:
-                await ann.pairings.wait(linking.shown.code.text)
-            caught.append(error.value)
-
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait)
+            nursery.start_soon(_in_vain, ann, linking.shown.code.text, caught)
             await trio.testing.wait_all_tasks_blocked()
             began = trio.current_time()
             with pytest.raises(CommandError) as error:
@@ -369,13 +372,8 @@ async def test_who_is_linked_and_breaks_off_is_named(autojump_clock: MockClock) 
         linking = ann.pairings.show()
         caught: list[CommandError] = []
 
-        async def wait() -> None:
-            with pytest.raises(CommandError) as error:
-                await ann.pairings.wait(linking.shown.code.text)
-            caught.append(error.value)
-
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait)
+            nursery.start_soon(_in_vain, ann, linking.shown.code.text, caught)
             talk = await _into(h, "eve", "10.0.7.9", linking.shown.code)
             await talk.shown()
             talk.pairing.try_code()
