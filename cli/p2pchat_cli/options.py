@@ -98,7 +98,7 @@ COMMANDS: Final = (
         ("peers", "forget"),
         "Drop the addresses of a person, and the name if unverified; or one address.",
         "peers",
-        (_PERSON,),
+        (Arg("target", "TARGET", "A person: bob, or an id; or an address as it was given."),),
         function="forget",
     ),
     Command(
