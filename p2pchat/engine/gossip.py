@@ -44,8 +44,12 @@ LIVE_MS: Final = 30_000
 
 
 def audience(ctx: Context, room: RoomCache, fresh: Sequence[StoredEvent]) -> list[Link]:
-    """Whom own new events are pushed to; all others are told of them. Without neighbours it is all."""
+    """Whom own new events are pushed to; all others are told of them. Without neighbours it is all.
+    Who leaves tells his other machines too: there may be nobody else to tell them."""
     links = rooms.links_of(ctx, room)
+    if ctx.me.account not in room.graph.members:
+        linked = (ctx.live.links[number] for number in ctx.live.by_device.values())
+        links += [link for link in linked if link.account == ctx.me.account]
     view = tend(ctx, room, links)
     if view is None or not view.active:
         return links
