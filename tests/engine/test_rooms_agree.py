@@ -307,3 +307,35 @@ def test_who_had_a_clock_behind_is_heard_though_it_was_set_right_before_another_
     stage.cut()
     stage.join(ann, cem)
     assert sorted(map(str, texts(cem, room))) == ["by the right clock", "late by my clock"]
+
+
+def test_what_somebody_who_is_out_hands_to_one_of_us_comes_to_all_of_us(stage: Stage) -> None:
+    """Bob, who is out, does not know that Cem came in after that, and gives him nothing; Cem has what Bob
+    said from Ann at once, not when one of them next happens to repair with the other."""
+    ann, bob, cem = people = [stage.actor(name) for name in ("ann", "bob", "cem")]
+    all_meet(stage, people)
+    room = create(ann)
+    act(ann, "invite", "launch", bob)
+    say(ann, "launch", "hello")
+    stage.cut()
+    said = EventId(bytes.fromhex(say(bob, "launch", "while i was in")))
+    act(ann, "remove", "launch", bob)
+    stage.join(ann, cem)
+    act(ann, "invite", "launch", cem)
+    stage.join(bob, cem)
+    stage.join(ann, bob)
+    for actor in people:
+        actor.timers.pop("repair", None)
+    assert ann.ledger.events.get(said) is not None
+    assert cem.ledger.events.get(said) is None
+    stage.wait(5)
+    assert cem.ledger.events.get(said) is not None
+    assert "while i was in" not in texts(cem, room)
+    before, hand = len(ann.sent), Hand(bob, room)
+    for turn in range(5):
+        hand.give(ann, hand.write(ev.MESSAGE, ev.Message(1, f"{turn}", b"", b"", (), False, 0, ())))
+        stage.wait(5)
+    assert ann.ledger.events.get(hand.prev) is not None
+    assert not [one for one in ann.sent[before:] if isinstance(one, Reconcile)], (
+        "nobody is made to work again"
+    )

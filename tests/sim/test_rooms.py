@@ -15,7 +15,7 @@ FULL = {"rooms": 200, "room-homes": 50, "room-clocks": 50, "byzantine": 100}
 GATE = {"rooms": 8, "room-homes": 6, "room-clocks": 6, "byzantine": 6}
 REMEMBERED: dict[str, tuple[int, ...]] = {
     "rooms": (0, 3, 15, 18, 22, 762, 1016, 2044, 725875548252),
-    "room-homes": (1001, 3029, 406423576188),
+    "room-homes": (1001, 3029, 406423576188, 767302591075),
     "room-clocks": (1003, 5049, 5084, 534269083316),
     "byzantine": (2, 4, 19, 2031, 172147706253, 184570258917, 455268434639, 892527972327, 940501897971),
 }
