@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import trio
 
+from p2pchat.daemon.berths import Berths
 from p2pchat.daemon.bulk_link import Asked, BulkLink
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.fetching import BAD_SOURCE, Fetching
@@ -75,6 +76,7 @@ class Bulk:
         self._opened: dict[BulkLink, dict[bytes, Given | Partial]] = {}
         self._used: dict[BulkLink, float] = {}
         self.turns = Turns()
+        self.berths = Berths()
         self._lists: dict[BulkLink, trio.Semaphore] = {}
         self._troubled: dict[bytes, None] = {}  # offers of ours that somebody had no room for
         self.shelf = Shelf(me, disk, entropy, mono, self._read, self._failed)
@@ -173,7 +175,7 @@ class Bulk:
         if (before is not None and not before.stopping) or self._nursery is None:
             return
         order = int.from_bytes(self._entropy.bytes(8), "big")
-        fetching = Fetching(fetch, self._disk, self, self._mono, order)
+        fetching = Fetching(fetch, self._disk, self, self._mono, order, self.berths)
         self._fetchings[fetch.offer.id] = fetching
         self._start(self._fetching, fetching, before)
 
