@@ -175,6 +175,8 @@ def _check_wanted(ctx: Context, row: TransferRow, command: FileAct) -> None:
         raise CommandError("usage", f"{command.conflict!r} is none of: {' '.join(CONFLICTS)}", "")
     if transfers.expired(ctx, row):
         raise CommandError("policy", f"the time in which {row.name!r} could be had is over", again)
+    if ctx.me.account not in rooms.room(ctx, row.room).graph.members:
+        raise CommandError("no_right", f"{row.name!r} is for a room that you are not in any more", again)
     shown = ctx.ledger.views.message(row.event)
     if shown is None or shown.hidden or shown.deleted:
         raise CommandError("policy", f"the message that offered {row.name!r} is gone", again)

@@ -23,6 +23,7 @@ from tests.engine.files_play import (
     message,
     moved,
     offer_of,
+    refused,
     row,
     send,
     serves,
@@ -138,6 +139,9 @@ def test_who_was_removed_may_have_nothing(stage: Stage, three: Three) -> None:
     room_act(ann, "remove", "launch", cem)
     assert serves(ann, cem, pdf) == "no_right"
     assert serves(bob, cem, pdf) == "no_right"
+    assert state(cem, pdf) == "cancelled"
+    error = refused(cem, "accept", pdf)
+    assert (error.kind, "not in any more" in error.message) == ("no_right", True), "not waited for in vain"
     moved(bob, FileSource)
     act(bob, "accept", pdf)
     cem.feed(happened.FileLanded(pdf.id, "/somewhere", "made", ROOT))  # from whoever gave it to him

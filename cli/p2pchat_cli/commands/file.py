@@ -162,7 +162,7 @@ def _named(ctx: Context, one: transfers.Transfer) -> str:
 
 def accept(ctx: Context) -> int:
     """Take what is offered; says where it lands."""
-    ident, timeout = ctx.identifier("id"), _timeout(ctx)
+    ident, timeout = _transfer(ctx), _timeout(ctx)
     to = ctx.text("to")
     (before,) = ctx.call("files.wait", ids=[ident], timeout_s=0)["transfers"]
     transfers.warn(ctx, before)
