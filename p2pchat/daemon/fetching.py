@@ -429,9 +429,7 @@ class Fetching:
         count = min(window - flying, link.may_ask)
         if count <= 0:
             return
-        numbers = plan.take(
-            link, count, self._mono(), lambda n: staging.hash_of(n) is not None, anywhere=anywhere
-        )
+        numbers = plan.take(link, count, self._mono(), staging.known, anywhere=anywhere)
         if numbers:
             link.ask(self.offer.id, [(number, size_of(self.offer, number)) for number in numbers])
 
