@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import trio
 
-from p2pchat.daemon.berths import Berths
+from p2pchat.daemon.berths import AT_ONCE, Berths
 from p2pchat.daemon.bulk_link import Asked, BulkLink
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.fetching import BAD_SOURCE, Fetching
@@ -55,6 +55,8 @@ log = logging.getLogger(__name__)
 
 LISTS: Final = 2
 """Lists of hashes that are read for one link at the same time."""
+OPENED: Final = 4 * AT_ONCE
+"""Offers opened on one link at a time: each keeps descriptors, and whoever takes files opens far fewer."""
 TELL_S: Final = 0.25
 """How often progress is told at most."""
 IDLE_S: Final = 60.0
@@ -390,7 +392,9 @@ class Bulk:
         if len(offer) != OFFER_ID_BYTES:
             link.end("offer out of form")
             return
-        giver, why = await self._may_give(link, offer)
+        opened = self._opened.get(link, {})
+        full = offer not in opened and len(opened) >= OPENED
+        giver, why = (None, "busy") if full else await self._may_give(link, offer)
         if giver is None:
             link.say(wire.Cannot(offer, -1, why))
         elif link in self._links:
