@@ -128,6 +128,8 @@ def act(ctx: Context, command: FileAct) -> None:
         raise _out_of_place(row, command)
     elif command.verb == "accept":
         _check_alike(row, command)
+    elif command.verb == "cancel":  # it may have ended otherwise, and some of it be kept
+        _stop(ctx, row, discard=True)
     now = ctx.ledger.transfers.transfer(row.id) or row
     ctx.out.append(Reply(command.request, {"transfer": transfers.view(ctx, now)}))
 

@@ -204,7 +204,7 @@ def test_ann_gives_it_no_more(pair: tuple[Actor, Actor]) -> None:
     assert moved(ann, Withdraw) == [Withdraw(pdf.id)]
     assert serves(ann, bob, pdf) == "cancelled"
     assert (state(bob, pdf), row(bob, pdf).error) == ("cancelled", "it is not given any more")
-    assert moved(bob, StopFetch) == [StopFetch(pdf.id, False)], "what is here of it others may still complete"
+    assert moved(bob, StopFetch) == [StopFetch(pdf.id, True)], "nobody else has it: its half takes no room"
     act(ann, "cancel", other)
     assert state(bob, other) == "offered", "he has asked nobody"
     act(bob, "accept", other)
