@@ -110,9 +110,10 @@ class Bulk:
             self._disk.close()
 
     async def _telling(self) -> None:
-        """Progress at most four times a second, and an end to links that nobody uses."""
+        """Progress at most four times a second, and an end to links and files that nobody uses."""
         while True:
             await trio.sleep(TELL_S)
+            await self._guarded(self.shelf.close_idle)
             if self._moved:
                 self._moved = False
                 self._tell()
