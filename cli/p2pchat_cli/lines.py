@@ -24,8 +24,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from p2pchat.errors import amount
 from p2pchat_cli.happened import NAME_WIDTH, gap, machines, notice
-from p2pchat_cli.output import Output, size
+from p2pchat_cli.output import Output
 from p2pchat_cli.text import body, columns, ends, field, fit
 from p2pchat_cli.when import local
 
@@ -186,7 +187,7 @@ def _lines(out: Output, message: Message, name: str, wide: int, *, last: bool, i
 
 def _file(one: Entry, width: int) -> str:
     """`file plan.pdf (1.2 MB) 9d2c01aa`: what is offered, its ending whole, with enough to take it."""
-    tail = f" ({size(one['size'])}) {one['id'][:ID_DIGITS]}"
+    tail = f" ({amount(one['size'])}) {one['id'][:ID_DIGITS]}"
     room = max(width - len("file ") - len(tail), 12) if width else NAME_OF_FILE
     return f"file {ends(one['name'], room)}{tail}"
 

@@ -127,13 +127,3 @@ class Output:
 def failure_fields(error: CommandError) -> dict[str, Any]:
     """`{"code","kind","message","hint"}`."""
     return {"code": error.code, "kind": error.kind, "message": error.message, "hint": error.hint}
-
-
-def size(count: int) -> str:
-    """`1536` as `1.5 kB`: decimal units, as disks are sold."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"

@@ -12,7 +12,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from p2pchat_cli.output import SCHEMA, Output, size
+from p2pchat.errors import amount
+from p2pchat_cli.output import SCHEMA, Output
 from p2pchat_cli.text import columns, ends, field
 from p2pchat_cli.when import span
 
@@ -98,4 +99,4 @@ def _words(one: Transfer) -> str:
         return f"{one['state']}{why}"
     if not one["rate_bps"]:
         return "active"
-    return f"{size(one['rate_bps'])}/s, {span((one['size'] - one['bytes_done']) / one['rate_bps'])} left"
+    return f"{amount(one['rate_bps'])}/s, {span((one['size'] - one['bytes_done']) / one['rate_bps'])} left"

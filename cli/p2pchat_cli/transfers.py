@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from p2pchat.control.operations.files import FINAL
-from p2pchat.errors import EXIT_CODES, CommandError
+from p2pchat.errors import EXIT_CODES, CommandError, amount
 from p2pchat_cli.happened import NAME_WIDTH
-from p2pchat_cli.output import size
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import ends, field
 
@@ -46,7 +45,7 @@ LEFT: Final = {"links": "links", "special": "pipes, sockets or devices", "closed
 def named(one: Transfer, width: int = FILE_WIDTH) -> str:
     """`report.pdf (1.2 MB)`, `plans (14 files, 3.0 MB)`; escaped."""
     count = f"{one['files']} files, " if one["files"] != 1 else ""
-    return f"{ends(one['name'], width)} ({count}{size(one['size'])})"
+    return f"{ends(one['name'], width)} ({count}{amount(one['size'])})"
 
 
 def other(one: Transfer) -> str:
@@ -64,7 +63,7 @@ def standing(one: Transfer) -> str:
     if one["state"] in ("active", "waiting", "paused") and one["size"] and one["bytes_done"]:
         words.append(f"{100 * min(one['bytes_done'], one['size']) // one['size']} %")
     if one["state"] == "active" and one["rate_bps"]:
-        words.append(f"{size(one['rate_bps'])}/s")
+        words.append(f"{amount(one['rate_bps'])}/s")
     return ", ".join(words)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import trio
 
+from p2pchat.daemon.berths import AT_ONCE, Berths
 from p2pchat.daemon.bulk_link import Asked, BulkLink
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.fetching import BAD_SOURCE, Fetching
@@ -54,6 +55,8 @@ log = logging.getLogger(__name__)
 
 LISTS: Final = 2
 """Lists of hashes that are read for one link at the same time."""
+OPENED: Final = 4 * AT_ONCE
+"""Offers opened on one link at a time: each keeps descriptors, and whoever takes files opens far fewer."""
 TELL_S: Final = 0.25
 """How often progress is told at most."""
 IDLE_S: Final = 60.0
@@ -75,6 +78,7 @@ class Bulk:
         self._opened: dict[BulkLink, dict[bytes, Given | Partial]] = {}
         self._used: dict[BulkLink, float] = {}
         self.turns = Turns()
+        self.berths = Berths()
         self._lists: dict[BulkLink, trio.Semaphore] = {}
         self._troubled: dict[bytes, None] = {}  # offers of ours that somebody had no room for
         self.shelf = Shelf(me, disk, entropy, mono, self._read, self._failed)
@@ -106,9 +110,10 @@ class Bulk:
             self._disk.close()
 
     async def _telling(self) -> None:
-        """Progress at most four times a second, and an end to links that nobody uses."""
+        """Progress at most four times a second, and an end to links and files that nobody uses."""
         while True:
             await trio.sleep(TELL_S)
+            await self._guarded(self.shelf.close_idle)
             if self._moved:
                 self._moved = False
                 self._tell()
@@ -173,7 +178,7 @@ class Bulk:
         if (before is not None and not before.stopping) or self._nursery is None:
             return
         order = int.from_bytes(self._entropy.bytes(8), "big")
-        fetching = Fetching(fetch, self._disk, self, self._mono, order)
+        fetching = Fetching(fetch, self._disk, self, self._mono, order, self.berths)
         self._fetchings[fetch.offer.id] = fetching
         self._start(self._fetching, fetching, before)
 
@@ -388,7 +393,9 @@ class Bulk:
         if len(offer) != OFFER_ID_BYTES:
             link.end("offer out of form")
             return
-        giver, why = await self._may_give(link, offer)
+        opened = self._opened.get(link, {})
+        full = offer not in opened and len(opened) >= OPENED
+        giver, why = (None, "busy") if full else await self._may_give(link, offer)
         if giver is None:
             link.say(wire.Cannot(offer, -1, why))
         elif link in self._links:

@@ -31,6 +31,7 @@ from p2pchat.daemon.quiet import QuietHours
 from p2pchat.daemon.reaching import Wires
 from p2pchat.daemon.renewing import Renewing
 from p2pchat.daemon.runner import Runner
+from p2pchat.daemon.tidying import tidy
 from p2pchat.daemon.timers import Timers
 from p2pchat.engine import overview, people, presence
 from p2pchat.engine.context import Context
@@ -271,8 +272,9 @@ class Daemon:
             self._announced = not presence.hidden_from_all(self.look())
             if self.parts.farewell:
                 await self.runner.ask(lambda request: Farewell(request, self.parts.farewell))
-            if self.bulk is not None:
+            if self.bulk is not None and self.parts.disk is not None:
                 await outer.start(self.bulk.run)
+                await tidy(self.parts.disk, self.bulk.shelf, self.runner.ask)
             self.listening = await outer.start(self.parts.lan.listen, self.parts.port, self._serve)
             self.runner.post(Started(self.listening.port))
             send, receive = trio.open_memory_channel[network.Notice](NOTICES)

@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 import trio
 
 from p2pchat.files.trouble import need_room, told
-from p2pchat.platform import make_private_dir
+from p2pchat.platform import keep_names, make_private_dir
 from p2pchat.platform.folders import Folder
 from p2pchat.store.space import FLOOR_FILES
 from p2pchat.wire.messages.files import Offer
@@ -100,16 +100,19 @@ class Disk:
         if self._folder is None:
             make_private_dir(self._staging)
             with told("open", str(self._staging)):
+                keep_names(self._staging)
                 self._folder = Folder.open(os.path.realpath(self._staging))
         return self._folder
 
     def target(self, to: str) -> Folder:
         """The folder in which a transfer shall land: `to`, or the inbox, which is made where missing.
-        Links on the way are followed now, once: whoever chose the folder meant them."""
+        Links on the way are followed now, once: whoever chose the folder meant them. Its own name survives
+        a power cut from here on: else all that ever landed there would go with it."""
         where = Path(to) if to else self.inbox()
         with told("open", str(where)):
             if not to:
                 where.mkdir(parents=True, exist_ok=True)
+            keep_names(where)
             return Folder.open(os.path.realpath(where))
 
     def check_target(self, target: Folder, offer: Offer) -> None:

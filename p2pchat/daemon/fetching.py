@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
 import trio
 
+from p2pchat.daemon.berths import Berths, MakesWay, Stay
 from p2pchat.daemon.bulk_link import Asked, BulkLink
 from p2pchat.daemon.disk import Disk
 from p2pchat.daemon.giving import CHANGED, Partial, size_of
@@ -25,7 +27,7 @@ from p2pchat.files.pieces import HASH_BYTES, Bits, root_of
 from p2pchat.files.plan import Plan
 from p2pchat.files.seed import keep_list
 from p2pchat.files.staging import SYNC_S, Staging
-from p2pchat.ids import DeviceId
+from p2pchat.ids import AccountId, DeviceId
 from p2pchat.platform.folders import Folder
 from p2pchat.wire.codec import Record
 from p2pchat.wire.messages import bulk as wire
@@ -61,7 +63,13 @@ class Fetching:
     """One incoming transfer. `order`: a number of this machine's own, see plan."""
 
     def __init__(
-        self, fetch: Fetch, disk: Disk, reports: Reports, mono: Callable[[], float], order: int
+        self,
+        fetch: Fetch,
+        disk: Disk,
+        reports: Reports,
+        mono: Callable[[], float],
+        order: int,
+        berths: Berths,
     ) -> None:
         self.fetch = fetch
         self.offer = fetch.offer
@@ -73,6 +81,8 @@ class Fetching:
         self._reports = reports
         self._mono = mono
         self._order = order
+        self._berths = berths
+        self._stay = Stay(berths, mono)
         self._links: dict[BulkLink, bool] = {}  # opened on it; whether a map came
         self._asked: dict[BulkLink, tuple[float, float]] = {}  # opened when, and how long until again
         self._author: dict[BulkLink, None] = {}  # whose hashes are the author's own word
@@ -97,6 +107,11 @@ class Fetching:
     # -- for others: nothing here waits --------------------------------------------------
 
     @property
+    def offered_by(self) -> AccountId:
+        """See berths.Waits."""
+        return self.fetch.author
+
+    @property
     def sources(self) -> int:
         """Links on which pieces are to be had just now."""
         return sum(self._links.values())
@@ -105,15 +120,12 @@ class Fetching:
         """Fetch no more; with `discard` remove what is here."""
         self._discard = self._discard or discard
         self.stopping = True
-        for link in self._links:
-            link.say(wire.Done(self.offer.id))
+        self._say_all(wire.Done(self.offer.id))
         self._scope.cancel()
 
     def root_known(self, root: bytes) -> None:
         """The author signed it."""
-        self.fetch = Fetch(
-            self.offer, self.fetch.room, self.fetch.author, root, self.fetch.to, self.fetch.conflict
-        )
+        self.fetch = replace(self.fetch, root=root)
         self._wake.set()
 
     def opened(self, link: BulkLink) -> None:
@@ -125,6 +137,7 @@ class Fetching:
                 self._open(link)
             return
         self._links[link] = False
+        self._berths.ready(self, True)
         if self._refused:
             link.say(wire.Cannot(self.offer.id, -1, self._refused))
         elif self._plan is not None:
@@ -133,6 +146,7 @@ class Fetching:
     def closed(self, link: BulkLink) -> None:
         """That link is gone."""
         self._links.pop(link, None)
+        self._berths.ready(self, bool(self._links))
         self._asked.pop(link, None)
         self._author.pop(link, None)
         self._no_list(link)
@@ -149,12 +163,16 @@ class Fetching:
 
     async def run(self) -> None:
         """Until it has landed, has failed for good, or is stopped."""
-        pause = AGAIN_S
+        pause, fresh = AGAIN_S, True
         with self._scope:
             while True:
-                before = self.bytes_done
                 try:
+                    await self._berths.take(self, ready=bool(self._links), fresh=fresh)
+                    before, fresh = self.bytes_done, False
                     await self._receive()
+                except MakesWay:
+                    self._say_all(wire.Done(self.offer.id))
+                    continue
                 except CommandError as error:
                     if error.kind == CHANGED:
                         self._discard = self.stopping = True  # the rest of what is no more never comes
@@ -170,11 +188,17 @@ class Fetching:
                     break
                 finally:
                     await self._let_go()
+                    self._berths.leave(self)
                 pause = AGAIN_S if self.bytes_done != before else min(pause * 2, AGAIN_MOST_S)
                 await trio.sleep(pause)
                 self._refused = ""
+        if self._discard:  # in such a pause, too
+            await self._let_go()
+        self._say_all(wire.Done(self.offer.id))
+
+    def _say_all(self, message: Record) -> None:
         for link in list(self._links):
-            link.say(wire.Done(self.offer.id))
+            link.say(message)
 
     async def _let_go(self) -> None:
         with trio.CancelScope(shield=True):
@@ -203,6 +227,7 @@ class Fetching:
         self.bytes_done = sum(size_of(offer, n) for n in range(staging.done.total) if n in staging.done)
         self._rate.begin(self.bytes_done)
         self._came = 0
+        self._stay.begin()
         target = await disk.slow(lambda: disk.target(self.fetch.to))
         with target:
             if staging.placing is None and not staging.done.complete:
@@ -250,6 +275,7 @@ class Fetching:
             if staging.root != self.fetch.root and not staging.root:
                 staging.learn_root(self.fetch.root)
                 self._ask_lists()
+            self._stay.check(links=len(self._links), sources=self.sources)
             self._open_again()
             self._want_list(staging)
             self._fill_all()
@@ -334,6 +360,7 @@ class Fetching:
                 return
         self.bytes_done += len(piece)
         self._came += len(piece)
+        self._stay.moved()
         self.partial.came(asked.number)
         self._fill(link)
         if staging.done.complete or staging.due(self._mono()) or self._comparing:
@@ -402,9 +429,7 @@ class Fetching:
         count = min(window - flying, link.may_ask)
         if count <= 0:
             return
-        numbers = plan.take(
-            link, count, self._mono(), lambda n: staging.hash_of(n) is not None, anywhere=anywhere
-        )
+        numbers = plan.take(link, count, self._mono(), staging.known, anywhere=anywhere)
         if numbers:
             link.ask(self.offer.id, [(number, size_of(self.offer, number)) for number in numbers])
 
@@ -462,8 +487,7 @@ class Fetching:
     def _refuse(self, why: str) -> None:
         """Tell all sources that it does not go on here just now."""
         self._refused = why
-        for link in self._links:
-            link.say(wire.Cannot(self.offer.id, -1, why))
+        self._say_all(wire.Cannot(self.offer.id, -1, why))
 
 
 def _conflict(text: str) -> inbox.Conflict:

@@ -194,9 +194,11 @@ class Files:
         return {"transfers": shown, "has_more": len(shown) < len(views)}
 
     async def offered(self) -> list[Json]:
-        """What is offered to me and not decided, newest first, for the inbox."""
-        render = await self._render()
-        waiting = [v for v in await self._views() if v.row.incoming and v.state == OFFERED]
+        """What others offer me and is not decided, newest first, for the inbox: what I sent from another
+        machine of mine I have not missed."""
+        render, me = await self._render(), self._host.looks.me().account
+        views = [view for view in await self._views() if view.row.author != me]
+        waiting = [view for view in views if view.row.incoming and view.state == OFFERED]
         return [render.one(view, have=False) for view in waiting[:LIST_LIMIT]]
 
     async def wait(self, params: Params) -> Json:

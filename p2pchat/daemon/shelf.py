@@ -180,7 +180,7 @@ class Shelf:
     async def _keep(self, begun: Outgoing, *, author: bool) -> Given:
         """Room is made first: nobody but who asked has it in hand before it counts as idle, too."""
         try:
-            await self._close_idle(begun.offer.files)
+            await self.close_idle(1, begun.offer.files)
         except BaseException:
             begun.close()
             raise
@@ -188,10 +188,10 @@ class Shelf:
         self._givers[begun.offer.id] = given
         return given
 
-    async def _close_idle(self, more_files: int) -> None:
-        """Make room for one more, of so many files."""
+    async def close_idle(self, more: int = 0, more_files: int = 0) -> None:
+        """Let go of what nobody fetches, but for IDLE_GIVERS; or make room for one more, of so many files."""
         idle = [giver for giver in self._givers.values() if not giver.openers]
-        count, files = len(idle) + 1, sum(giver.offer.files for giver in idle) + more_files
+        count, files = len(idle) + more, sum(giver.offer.files for giver in idle) + more_files
         for giver in idle:
             if count <= IDLE_GIVERS and files <= IDLE_FILES:
                 return

@@ -128,6 +128,8 @@ def act(ctx: Context, command: FileAct) -> None:
         raise _out_of_place(row, command)
     elif command.verb == "accept":
         _check_alike(row, command)
+    elif command.verb == "cancel":  # it may have ended otherwise, and some of it be kept
+        _stop(ctx, row, discard=True)
     now = ctx.ledger.transfers.transfer(row.id) or row
     ctx.out.append(Reply(command.request, {"transfer": transfers.view(ctx, now)}))
 
@@ -175,6 +177,8 @@ def _check_wanted(ctx: Context, row: TransferRow, command: FileAct) -> None:
         raise CommandError("usage", f"{command.conflict!r} is none of: {' '.join(CONFLICTS)}", "")
     if transfers.expired(ctx, row):
         raise CommandError("policy", f"the time in which {row.name!r} could be had is over", again)
+    if ctx.me.account not in rooms.room(ctx, row.room).graph.members:
+        raise CommandError("no_right", f"{row.name!r} is for a room that you are not in any more", again)
     shown = ctx.ledger.views.message(row.event)
     if shown is None or shown.hidden or shown.deleted:
         raise CommandError("policy", f"the message that offered {row.name!r} is gone", again)

@@ -50,6 +50,15 @@ class MayServe:
     offer: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class StillNeeded:
+    """Of these offers something was found on the disk at a start: answered with the set of those of which
+    it may still be needed."""
+
+    request: int
+    offers: tuple[bytes, ...]
+
+
 # --- inputs: from who moves the bytes -------------------------------------------------------
 
 
@@ -156,6 +165,6 @@ class DialBulk:
     device: DeviceId
 
 
-FileInput = FileAct | FileAuto | MayServe | FileLanded | FileTrouble | FileRead | NeedBulk
+FileInput = FileAct | FileAuto | MayServe | StillNeeded | FileLanded | FileTrouble | FileRead | NeedBulk
 FILE_EFFECTS: Final = (Fetch, FileSource, FileRootKnown, StopFetch, FileSettled, Withdraw, DialBulk)
 FileEffect = Fetch | FileSource | FileRootKnown | StopFetch | FileSettled | Withdraw | DialBulk

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import offers, transfers
+from p2pchat.engine import offers, rooms, transfers
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.file_inputs import DialBulk, FileSource, NeedBulk
 from p2pchat.engine.inputs import Send
@@ -53,8 +53,9 @@ def heard(ctx: Context, link: Link, said: FileState) -> None:
         return
     if row.incoming and link.device == row.device and said.state == wire.STOPPED:
         if row.state == ACTIVE:
-            over = transfers.expired(ctx, row)
-            transfers.give_up(ctx, row, transfers.EXPIRED if over else WITHDRAWN, discard=over)
+            over, direct = transfers.expired(ctx, row), rooms.room(ctx, row.room).row.peer is not None
+            # In a room others may have it: who accepts it again goes on from what is here.
+            transfers.give_up(ctx, row, transfers.EXPIRED if over else WITHDRAWN, discard=over or direct)
         return
     if not transfers.may_have(ctx, row, link.account, link.device):
         return

@@ -20,6 +20,7 @@ from p2pchat.engine.file_inputs import FileRead as FileRead
 from p2pchat.engine.file_inputs import FileTrouble as FileTrouble
 from p2pchat.engine.file_inputs import MayServe as MayServe
 from p2pchat.engine.file_inputs import NeedBulk as NeedBulk
+from p2pchat.engine.file_inputs import StillNeeded as StillNeeded
 from p2pchat.engine.presence_inputs import Announcing as Announcing
 from p2pchat.engine.presence_inputs import PresenceInput
 from p2pchat.errors import CommandError
@@ -356,6 +357,7 @@ Command = (
     | FileAct
     | FileAuto
     | MayServe
+    | StillNeeded
     | PresenceInput
     | DeviceCommand
 )

@@ -298,6 +298,8 @@ def _of_files(ctx: Context, event: Input) -> None:
     match event:
         case happened.MayServe():
             transfers.may_serve(ctx, event)
+        case happened.StillNeeded():
+            transfers.still_needed(ctx, event)
         case happened.FileLanded():
             transfers.landed(ctx, event)
         case happened.FileTrouble():

@@ -91,10 +91,10 @@ def view(
     state = row.state
     if have and all(who in have for who in awaited):
         state = DONE
+    elif row.state == OFFERED and any(peer.state == wire.WANT for peer in others):
+        state = ACTIVE  # whatever another machine of his has said
     elif row.state == OFFERED and direct and declined:
         state = DECLINED
-    elif row.state == OFFERED and any(peer.state == wire.WANT for peer in others):
-        state = ACTIVE
     return TransferView(row, state, have, declined)
 
 

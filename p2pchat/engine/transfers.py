@@ -25,6 +25,7 @@ from p2pchat.engine.file_inputs import (
     FileSource,
     FileTrouble,
     MayServe,
+    StillNeeded,
     StopFetch,
     Withdraw,
 )
@@ -401,6 +402,28 @@ def trouble(ctx: Context, event: FileTrouble) -> None:
     if row.state in (OFFERED, ACTIVE) and (row.error_kind, row.error) != (event.kind, text):
         # Of ours other people's disks may say so again and again: that fills no feed.
         put(ctx, replace(row, error_kind=event.kind, error=text), tell_people=row.incoming)
+
+
+def still_needed(ctx: Context, asked: StillNeeded) -> None:
+    """Of which of these offers what was kept on the disk is not for nothing."""
+    rows = (ctx.ledger.transfers.transfer(offer) for offer in asked.offers)
+    ctx.out.append(Reply(asked.request, {row.id for row in rows if row is not None and _kept(row)}))
+
+
+def _kept(row: TransferRow) -> bool:
+    if not row.incoming:
+        return row.state == OFFERED
+    match row.state:
+        case "done":
+            return row.served
+        case "declined":
+            return False
+        case "cancelled":
+            return row.error == UNCOUNTED  # it may count again, and goes on from there
+        case "failed":
+            return row.error_kind == "internal"  # a mistake of ours: it may be tried again
+        case _:
+            return True
 
 
 # -- rights --------------------------------------------------------------------------------------

@@ -143,6 +143,13 @@ class Bits:
                 found += [8 * at + bit for bit in range(8) if fresh & 0x80 >> bit]
         return found
 
+    def count_beyond(self, other: Bits, only: Bits | None = None) -> int:
+        """How many are here and not in `other`, and in `only` if that is given."""
+        found = int.from_bytes(self._bits, "big") & ~int.from_bytes(other._bits, "big")
+        if only is not None:
+            found &= int.from_bytes(only._bits, "big")
+        return found.bit_count()
+
     def missing(self, start: int = 0) -> Iterator[int]:
         """The numbers that are not there, ascending from `start`; whole bytes are skipped."""
         number = max(0, start)

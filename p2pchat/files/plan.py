@@ -23,6 +23,8 @@ LOOKED_AT: Final = 256
 """So many candidates are compared at most for one request: a list may have 262,144."""
 AGAIN_S: Final = 3.0
 """Near the end a piece that has been on its way from a slow source for so long is asked of another too."""
+SPARSE: Final = 64
+"""Where fewer than one of so many pieces is to be had of somebody, those are picked out, not looked for."""
 _TWICE: Final = 2
 
 
@@ -50,6 +52,7 @@ class Plan:
         while math.gcd(step, total) != 1:
             step += 2
         self._step = step
+        self._back = pow(step, -1, total) if total > 1 else 0
 
     @property
     def sources(self) -> int:
@@ -91,12 +94,10 @@ class Plan:
         source = self._sources.get(key)
         return len(source.flying) if source is not None else 0
 
-    def take(
-        self, key: Hashable, count: int, now: float, known: Callable[[int], bool], *, anywhere: bool
-    ) -> list[int]:
+    def take(self, key: Hashable, count: int, now: float, known: Bits, *, anywhere: bool) -> list[int]:
         """At most `count` pieces to ask of him now; they count as on their way.
 
-        `known` says whether a piece's hash is known: only the author's pieces may come before theirs.
+        `known`: pieces whose hash is known: only the author's may come before theirs.
         `anywhere`: the manifest is here, so that any piece has a place.
         """
         source = self._sources.get(key)
@@ -114,9 +115,11 @@ class Plan:
 
     # -- within ----------------------------------------------------------------------------------
 
-    def _next(self, source: _Source, now: float, known: Callable[[int], bool], anywhere: bool) -> int | None:
+    def _next(self, source: _Source, now: float, known: Bits, anywhere: bool) -> int | None:
         def may(number: int) -> bool:
-            return number in source.bits and number not in source.flying and (source.author or known(number))
+            return (
+                number in source.bits and number not in source.flying and (source.author or number in known)
+            )
 
         if not anywhere:
             return next(
@@ -125,7 +128,7 @@ class Plan:
             )
         best: tuple[int, int] | None = None
         looked = 0
-        for number in self._candidates():
+        for number in self._candidates(source.bits, None if source.author else known):
             if number in self._flying or not may(number):
                 continue
             if len(self._sources) == 1:
@@ -138,12 +141,23 @@ class Plan:
                 break
         return best[1] if best is not None else self._slow(source, now, may)
 
-    def _candidates(self) -> Iterator[int]:
-        if len(self._sources) == 1:
-            while self._from < self._done.total and self._from in self._done:
-                self._from += 1
-            yield from self._done.missing(self._from)
-            return
+    def _candidates(self, bits: Bits, known: Bits | None) -> Iterable[int]:
+        """What is missing, in the order in which it is asked for: all that can be had of whom has `bits`."""
+        alone, total = len(self._sources) == 1, self._done.total
+        count = bits.count_beyond(self._done, known)
+        if count * SPARSE < total:
+            few = bits.beyond(self._done) if count else []
+            return (
+                few if alone else sorted(few, key=lambda number: (number - self._start) * self._back % total)
+            )
+        return self._from_the_front() if alone else self._all_over()
+
+    def _from_the_front(self) -> Iterator[int]:
+        while self._from < self._done.total and self._from in self._done:
+            self._from += 1
+        yield from self._done.missing(self._from)
+
+    def _all_over(self) -> Iterator[int]:
         total, at = self._done.total, self._start
         for _ in range(total):
             if at not in self._done:

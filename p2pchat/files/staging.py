@@ -63,7 +63,8 @@ class Staging:
         self.placing: tuple[int, str] | None = None
         """That it is about to get, or has, a name (kind of the record, name)."""
         self._hashes = bytearray(HASH_BYTES * self.durable.total)
-        self._known = Bits(self.durable.total)
+        self.known = Bits(self.durable.total)
+        """Pieces whose hash was said."""
         self._tree = Tree(here, writing=True)
         self._layout = None if offer.head else Layout(0, (offer.size,))
         self._paths: list[Path] = [] if offer.head else [(DATA,)]
@@ -119,12 +120,12 @@ class Staging:
         """
         self._check()
         number, rest = divmod(len(hashes), HASH_BYTES)
-        if rest or first < 0 or first + number > self._known.total:
+        if rest or first < 0 or first + number > self.known.total:
             raise RemoteProtocolError("hashes of pieces that do not exist")
         new = []
         for at in range(number):
             said = hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES]
-            if first + at not in self._known:
+            if first + at not in self.known:
                 new.append((first + at, said))
             elif self.hash_of(first + at) != said:
                 raise PieceError(first + at, "has another hash than was said before")
@@ -142,7 +143,7 @@ class Staging:
         self._check()
         if self.root and self.root != root:
             raise PieceError(0, "belongs to another root than was signed before")
-        if self._known.complete and self.root_of_hashes() != root:
+        if self.known.complete and self.root_of_hashes() != root:
             raise PieceError(0, "belongs to a list that does not fit the signed root")
         if not self.root:
             self.log.append(states.ROOT, root)
@@ -150,19 +151,19 @@ class Staging:
 
     def hash_of(self, number: int) -> bytes | None:
         """The hash piece `number` must have, if it was said."""
-        if number not in self._known:
+        if number not in self.known:
             return None
         return bytes(self._hashes[number * HASH_BYTES : (number + 1) * HASH_BYTES])
 
     @property
     def all_known(self) -> bool:
         """Whether the hash of every piece was said."""
-        return self._known.complete
+        return self.known.complete
 
     def root_of_hashes(self) -> bytes:
         """The root of all hashes; LocalProtocolError while some are missing."""
         offer = self.offer
-        if not self._known.complete:
+        if not self.known.complete:
             raise LocalProtocolError("the root needs the hashes of all pieces")
         return root_of(offer.file_key, offer.size, offer.head, offer.piece_size, self._hashes)
 
@@ -333,7 +334,7 @@ class Staging:
     def _take_hashes(self, first: int, hashes: bytes) -> None:
         self._hashes[first * HASH_BYTES : first * HASH_BYTES + len(hashes)] = hashes
         for number in range(first, first + len(hashes) // HASH_BYTES):
-            self._known.add(number)
+            self.known.add(number)
 
     def _spread(self, start: int, view: memoryview) -> None:
         assert self._layout is not None

@@ -10,7 +10,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from p2pchat.errors import CommandError
+from p2pchat.errors import CommandError, amount
 from p2pchat.platform.folders import NotPlain, Room
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -40,8 +40,10 @@ def told_of(error: OSError, doing: str, what: str) -> CommandError:
 def need_room(room: Room, wanted: int, keep_free: int, what: str) -> None:
     """CommandError `disk_full` unless `wanted` bytes fit and `keep_free` are left after them."""
     if room.free - wanted < keep_free:
+        figures = [f"{amount(wanted)} are needed"] if wanted else []
+        figures.append(f"{amount(room.free)} are free")
+        if keep_free:
+            figures.append(f"{amount(keep_free)} stay free")
         raise CommandError(
-            "disk_full",
-            f"no space for {what!r}: {wanted} bytes are needed, {room.free} are free, {keep_free} stay free",
-            "free some space, it goes on",
+            "disk_full", f"no space for {what!r}: {', '.join(figures)}", "free some space, it goes on"
         )

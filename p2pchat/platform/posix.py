@@ -125,7 +125,7 @@ def write_private_file(path: str | os.PathLike[str], data: bytes) -> None:
             raise
         _sync(folder)  # without it a power cut may undo the rename
         if first:
-            _sync_names(target.parent)
+            keep_names(target.parent)
     except OSError as error:
         raise disk_error(target, error) from error
     finally:
@@ -383,8 +383,9 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _sync_names(folder: Path) -> None:
-    """Make the name of `folder` durable, and of every folder above that may be as new as it.
+def keep_names(folder: Path) -> None:
+    """Make the name of `folder` durable, and of every folder above that may be as new as it. OSError
+    if the disk fails.
 
     Syncing a folder keeps the names in it, not its own (fsync(2)): without this a power cut
     after the very first start may take the whole profile, identity and all. Ends at the first

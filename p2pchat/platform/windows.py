@@ -88,6 +88,10 @@ def make_private_dir(path: str | os.PathLike[str]) -> None:
         raise unsafe(folder, why, "name a folder of your own: --home DIR")
 
 
+def keep_names(folder: Path) -> None:
+    """Nothing: NTFS keeps names in a journal of its own, and a folder cannot be synced."""
+
+
 def check_private_dir(path: str | os.PathLike[str]) -> None:
     """Refuse what is a link or no folder; FileNotFoundError if there is none.
 

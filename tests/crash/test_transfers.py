@@ -6,6 +6,7 @@ their archives, links and engines believe beside it.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from p2pchat.daemon.disk import Disk
 from tests.crash.test_disk import fill, small_disk
 from tests.kit.hosts import Machine, host_of, meet, office, until
 from tests.kit.needs import needs_fuse, needs_netns
@@ -128,6 +130,20 @@ def test_a_full_disk_in_the_middle(tmp_path: Path) -> None:
             until(lambda one=machine: shown(one, ident).get("state") == "done", 20, "all know")  # type: ignore[misc]
             assert shown(machine, ident)["error"] is None
         assert "Traceback" not in bob.profile.log.read_text("utf-8")
+
+
+@needs_fuse
+def test_the_inbox_outlives_a_power_cut_with_all_that_landed_in_it(tmp_path: Path) -> None:
+    """Made by us, its own name is as much on the way to a file as the file's."""
+    with PowerCut(tmp_path, seed=1) as power:
+        inbox = power.root / "home" / "down" / "inbox"
+        disk = Disk(power.root / "home" / "staging", lambda: inbox, threads=False, stopwatch=time.monotonic)
+        with disk.staging(), disk.target("") as target:
+            os.close(target.create("landed"))
+            target.sync()
+        power.cut()
+        assert (inbox / "landed").exists()
+        assert (power.root / "home" / "staging").is_dir()
 
 
 GATE_CUTS, FULL_CUTS = 4, 40

@@ -93,6 +93,22 @@ async def test_folders_nobody_fetches_are_let_go(
         assert contents(bob.inbox / "folder0") == contents(tmp_path / "folder0")
 
 
+async def test_what_was_fetched_at_once_is_let_go_when_it_has_come(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only when the next is offered: each keeps descriptors."""
+    monkeypatch.setattr(shelf, "IDLE_GIVERS", 2)
+    async with office(tmp_path, latency_s=0.05) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        offers = [await ann.offer(written(tmp_path / f"{number}", 3 * MIB, number)) for number in range(6)]
+        for offer in offers:
+            bob.fetch(offer, ann)
+        await bob.until(lambda: all(ann.bulk.moving(offer.id) is not None for offer in offers))
+        await bob.until(lambda: all(bob.landed(offer) is not None for offer in offers))
+        await trio.sleep(1)
+        assert sum(ann.bulk.shelf.get(offer.id) is not None for offer in offers) == 2
+
+
 async def test_five_in_a_room_share(tmp_path: Path, autojump_clock: MockClock) -> None:
     """Five fetch the same file from its author and each other: the author gives far less than five copies."""
     async with office(tmp_path) as house:

@@ -16,7 +16,7 @@ from trio.testing import MockClock
 from p2pchat.daemon import shelf
 from p2pchat.daemon.bulk_link import BulkLink
 from p2pchat.daemon.reaching import Reaching, Wires
-from p2pchat.engine.file_inputs import FileRead, FileSource, FileTrouble, Withdraw
+from p2pchat.engine.file_inputs import FileRead, FileSource, FileTrouble, StopFetch, Withdraw
 from p2pchat.engine.inputs import Command
 from p2pchat.engine.links import Established, LinkMachine
 from p2pchat.errors import CommandError
@@ -331,6 +331,25 @@ async def test_what_was_piped_in_stays_while_its_message_does_not_count(
             bob.fetch(offer, ann)
             await bob.until(lambda: bob.landed(offer) is not None)
             assert contents(bob.inbox) == {"build.log": pattern(3 * MIB)}
+
+
+async def test_given_up_while_the_disk_is_full_it_takes_no_room(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """To make room is why people give it up: what was there already goes at once."""
+    async with office(tmp_path, latency_s=0.05) as house:
+        ann, bob = await house.add("ann"), await house.add("bob")
+        offer = await ann.offer(written(tmp_path / "x", 60 * MIB))
+        bob.fetch(offer, ann)
+        await bob.until(lambda: (moving := bob.bulk.moving(offer.id)) is not None and moving.pieces_here > 5)
+        bob.disk.keep_free = lambda: 1 << 60  # type: ignore[method-assign]
+        await bob.until(lambda: bool(bob.troubles()))
+        await trio.sleep(1)
+        staging = bob.base / "staging"
+        assert (staging / offer.id.hex() / "data").stat().st_size > 5 * MIB
+        bob.bulk.perform(StopFetch(offer.id, discard=True))
+        await trio.sleep(1)
+        assert list(staging.iterdir()) == []
 
 
 async def test_what_is_to_be_skipped_is_not_fetched(tmp_path: Path, autojump_clock: MockClock) -> None:

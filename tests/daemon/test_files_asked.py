@@ -19,7 +19,7 @@ from p2pchat.model import FileBrief
 from p2pchat.wire.limits import MAX_FILES
 from tests.cli import samples
 from tests.cli.contract import FIELDS
-from tests.cli.samples import BOB, CARL, LAUNCH, NOON
+from tests.cli.samples import ANN, BOB, CARL, LAUNCH, NOON
 from tests.daemon.desk import Desk, desk
 from tests.daemon.false_bulk import offer
 
@@ -273,6 +273,7 @@ async def test_the_inbox_tells_what_is_offered_to_me(desk: Desk) -> None:
         samples.transfer_view(2, state="declined"),
         samples.transfer_view(3, incoming=False),
         samples.transfer_view(4, state="active"),
+        samples.transfer_view(5, author=ANN),  # from another machine of mine
     ]
     found = await desk.call("inbox")
     assert [(one["id"][:2], one["state"]) for one in found["files"]] == [("f1", "offered")]

@@ -204,7 +204,7 @@ def test_ann_gives_it_no_more(pair: tuple[Actor, Actor]) -> None:
     assert moved(ann, Withdraw) == [Withdraw(pdf.id)]
     assert serves(ann, bob, pdf) == "cancelled"
     assert (state(bob, pdf), row(bob, pdf).error) == ("cancelled", "it is not given any more")
-    assert moved(bob, StopFetch) == [StopFetch(pdf.id, False)], "what is here of it others may still complete"
+    assert moved(bob, StopFetch) == [StopFetch(pdf.id, True)], "nobody else has it: its half takes no room"
     act(ann, "cancel", other)
     assert state(bob, other) == "offered", "he has asked nobody"
     act(bob, "accept", other)
@@ -446,3 +446,23 @@ def test_my_other_machine_has_it_too(stage: Stage, pair: tuple[Actor, Actor]) ->
     assert FileSource(pdf.id, tablet.device, True) in moved(bob, FileSource)
     heard = [one for one in tablet.sent if isinstance(one, FileHeard)]
     assert heard == [], "only the machine that offers it keeps what others say"
+
+
+def test_what_one_machine_declines_another_may_be_fetching(stage: Stage, pair: tuple[Actor, Actor]) -> None:
+    """Bob has two: Ann sees that it is on its way to him, and who waits for it is not told that he does not
+    want it."""
+    ann, bob = pair
+    tablet = stage.actor("bob2", of=bob)
+    stage.join(tablet, bob)
+    stage.join(tablet, ann)
+    pdf = offer_of(ann.account)
+    send(ann, bob.account.hex(), pdf)
+    act(tablet, "decline", pdf)
+    assert (state(ann, pdf), stands(ann, pdf).declined) == ("declined", (bob.account,))
+    act(bob, "accept", pdf)
+    assert state(ann, pdf) == "active"
+    act(bob, "pause", pdf)
+    assert state(ann, pdf) == "declined"
+    act(bob, "resume", pdf)
+    lands(bob, pdf)
+    assert (state(ann, pdf), stands(ann, pdf).declined) == ("done", ())

@@ -9,6 +9,7 @@ import pytest
 
 from p2pchat.engine import inputs as happened
 from p2pchat.engine.file_commands import MOVES
+from p2pchat.engine.transfers import UNCOUNTED
 from p2pchat.wire.messages.files import STOPPED, FileState, Offer
 from tests.engine.files_play import ROOT, offer_of, row, send, serves
 from tests.engine.play import Actor, Stage
@@ -72,3 +73,34 @@ def happens(ann: Actor, bob: Actor, what: str, pdf: Offer, sent: str) -> None:
         case _:
             bob.ask(lambda n: happened.FileAct(n, what, pdf.id.hex()))
     ann.stage.settle()
+
+
+@pytest.mark.parametrize(
+    ("incoming", "state", "error", "served", "needed"),
+    [
+        (False, "offered", "", True, True),  # to others it may be done or wanted; here it is offered
+        (False, "cancelled", "", True, False),
+        (False, "failed", "", True, False),
+        (True, "active", "", True, True),
+        (True, "paused", "", True, True),
+        (True, "done", "", True, True),
+        (True, "done", "", False, False),
+        (True, "declined", "", True, False),
+        (True, "cancelled", "", True, False),
+        (True, "cancelled", UNCOUNTED, True, True),
+        (True, "failed", "", True, False),
+    ],
+)
+def test_what_is_kept_of_it_across_a_crash(
+    stage: Stage, incoming: bool, state: str, error: str, served: bool, needed: bool
+) -> None:
+    """And of what no row names nothing is."""
+    ann, bob = stage.actor("ann"), stage.actor("bob")
+    stage.join(ann, bob)
+    pdf = offer_of(ann.account)
+    send(ann, bob.account.hex(), pdf)
+    who = bob if incoming else ann
+    stands = replace(row(who, pdf), state=state, error=error, served=served)
+    who.write(lambda ctx: ctx.ledger.transfers.put_transfer(stands, untold=False))
+    told = who.ask(lambda n: happened.StillNeeded(n, (pdf.id, b"?" * 16)))
+    assert told == ({pdf.id} if needed else set())

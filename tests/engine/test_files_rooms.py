@@ -23,6 +23,7 @@ from tests.engine.files_play import (
     message,
     moved,
     offer_of,
+    refused,
     row,
     send,
     serves,
@@ -138,6 +139,9 @@ def test_who_was_removed_may_have_nothing(stage: Stage, three: Three) -> None:
     room_act(ann, "remove", "launch", cem)
     assert serves(ann, cem, pdf) == "no_right"
     assert serves(bob, cem, pdf) == "no_right"
+    assert state(cem, pdf) == "cancelled"
+    error = refused(cem, "accept", pdf)
+    assert (error.kind, "not in any more" in error.message) == ("no_right", True), "not waited for in vain"
     moved(bob, FileSource)
     act(bob, "accept", pdf)
     cem.feed(happened.FileLanded(pdf.id, "/somewhere", "made", ROOT))  # from whoever gave it to him
@@ -377,3 +381,21 @@ def test_who_leaves_himself_is_not_waited_for(three: Three) -> None:
     room_act(cem, "leave", "launch")
     assert (state(ann, pdf), state(cem, pdf), row(cem, pdf).error) == ("offered", "cancelled", OUT)
     assert state(bob, own) == "active", "others may have some of it"
+
+
+def test_what_its_author_gives_no_more_others_may_still_complete(three: Three) -> None:
+    """So its half stays on the disk, until who wanted it says that he does not any more."""
+    ann, bob, cem = three
+    create(ann)
+    room_act(ann, "invite", "launch", bob, cem)
+    pdf = offer_of(ann.account)
+    send(ann, "launch", pdf)
+    for one in bob, cem:
+        act(one, "accept", pdf)
+    lands(bob, pdf)
+    act(ann, "cancel", pdf)
+    assert state(cem, pdf) == "cancelled"
+    assert moved(cem, StopFetch) == [StopFetch(pdf.id, False)]
+    assert serves(bob, cem, pdf) == "done"
+    assert act(cem, "cancel", pdf).state == "cancelled"
+    assert moved(cem, StopFetch) == [StopFetch(pdf.id, True)]

@@ -9,6 +9,7 @@ import pytest
 from p2pchat.errors import LocalProtocolError
 from p2pchat.files.pieces import Bits
 from p2pchat.files.plan import AGAIN_S, Plan
+from p2pchat.wire.limits import MAX_PIECES
 
 ALL = 20
 
@@ -23,7 +24,7 @@ def bits(*numbers: int, total: int = ALL) -> Bits:
 
 def take(plan: Plan, key: str, count: int, now: float = 0.0, hashes: Iterable[int] = range(ALL)) -> list[int]:
     """What is asked, of a transfer whose pieces all have a place."""
-    return plan.take(key, count, now, frozenset(hashes).__contains__, anywhere=True)
+    return plan.take(key, count, now, bits(*hashes), anywhere=True)
 
 
 def test_one_source_is_read_from_front_to_back() -> None:
@@ -59,7 +60,7 @@ def test_the_list_of_a_folder_comes_before_everything() -> None:
     plan = Plan(bits(), 2, 5)
     plan.add("ann", Bits.whole(ALL), author=True)
     plan.add("bob", Bits.whole(ALL), author=False)
-    head = plan.take("ann", 9, 0.0, frozenset(range(ALL)).__contains__, anywhere=False)
+    head = plan.take("ann", 9, 0.0, Bits.whole(ALL), anywhere=False)
     assert head == [0, 1]
 
 
@@ -113,6 +114,46 @@ def test_a_map_of_something_else_is_our_mistake() -> None:
         Plan(bits(), 0, 0).add("ann", Bits.whole(ALL + 1), author=True)
 
 
+class Counted(Bits):
+    """A map that counts how often it is looked at."""
+
+    __slots__ = ("looks",)
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self.looks = 0
+
+    def __contains__(self, number: int) -> bool:
+        self.looks += 1
+        return super().__contains__(number)
+
+
+@pytest.mark.parametrize("others", [0, 2])
+@pytest.mark.parametrize(
+    "case", ["nearly all is here", "he has nothing", "he has little", "no hash is known"]
+)
+def test_a_request_is_cheap_however_many_pieces_there_are(case: str, others: int) -> None:
+    """Whoever says that he has something makes us look for what to ask of him, as often as he likes."""
+    total = MAX_PIECES
+    some = [7, total // 2, total - 9]
+    done, has, known = Counted(total), Bits.whole(total), Bits.whole(total)
+    if case == "nearly all is here":
+        for number in set(range(total)) - set(some):
+            done.add(number)
+    elif case == "no hash is known":
+        known = Bits(total)
+    else:
+        has = bits(*some, total=total) if case == "he has little" else Bits(total)
+    plan = Plan(done, 0, 12345678901234)
+    plan.add("bob", has, author=False)
+    for number in range(others):
+        plan.add(number, Bits.whole(total), author=number == 0)
+    done.looks = 0
+    asked = [number for _ in range(9) for number in plan.take("bob", 1, 0.0, known, anywhere=True)]
+    assert sorted(asked) == (some if case in ("nearly all is here", "he has little") else [])
+    assert done.looks < 9 * total // 20
+
+
 @pytest.mark.parametrize("total", [1, 2, 7, 97, 1000])
 @pytest.mark.parametrize("order", [0, 5, 12345, (1 << 64) - 1])
 def test_every_piece_is_asked_once(total: int, order: int) -> None:
@@ -124,7 +165,7 @@ def test_every_piece_is_asked_once(total: int, order: int) -> None:
     asked: list[int] = []
     while len(asked) < total:
         for key in ("ann", "bob"):
-            for number in plan.take(key, 3, 0.0, lambda _: True, anywhere=True):
+            for number in plan.take(key, 3, 0.0, Bits.whole(total), anywhere=True):
                 asked.append(number)
                 done.add(number)
                 plan.came(key, number)

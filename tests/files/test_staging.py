@@ -17,6 +17,8 @@ from p2pchat.files import staging as stagings
 from p2pchat.files import tree as trees
 from p2pchat.files.inbox import place
 from p2pchat.files.staging import SYNC_BYTES, SYNC_S, Staging
+from p2pchat.files.trouble import need_room
+from p2pchat.platform.folders import Room
 from p2pchat.wire.messages.files import Entry
 from tests.kit.transfers import (
     ID,
@@ -389,6 +391,23 @@ def test_too_little_room_is_said_before_anything_is_made(places: Places) -> None
     with pytest.raises(CommandError):
         staging.check_room(2 * free)
     staging.close()
+
+
+def test_room_is_told_in_units_that_people_use() -> None:
+    """And of what is not known, or is nothing, no figure."""
+
+    def told(free: int, wanted: int, keep_free: int) -> str:
+        with pytest.raises(CommandError) as met:
+            need_room(Room(free, 10 * free), wanted, keep_free, "film.mkv")
+        return met.value.message
+
+    assert told(5_400_000_000, 8_000_000_000, 12_600_000_000) == (
+        "no space for 'film.mkv': 8.0 GB are needed, 5.4 GB are free, 12.6 GB stay free"
+    )
+    assert told(5_400_000_000, 0, 12_600_000_000) == (
+        "no space for 'film.mkv': 5.4 GB are free, 12.6 GB stay free"
+    )
+    assert told(999_949, 999_950, 0) == "no space for 'film.mkv': 1.0 MB are needed, 999.9 kB are free"
 
 
 def test_a_full_disk_costs_the_piece_and_not_the_transfer(

@@ -14,6 +14,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from p2pchat.daemon import bulk
 from p2pchat.daemon.bulk_link import MAX_ASKED, STALLED_S
 from p2pchat.daemon.turns import SLOTS
 from p2pchat.engine import inputs as happened
@@ -286,3 +287,32 @@ def test_words_of_bulk_links_end_a_chat_link(stage: Stage, frame: Record) -> Non
     stage.join(ann, eve)
     ann.feed(happened.FromPeer(link_of(ann, eve), frame))
     assert ann.closed == ["frame out of place"]
+
+
+async def test_who_opens_all_there_is_holds_little_of_it_open(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each costs descriptors. What she needs no more makes room for another."""
+    monkeypatch.setattr(bulk, "OPENED", 5)
+    async with house(tmp_path) as here, speaking(here.eve, here.ann) as eve:
+        offers = []
+        for number in range(9):
+            source = tmp_path / f"{number}"
+            source.write_bytes(b"%d" % number)
+            offers.append(await here.ann.offer(source))
+        answers: list[tuple[str, bytes]] = []
+
+        async def asked(*messages: Record) -> None:
+            await eve.say(*messages)
+            while not isinstance(said := await eve.hear(), wire.Map | wire.Cannot):
+                pass
+            answers.append((said.reason if isinstance(said, wire.Cannot) else "", said.offer))
+
+        for offer in offers:
+            await asked(wire.Open(offer.id))
+        await asked(wire.Open(offers[0].id))
+        await asked(wire.Done(offers[1].id), wire.Open(offers[8].id))
+        given = [("", one.id) for one in offers[:5]]
+        refused = [("busy", one.id) for one in offers[5:]]
+        assert answers == [*given, *refused, given[0], ("", offers[8].id)]
+        await lands(here)

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from p2pchat.control.operations.files import MAX_FILES, SPOOL_BYTES
-from p2pchat.errors import CommandError
+from p2pchat.errors import CommandError, amount
 from p2pchat_cli import transfers
 from p2pchat_cli.commands.send import call_again
 from p2pchat_cli.given import absolute, folder
 from p2pchat_cli.happened import people
-from p2pchat_cli.output import size
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import ends, field
 from p2pchat_cli.transfers import FILE_WIDTH, ID_DIGITS, named, other, settle, standing
@@ -136,7 +135,7 @@ def listing(ctx: Context) -> int:
             one["id"][:ID_DIGITS],
             other(one),
             standing(one),
-            size(one["size"]),
+            amount(one["size"]),
             *([people(one["have"]) or "-"] if have else []),
             _named(ctx, one),
         )
@@ -163,7 +162,7 @@ def _named(ctx: Context, one: transfers.Transfer) -> str:
 
 def accept(ctx: Context) -> int:
     """Take what is offered; says where it lands."""
-    ident, timeout = ctx.identifier("id"), _timeout(ctx)
+    ident, timeout = _transfer(ctx), _timeout(ctx)
     to = ctx.text("to")
     (before,) = ctx.call("files.wait", ids=[ident], timeout_s=0)["transfers"]
     transfers.warn(ctx, before)
@@ -216,7 +215,7 @@ def auto(ctx: Context) -> int:
     if not answer["auto"]:
         ctx.out.line(f"files of {name} are taken only when you accept them")
     elif most:
-        ctx.out.line(f"files of {name} of at most {size(most)} are taken without being asked for")
+        ctx.out.line(f"files of {name} of at most {amount(most)} are taken without being asked for")
     else:
         ctx.out.line(f"files of {name} are taken without being asked for")
         ctx.out.remark(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from p2pchat_cli.output import size
+from p2pchat.errors import amount
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import ends
 from p2pchat_cli.transfers import FILE_WIDTH, ID_DIGITS, other
@@ -51,7 +51,7 @@ def _requests(ctx: Context, entries: Sequence[dict[str, Any]]) -> None:
 
 def _files(ctx: Context, entries: Sequence[dict[str, Any]]) -> None:
     rows = [
-        (entry["id"][:ID_DIGITS], other(entry), size(entry["size"]), ends(entry["name"], FILE_WIDTH))
+        (entry["id"][:ID_DIGITS], other(entry), amount(entry["size"]), ends(entry["name"], FILE_WIDTH))
         for entry in entries
     ]
     ctx.out.table(("OFFERED", "WHO", "SIZE", "NAME"), rows)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from p2pchat_cli.output import size
+from p2pchat.errors import amount
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import field
 from p2pchat_cli.when import span
@@ -44,7 +44,7 @@ def show(ctx: Context, answer: Mapping[str, Any]) -> None:
     only = f", {queue['only_here']} of them only here" if queue["only_here"] else ""
     out.line(f"queue     {queue['waiting']} waiting{only}")
     if answer["free_bytes"] is not None:
-        out.line(f"disk      {size(answer['free_bytes'])} free")
+        out.line(f"disk      {amount(answer['free_bytes'])} free")
     out.flush()
     warn(ctx, answer)
 
