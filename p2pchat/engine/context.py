@@ -116,6 +116,7 @@ class Live:
         default_factory=dict
     )  # since members changed; False: due
     asked_past: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # see sync.asks_past
+    passed_on: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # see gossip.spoken_by_former
     heard_of: dict[RoomId, RoomRow] = field(default_factory=dict)  # rooms whose `create` is not here yet
     heard_by: dict[RoomId, int] = field(default_factory=dict)  # on which link of each, oldest first
     salting: dict[DeviceId, tuple[int, float]] = field(default_factory=dict)  # items hashed for it, since
@@ -197,6 +198,7 @@ class Live:
         twin.repaired = self.repaired.copy()
         twin.repairing = self.repairing.copy()
         twin.asked_past = self.asked_past.copy()
+        twin.passed_on = self.passed_on.copy()
         twin.heard_of = self.heard_of.copy()
         twin.heard_by = self.heard_by.copy()
         twin.salting = self.salting.copy()

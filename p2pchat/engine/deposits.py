@@ -200,7 +200,7 @@ def _deposit(ctx: Context, room: RoomCache, link: Link, todo: Ranges, people: li
     before = ctx.live.named.get((link.device, room.row.id), frozenset())
     ctx.live.named[link.device, room.row.id] = before | set(people)
     others = _acts_behind(ctx, room, link, own, people, anew=not before.issuperset(people))
-    events = sorted((*others, *own), key=lambda e: (e.kind > wire.LAST_CONTROL, e.device, e.seq, e.id))
+    events = frames.behind_what_they_name((*others, *own))
     to = _named(ctx, room, people)
     pair = tuple(sorted(room.accounts)) if room.row.kind == DIRECT else ()
     known = {ctx.cache.owner[event.device]: None for event in others}

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from p2pchat.engine.context import Context
+from p2pchat.ids import EventId
 from p2pchat.model import StoredEvent
+from p2pchat.wire.codec import decode
 from p2pchat.wire.limits import MAX_PLAINTEXT, MAX_UNSIGNED_RUN
-from p2pchat.wire.messages.events import Event
+from p2pchat.wire.messages.events import LAST_CONTROL, Event, Header
 from p2pchat.wire.messages.link import Events
 
 FRAME_BYTES: Final = MAX_PLAINTEXT - 4096
@@ -61,3 +63,33 @@ def with_covers(ctx: Context, events: Sequence[StoredEvent]) -> list[StoredEvent
             if later.signature:
                 break
     return sorted(chosen.values(), key=lambda e: (e.kind > 31, e.device, e.seq, e.id))
+
+
+def behind_what_they_name(events: Iterable[StoredEvent]) -> list[StoredEvent]:
+    """`events` in an order of which every beginning can be judged: acts behind those they link to, and
+    content behind all acts; a run stays together with its cover."""
+    runs: list[list[StoredEvent]] = []
+    for event in sorted(events, key=lambda e: (e.kind > LAST_CONTROL, e.device, e.seq, e.id)):
+        last = runs[-1][-1] if runs else None
+        if last is not None and not last.signature and event.prev == last.id:
+            runs[-1].append(event)
+        else:
+            runs.append([event])
+    where = {event.id: at for at, run in enumerate(runs) for event in run}
+    found: list[StoredEvent] = []
+    done: set[int] = set()
+    for start, first in enumerate(runs):
+        if first[0].kind > LAST_CONTROL:
+            found += first
+            continue
+        ahead = [(start, False)]
+        while ahead:
+            at, ready = ahead.pop()
+            if ready:
+                found += runs[at]
+            elif at not in done:
+                done.add(at)
+                ahead.append((at, True))
+                named = (one for event in runs[at] for one in decode(Header, event.header).auth)
+                ahead += [(where[EventId(one)], False) for one in named if one in where]
+    return found

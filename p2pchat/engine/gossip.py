@@ -23,6 +23,7 @@ from p2pchat.errors import RemoteProtocolError
 from p2pchat.ids import ID_BYTES, DeviceId, EventId, RoomId
 from p2pchat.model import DIRECT, StoredEvent
 from p2pchat.wire.limits import MAX_ANNOUNCED, MAX_ANNOUNCERS, MAX_SOUGHT
+from p2pchat.wire.messages import events as wire
 from p2pchat.wire.messages.link import GIVE, HAVE, HOLD, PART, PUSH, Announce
 
 WAIT_S: Final = 0.5
@@ -36,6 +37,8 @@ REFILL_S: Final = 30.0
 """Candidates are drawn anew at most so often: where all refuse, nobody is asked without end."""
 ENTER_WITH: Final = 2
 """So many machines, and the inviter's, are asked for a crowded room by who comes in."""
+PASS_ON_S: Final = 3.0
+"""So long after the first of what somebody who is out said while he was in it is passed on, with the rest."""
 LIVE_MS: Final = 30_000
 """What is dated further off than this was not said just now: it comes by repair, to others as to us."""
 
@@ -44,8 +47,12 @@ LIVE_MS: Final = 30_000
 
 
 def audience(ctx: Context, room: RoomCache, fresh: Sequence[StoredEvent]) -> list[Link]:
-    """Whom own new events are pushed to; all others are told of them. Without neighbours it is all."""
+    """Whom own new events are pushed to; all others are told of them. Without neighbours it is all.
+    Who leaves tells his other machines too: there may be nobody else to tell them."""
     links = rooms.links_of(ctx, room)
+    if ctx.me.account not in room.graph.members:
+        linked = (ctx.live.links[number] for number in ctx.live.by_device.values())
+        links += [link for link in linked if link.account == ctx.me.account]
     view = tend(ctx, room, links)
     if view is None or not view.active:
         return links
@@ -71,6 +78,24 @@ def to_repair_with(ctx: Context, room: RoomCache) -> list[Link]:
     if room.row.id in ctx.batch.fresh:
         return links
     return [link for link in links if any(link.device == device for device, _ in view.active)]
+
+
+def spoken_by_former(ctx: Context, link: Link, room: RoomCache, fresh: Sequence[Read]) -> None:
+    """Somebody who is out hands what he said while he was in to those he knows to be in: the others have
+    it from these, who repair with them once he has had time to say all. Once for each link: whoever is
+    out makes nobody work by saying one thing after the other."""
+    place = (link.link, room.row.id)
+    said = [read.id for read in fresh if not wire.is_control(read.header.kind)]
+    if place in ctx.live.passed_on or ctx.me.account not in room.graph.members:
+        return
+    if len(ctx.ledger.events.missing(said)) == len(said):
+        return
+    ctx.live.passed_on[place] = None
+    members = {one.link for one in rooms.links_of(ctx, room)}
+    for one in to_repair_with(ctx, room):
+        if one.link in members:
+            ctx.live.repairing[one.link, room.row.id] = False
+    ctx.timer(f"moved:{room.row.id.hex()}", ctx.now.mono + PASS_ON_S)
 
 
 def onward(ctx: Context) -> Iterator[tuple[Link, RoomCache, list[EventId]]]:

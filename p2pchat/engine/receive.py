@@ -68,6 +68,8 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
         fresh = [read for read in _unique(group) if read.id in missing]
         if fresh:
             _room_events(ctx, link, room, fresh, good)
+            if access != rooms.ALL:
+                gossip.spoken_by_former(ctx, link, room, fresh)
             for chain in {(room_id, DeviceId(read.header.device)): None for read in fresh}:
                 if chain in ctx.batch.receipts:
                     ctx.batch.receipts[chain] = link.link

@@ -490,6 +490,8 @@ def link_gone(ctx: Context, number: int) -> None:
         del ctx.live.repairing[repaired]
     for asked_past in [key for key in ctx.live.asked_past if key[0] == number]:
         del ctx.live.asked_past[asked_past]
+    for passed_on in [key for key in ctx.live.passed_on if key[0] == number]:
+        del ctx.live.passed_on[passed_on]
     rooms.link_gone(ctx, number)
     salts.link_gone(ctx, number)
     for told in [key for key in ctx.cache.told if key[0] == number]:

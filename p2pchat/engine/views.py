@@ -251,7 +251,7 @@ def refresh(
         ctx.batch.wrote = True
         if view.files and not view.hidden:
             transfers.offered(ctx, room, what.event, what.account, _offers(ctx, room, what, touches))
-    elif what.event.body is None:  # what stood for its text has become void
+    else:  # what stood for a text that is absent, or unread, may have become void
         ctx.ledger.views.drop_message(what.event.id)
         ctx.batch.wrote = True
     return view

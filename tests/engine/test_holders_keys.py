@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from p2pchat.engine import handed
+from p2pchat.engine import handed, log
 from p2pchat.engine import inputs as happened
 from p2pchat.ids import EventId
+from p2pchat.wire.messages.events import SETTINGS
+from p2pchat.wire.messages.holders import Deposit
 from tests.engine.holders_play import Three, make_room, meet
 from tests.engine.play import Actor, Stage
 
@@ -68,3 +70,32 @@ def test_what_waits_for_a_key_is_bounded_and_forgotten_with_its_holder(
     assert [len(seqs) for seqs in bob.node.live.not_had.values()] == [2]
     stage.cut()
     assert bob.node.live.not_had == {}
+
+
+def test_what_a_holder_takes_first_can_be_judged_without_the_rest(stage: Stage, three: Three) -> None:
+    """Acts of Ann and of Bob link to each other by turns. They were given one chain after the other: where
+    the holder had no room for all, what he took of the one rested on what he had not taken of the other."""
+    ann, bob, cem = three
+    dan = stage.actor("dan")
+    for one in (bob, dan):
+        stage.join(ann, one)
+    room = make_room(ann, bob, dan)
+    ann.do(lambda r: happened.RoomAct(r, "role", room.hex(), (bob.account.hex(),), role="owner"))
+    stage.hang_up(ann.look().live.by_device[dan.device])
+    for turn in range(3):
+        for one in (ann, bob):
+            change = (("history", "joined" if one is ann else "all"),)
+            one.do(lambda r, change=change: happened.RoomAct(r, "set", room.hex(), changes=change))  # type: ignore[misc]
+        ann.do(lambda r, turn=turn: happened.Post(r, "#" + room.hex(), f"word {turn}"))  # type: ignore[misc]
+    stage.cut()
+    stage.join(ann, cem)
+    stage.wait(12)
+    given = [log.read_event(one) for sent in ann.sent if isinstance(sent, Deposit) for one in sent.events]
+    where = {read.id: at for at, read in enumerate(given)}
+    authors = [read.header.device for read in given if read.header.kind == SETTINGS]
+    assert set(authors) == {bytes(ann.device), bytes(bob.device)}
+    for at, read in enumerate(given):
+        ahead = [where[EventId(one)] for one in read.header.auth if one in where]
+        assert all(one < at for one in ahead), f"{read.header.kind} comes before what it links to"
+        if not read.event.signature:
+            assert given[at + 1].header.prev == read.id, "its cover comes next"

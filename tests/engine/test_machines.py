@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from p2pchat.crypto.identity import device_id
 from p2pchat.crypto.primitives import ed25519_keypair, x25519_public
 from p2pchat.engine import accounts, machines, overview, own, stating
@@ -313,6 +315,26 @@ def test_machines_come_in_step_again_when_a_wrong_clock_is_put_right(stage: Stag
     laptop.do(lambda r: happened.SetTrust(r, "block", bob.account.hex()))
     assert (_trust(pc, bob), _trust(laptop, bob)) == ("blocked", "blocked")
     assert own.entries(pc.look()) == own.entries(laptop.look())
+
+
+@pytest.mark.parametrize("away", [[], ["bob"]])
+def test_who_leaves_a_room_where_nobody_else_is_there_has_left_it_with_all_his_machines(
+    stage: Stage, away: list[str]
+) -> None:
+    """The other machine heard of it from other members, or when it next happened to repair with this one."""
+    pc = stage.actor("ann")
+    laptop = stage.actor("ann's laptop", of=pc)
+    others = [stage.actor(name) for name in away]
+    for one in (laptop, *others):
+        stage.join(pc, one)
+    pc.do(lambda r: happened.CreateRoom(r, "launch"))
+    if away:
+        pc.do(lambda r: happened.RoomAct(r, "invite", "launch", tuple(away)))
+        pc.do(lambda r: happened.RoomAct(r, "role", "launch", tuple(away), role="owner"))
+        stage.hang_up(next(number for number, pair in stage.links.items() if others[0] in pair))
+    assert overview.room_view(laptop.look(), "launch").membership == "joined"
+    pc.do(lambda r: happened.RoomAct(r, "leave", "launch"))
+    assert overview.room_view(laptop.look(), "launch").membership == "left"
 
 
 # -- cut off ----------------------------------------------------------------------------------

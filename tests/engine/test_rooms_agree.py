@@ -11,7 +11,7 @@ from p2pchat.engine import inputs as happened
 from p2pchat.engine import rooms
 from p2pchat.engine.node import rebuild_views
 from p2pchat.ids import EpochId, EventId, RoomId
-from p2pchat.model import MessageView
+from p2pchat.model import MessageView, StoredEvent
 from p2pchat.wire.messages import events as ev
 from p2pchat.wire.messages import rooms as wire
 from p2pchat.wire.messages.events import Event
@@ -188,9 +188,8 @@ def two(stage: Stage) -> tuple[Actor, Actor, RoomId]:
     return ann, bob, room
 
 
-def test_a_message_without_its_key_shows_what_its_change_says_whichever_came_first(stage: Stage) -> None:
-    """Bob's message is under a key that Ann never gets, his change of it under one that she has."""
-    ann, bob, room = two(stage)
+def unread_and_changed(bob: Actor, room: RoomId) -> tuple[Hand, EventId, Event, Event]:
+    """A message of Bob's under a key that nobody else gets, and a change of it under one that they have."""
     hand = Hand(bob, room)
     shared = hand.key
     assert shared is not None
@@ -198,10 +197,39 @@ def test_a_message_without_its_key_shows_what_its_change_says_whichever_came_fir
     message = hand.write(ev.MESSAGE, ev.Message(1, "unread", b"", b"", (), False, 0, ()))
     target, hand.key = hand.prev, shared
     change = hand.write(ev.EDIT, ev.Edit(1, bytes(target), "changed", (), b"", b"", False, 0, (), False))
+    return hand, target, message, change
+
+
+def test_a_message_without_its_key_shows_what_its_change_says_whichever_came_first(stage: Stage) -> None:
+    ann, bob, room = two(stage)
+    hand, target, message, change = unread_and_changed(bob, room)
     for event in (change, message):
         hand.give(ann, event)
     assert "changed" in texts(ann, room)
     assert rebuilt(ann, [target.hex()]) == views_of(ann, [target.hex()])
+
+
+def test_a_message_without_its_key_is_shown_no_more_once_its_change_is_void(stage: Stage) -> None:
+    """Cem, who has Bob's message and not the change of it, puts Bob out: the message stands, nobody can
+    read it, and nothing speaks for it any more."""
+    ann, bob, room = two(stage)
+    cem = stage.actor("cem")
+    for one in (ann, bob):
+        stage.join(cem, one)
+    act(ann, "invite", "launch", cem)
+    act(ann, "role", "launch", cem, role="moderator")
+    hand, target, message, change = unread_and_changed(bob, room)
+    hand.give(cem, message)
+    stage.hang_up(link_of(ann, cem))
+    hand.give(ann, message, change)
+    assert "changed" in texts(ann, room)
+    act(cem, "remove", "launch", bob)
+    stage.join(ann, cem)
+    held = ann.ledger.events.get(target)
+    assert held is not None
+    assert not held.flags & StoredEvent.VOID
+    assert "changed" not in texts(ann, room)
+    assert rebuilt(ann, [target.hex()]) == views_of(ann, [target.hex()]) == [None]
 
 
 def test_on_which_branch_a_message_is_shows_whenever_the_events_come(stage: Stage) -> None:
@@ -279,3 +307,35 @@ def test_who_had_a_clock_behind_is_heard_though_it_was_set_right_before_another_
     stage.cut()
     stage.join(ann, cem)
     assert sorted(map(str, texts(cem, room))) == ["by the right clock", "late by my clock"]
+
+
+def test_what_somebody_who_is_out_hands_to_one_of_us_comes_to_all_of_us(stage: Stage) -> None:
+    """Bob, who is out, does not know that Cem came in after that, and gives him nothing; Cem has what Bob
+    said from Ann at once, not when one of them next happens to repair with the other."""
+    ann, bob, cem = people = [stage.actor(name) for name in ("ann", "bob", "cem")]
+    all_meet(stage, people)
+    room = create(ann)
+    act(ann, "invite", "launch", bob)
+    say(ann, "launch", "hello")
+    stage.cut()
+    said = EventId(bytes.fromhex(say(bob, "launch", "while i was in")))
+    act(ann, "remove", "launch", bob)
+    stage.join(ann, cem)
+    act(ann, "invite", "launch", cem)
+    stage.join(bob, cem)
+    stage.join(ann, bob)
+    for actor in people:
+        actor.timers.pop("repair", None)
+    assert ann.ledger.events.get(said) is not None
+    assert cem.ledger.events.get(said) is None
+    stage.wait(5)
+    assert cem.ledger.events.get(said) is not None
+    assert "while i was in" not in texts(cem, room)
+    before, hand = len(ann.sent), Hand(bob, room)
+    for turn in range(5):
+        hand.give(ann, hand.write(ev.MESSAGE, ev.Message(1, f"{turn}", b"", b"", (), False, 0, ())))
+        stage.wait(5)
+    assert ann.ledger.events.get(hand.prev) is not None
+    assert not [one for one in ann.sent[before:] if isinstance(one, Reconcile)], (
+        "nobody is made to work again"
+    )

@@ -226,6 +226,12 @@ class Court:
         shared = body.shareable and self.graph.settings.history == wire.ALL
         return shared or account in self.then(act.auth).members
 
+    def to_be_opened(self, epoch: EpochId, lawless: frozenset[AccountId]) -> bool:
+        """Whether that key can be given: one that the lawless made is owed by nobody unless an archive of
+        somebody else has it."""
+        held = (home.room.epochs.get(epoch) for home in self.homes)
+        return self.epochs[epoch].account not in lawless or any(row and row.key is not None for row in held)
+
     def might_open(self, account: AccountId, auth: tuple[EventId, ...]) -> bool:
         """Whether he may hold what was written by somebody who knew `auth`: he was in by that, or there
         was an act letting him in that its author had not seen. Or he is found to have been in by now:

@@ -134,7 +134,7 @@ def _everything_is_there(court: Court, lawless: frozenset[AccountId]) -> None:
         for one in sorted(owed):
             event = home.events[one]
             law(not event.flags & StoredEvent.VOID, f"{home.name} hides an allowed event of {short}")
-            if court.opens(who, event.epoch) and one in whole:
+            if court.opens(who, event.epoch) and one in whole and court.to_be_opened(event.epoch, lawless):
                 law(one in home.readable, f"{home.name} cannot read {one.hex()[:8]} of {short}")
         for one, event in home.events.items():
             hidden = one in unsure or one in allowed or bool(event.flags & StoredEvent.VOID)

@@ -18,10 +18,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sim.replay", description=__doc__)
     parser.add_argument("kind", choices=("swarm", "rooms", "crowds", "turns", "devices", "world"))
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--scenario", default="direct")
+    parser.add_argument("--scenario", default="", help="direct for swarm, else as the kind is called")
     parser.add_argument("--without", default="", help=f"comma separated: {', '.join(plans.PARTS)}")
     parser.add_argument("--quiet", action="store_true", help="only the outcome and the hash of the trace")
     given = parser.parse_args(arguments)
+    scenario = given.scenario or {"swarm": "direct"}.get(given.kind, given.kind)
     without = tuple(part for part in given.without.split(",") if part)
     try:
         if given.kind == "world":
@@ -31,15 +32,15 @@ def main(arguments: list[str]) -> int:
         elif given.kind == "crowds":
             trace = crowds.play(given.seed, without=without, loud=not given.quiet)
         elif given.kind == "turns":
-            trace = turns.play(given.scenario, given.seed, without=without, loud=not given.quiet)
+            trace = turns.play(scenario, given.seed, without=without, loud=not given.quiet)
         elif given.kind == "rooms":
             if not given.quiet:
-                print(room_plans.draw_rooms(given.scenario, given.seed).without(without))
-            trace = room_histories.play(given.scenario, given.seed, without=without, loud=not given.quiet)
+                print(room_plans.draw_rooms(scenario, given.seed).without(without))
+            trace = room_histories.play(scenario, given.seed, without=without, loud=not given.quiet)
         else:
             if not given.quiet:
-                print(plans.draw(given.scenario, given.seed).without(without))
-            trace = histories.play(given.scenario, given.seed, without=without, loud=not given.quiet)
+                print(plans.draw(scenario, given.seed).without(without))
+            trace = histories.play(scenario, given.seed, without=without, loud=not given.quiet)
     except Broken as error:
         print(f"broken: {error}")
         return 1
