@@ -115,6 +115,9 @@ class Looks(Protocol):
     def held_by(self, view: MessageView) -> list[DeviceId]:
         """Machines that keep an own message for those who lack it."""
 
+    def attempts(self, whom: tuple[AccountId, ...]) -> int:
+        """How many dials to these people have failed in a row."""
+
     def missing(self, room: RoomId, gaps: list[Gap]) -> list[Gap]:
         """Which of these holes of a room a person is told of, and who has what is missing."""
 
@@ -180,6 +183,10 @@ class NodeLooks:
     def held_by(self, view: MessageView) -> list[DeviceId]:
         """Machines that keep it."""
         return overview.held_by(self._context(), view)
+
+    def attempts(self, whom: tuple[AccountId, ...]) -> int:
+        """Dials that failed."""
+        return overview.attempts(self._context(), whom)
 
     def missing(self, room: RoomId, gaps: list[Gap]) -> list[Gap]:
         """What is missing, and who has it."""

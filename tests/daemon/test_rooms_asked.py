@@ -257,6 +257,7 @@ async def test_what_waits_in_a_room_waits_for_those_who_have_it_not(desk: Desk) 
     told = (await desk.call("queue.list"))["queue"]
     assert [[one["name"] for one in row["to"]] for row in told] == [["Carl"], ["Bob", "Carl"], [], ["Bob"]]
     assert [row["held_by"] for row in told] == [[], [], [], []]
+    assert [row["attempts"] for row in told] == [1, 0, 0, 1], "of these people; a draft is not tried"
     desk.host.reader.views = [said(1, mine=True, state="held")]
     first = (await desk.call("queue.list"))["queue"][0]
     assert [one["name"] for one in first["held_by"]] == ["Bob"]
