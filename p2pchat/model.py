@@ -385,6 +385,8 @@ class Gap:
     low: int
     high: int
     holders: tuple[DeviceId, ...] = ()
+    earlier: bool = False
+    """They may be from before we came in, where newcomers do not see that."""
 
 
 @dataclass(frozen=True, slots=True)

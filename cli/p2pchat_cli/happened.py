@@ -65,9 +65,12 @@ def change(room: Mapping[str, Any]) -> str:
 
 
 def gap(entry: Mapping[str, Any]) -> str:
-    """`missing 3 from Bob; Carl has them`, of what is known to exist and not here."""
+    """`missing 3 from Bob; Carl has them`, of what is known to exist and not here.
+    Where newcomers do not see what was before, it can not be told from what is."""
     count = entry["to"] - entry["from"] + 1
     whose = field(entry.get("name") or entry["device"][:8], NAME_WIDTH)
+    if entry["earlier"]:
+        return f"{count} from {whose}: from before you came in, or missing"
     holders = [field(one["name"], NAME_WIDTH) for one in entry["holders"]]
     named = ", ".join(dict.fromkeys(holders[:TOLD_HOLDERS]))
     more = f" and {len(holders) - TOLD_HOLDERS} more" if len(holders) > TOLD_HOLDERS else ""

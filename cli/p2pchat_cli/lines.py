@@ -48,7 +48,9 @@ INDENT: Final = " " * 6 + "· "
 
 def page(out: Output, found: Mapping[str, Any]) -> None:
     """Print a page of a conversation: messages, and between them what happened and what is missing."""
-    conversation(out, found["messages"], notices=found["notices"], gaps=found["gaps"])
+    begins = not found["has_more"]  # what may be from before we came in is told where all begins
+    gaps = [one for one in found["gaps"] if begins or not one["earlier"]]
+    conversation(out, found["messages"], notices=found["notices"], gaps=gaps)
 
 
 def conversation(

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
+from p2pchat.engine import missing, overview, own, people, presence, rooms
 from p2pchat.engine import names as engine_names
-from p2pchat.engine import overview, own, people, presence, rooms
 from p2pchat.engine.context import Context
 from p2pchat.engine.node import Node
 from p2pchat.engine.overview import Conversation, TrustView
@@ -23,6 +23,7 @@ from p2pchat.model import (
     Acks,
     Availability,
     DeviceReceipt,
+    Gap,
     MessageView,
     Now,
     PeerView,
@@ -114,6 +115,12 @@ class Looks(Protocol):
     def held_by(self, view: MessageView) -> list[DeviceId]:
         """Machines that keep an own message for those who lack it."""
 
+    def attempts(self, whom: tuple[AccountId, ...]) -> int:
+        """How many dials to these people have failed in a row."""
+
+    def missing(self, room: RoomId, gaps: list[Gap]) -> list[Gap]:
+        """Which of these holes of a room a person is told of, and who has what is missing."""
+
     def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
         """Who has taken note and who has not, `acked` having said so; None if nobody is asked."""
 
@@ -176,6 +183,14 @@ class NodeLooks:
     def held_by(self, view: MessageView) -> list[DeviceId]:
         """Machines that keep it."""
         return overview.held_by(self._context(), view)
+
+    def attempts(self, whom: tuple[AccountId, ...]) -> int:
+        """Dials that failed."""
+        return overview.attempts(self._context(), whom)
+
+    def missing(self, room: RoomId, gaps: list[Gap]) -> list[Gap]:
+        """What is missing, and who has it."""
+        return missing.told(self._context(), room, gaps)
 
     def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
         """Who has taken note of it."""

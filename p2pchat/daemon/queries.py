@@ -362,9 +362,13 @@ class Queries:
 
         rows, views = await self._host.read(ask)
         messages = {view.id: view for view in views}
-        directory = self._host.looks.directory()
+        looks = self._host.looks
+        directory = looks.directory()
         told = [self._addressed(row, messages.get(row.id)) for row in rows]
-        return {"queue": [fields.queue_fields(row, directory) for row in told]}
+        tried = [
+            row if row.state == SCHEDULED else replace(row, attempts=looks.attempts(row.to)) for row in told
+        ]
+        return {"queue": [fields.queue_fields(row, directory) for row in tried]}
 
     def _addressed(self, row: QueueRow, view: MessageView | None) -> QueueRow:
         """What waits with those who hold it, and in a room for whom: the archive knows neither."""

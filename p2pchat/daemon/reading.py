@@ -60,7 +60,7 @@ class Reading:
             shown=Shown(self._host.looks, directory, noted).message,
             # What is pinned, or one thread, is no stretch of time in which something could have happened.
             notices=() if pinned or thread is not None else page.notices,
-            gaps=page.gaps,
+            gaps=self._host.looks.missing(chat.room, list(page.gaps)),
             has_more=page.has_more,
             cursor=page.cursor,
         )
@@ -101,7 +101,7 @@ class Reading:
             directory,
             shown=Shown(self._host.looks, directory, noted).message,
             notices=notices,
-            gaps=gaps,
+            gaps=self._host.looks.missing(chat.room, gaps),
             has_more=len(views) > limit,
             cursor=cursor,
         )
@@ -215,7 +215,9 @@ class Reading:
         directory = self._host.looks.directory()
         shown = Shown(self._host.looks, directory, noted)
         results = [fields.result_fields(shown.message(hit.message), hit.snippet) for hit in page.hits]
-        incomplete = [fields.incomplete_fields(one, found, directory) for one, found in gaps if found]
+        missing = [(one, self._host.looks.missing(one, found)) for one, found in gaps if found]
+        counted = [(one, [gap for gap in found if not gap.earlier]) for one, found in missing]
+        incomplete = [fields.incomplete_fields(one, found, directory) for one, found in counted if found]
         return {"results": results, "has_more": page.has_more, "incomplete": incomplete}
 
 

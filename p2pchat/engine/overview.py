@@ -198,6 +198,18 @@ def held_by(ctx: Context, view: MessageView) -> list[DeviceId]:
     return kept.holders(rooms.room(ctx, view.room), view.device, view.seq)
 
 
+def attempts(ctx: Context, whom: Container[AccountId]) -> int:
+    """How often in a row these people's machines could not be reached, or were lost again at once, at the
+    address that was tried most; 0 while they are linked."""
+    owner, linked = ctx.cache.owner, ctx.live.by_device
+    failures = (
+        target.failures
+        for target in ctx.live.targets.values()
+        if target.device is not None and target.device not in linked and owner.get(target.device) in whom
+    )
+    return max(failures, default=0)
+
+
 def _meant(ctx: Context, room: RoomCache, seq: int) -> list[AccountId]:
     """Whom an own message is for."""
     first = room.awaited if room.row.kind != DIRECT else {a: 1 for a in room.accounts if a != ctx.me.account}

@@ -19,7 +19,7 @@ FIELDS: dict[str, set[str]] = {
     | set("progress delivered_to read_by held_by flags".split()),
     "page": {"room", "messages", "notices", "gaps", "has_more", "cursor"},
     "notice": {"id", "type", "at", "by", "who"},
-    "gap": {"device", "from", "to", "holders"},
+    "gap": {"device", "from", "to", "holders", "earlier"},
     "room": set("id name topic kind peer membership members unread role history retention epoch".split()),
     "member": {"account", "name", "role", "devices"},
     "ack": {"by_time", "acked", "missing"},

@@ -218,6 +218,18 @@ def test_a_machine_cut_off_is_told_of_once(tmp_path: Path) -> None:
         assert len(told(run(tmp_path, "history", "bob", "--json"))["notices"]) == 5
 
 
+def test_what_may_be_from_before_one_came_in_is_told_where_all_begins(tmp_path: Path) -> None:
+    """And not with every later page, for no repair will ever bring it."""
+    gaps = (Gap(samples.BOB_BOX, 1, 1, (samples.ANN_BOX,), earlier=True), Gap(samples.BOB_BOX, 3, 3))
+    said = "1 from Bob: from before you came in, or missing"
+    for has_more in (False, True):
+        found = samples.page(in_room(4, "hello"), room=samples.LAUNCH, gaps=gaps, has_more=has_more)
+        with daemon(tmp_path, history=found):
+            out = run(tmp_path, "history", "#launch").out
+        assert out.count(said) == (not has_more)
+        assert out.count("missing 1 from Bob; nobody here holds them") == 1
+
+
 def test_history_of_a_room_shows_what_happened_and_what_is_missing(tmp_path: Path) -> None:
     page = samples.page(
         in_room(2, "who is in?"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +32,7 @@ from p2pchat.model import (
     TransferView,
 )
 from tests.cli import samples
-from tests.cli.samples import ANN, ANN_BOX, BOB, BOB_BOX, CARL, CHAT, LAUNCH, NOON
+from tests.cli.samples import ANN, ANN_BOX, BOB, BOB_BOX, CARL, CARL_BOX, CHAT, LAUNCH, NOON
 from tests.daemon.false_bulk import FalseBulk
 
 T = TypeVar("T")
@@ -131,6 +131,7 @@ class FalseLooks:
         self.rooms_known = [samples.room_view()]
         self.asked: list[tuple[Any, ...]] = []
         self.peers = [STRANGER]
+        self.holders: tuple[DeviceId, ...] = ()
         self.progress_now = Progress((BOB,), (), 2)
         names = samples.Names()
         self._directory = Directory(names.person, names.owner, names.room)
@@ -179,6 +180,13 @@ class FalseLooks:
 
     def held_by(self, view: MessageView) -> list[DeviceId]:
         return [BOB_BOX] if view.state == "held" else []
+
+    def attempts(self, whom: tuple[AccountId, ...]) -> int:
+        return len(whom)
+
+    def missing(self, room: RoomId, gaps: list[Gap]) -> list[Gap]:
+        self.asked.append(("missing", room))
+        return [replace(gap, holders=self.holders) for gap in gaps if gap.device != CARL_BOX]
 
     def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
         return Acks(view.ack_by_ms, acked, tuple(one for one in (BOB, CARL) if one not in acked))

@@ -19,7 +19,7 @@ from p2pchat.model import (
 )
 from tests.cli import samples
 from tests.cli.contract import FIELDS
-from tests.cli.samples import ANN, ANN_BOX, BOB, BOB_BOX, CARL, CHAT, LAUNCH, NOON
+from tests.cli.samples import ANN, ANN_BOX, BOB, BOB_BOX, CARL, CARL_BOX, CHAT, LAUNCH, NOON
 from tests.daemon.desk import ME, STRANGER, Desk, desk, said
 
 __all__ = ["desk"]
@@ -218,7 +218,10 @@ async def test_asking_and_taking_note_reach_the_engine(desk: Desk) -> None:
 
 async def test_notices_and_gaps_stand_in_a_page(desk: Desk) -> None:
     desk.host.reader.notices_of = [samples.notice(1, "created"), samples.notice(2, "added", who=BOB)]
-    desk.host.reader.gaps_of = [Gap(BOB_BOX, 3, 5, (ANN_BOX,))]
+    desk.host.reader.gaps_of = [Gap(BOB_BOX, 3, 5), Gap(CARL_BOX, 1, 9)]
+    desk.host.looks.holders = (
+        ANN_BOX,
+    )  # who knows the node, which also says that Carl's are not ours to have
     page = await desk.call("history", target="launch")
     created, added = page["notices"]
     assert FIELDS["notice"] <= set(created)
@@ -254,6 +257,7 @@ async def test_what_waits_in_a_room_waits_for_those_who_have_it_not(desk: Desk) 
     told = (await desk.call("queue.list"))["queue"]
     assert [[one["name"] for one in row["to"]] for row in told] == [["Carl"], ["Bob", "Carl"], [], ["Bob"]]
     assert [row["held_by"] for row in told] == [[], [], [], []]
+    assert [row["attempts"] for row in told] == [1, 0, 0, 1], "of these people; a draft is not tried"
     desk.host.reader.views = [said(1, mine=True, state="held")]
     first = (await desk.call("queue.list"))["queue"][0]
     assert [one["name"] for one in first["held_by"]] == ["Bob"]

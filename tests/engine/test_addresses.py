@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2pchat.engine import inputs as happened
+from p2pchat.engine import overview
 from tests.engine.play import Actor, Stage
 
 GIVEN = [("10.9.9.9", 26700), ("10.9.9.9", 26701), ("printer.example", 26700)]
@@ -41,3 +42,20 @@ def test_our_own_address_is_not_kept(stage: Stage) -> None:
     _fail(ann, "self")
     assert _kept(ann) == []
     assert ann.answers[900] == {"connected": False, "reason": "self", "link": None}
+
+
+def test_dials_that_failed_are_counted_until_one_does_not(stage: Stage) -> None:
+    """What `queue` says of a message that waits."""
+    ann, bob, cem = (stage.actor(name) for name in ("ann", "bob", "cem"))
+    stage.join(ann, bob)
+    stage.cut()
+    lost = overview.attempts(ann.look(), {bob.account})
+    for failed in range(1, 5):
+        while not ann.node.live.dials:
+            stage.mono = ann.timers.pop("peers")
+            ann.feed(happened.TimerFired("peers"))
+        _fail(ann, "timeout")
+        assert overview.attempts(ann.look(), {bob.account}) == lost + failed
+        assert overview.attempts(ann.look(), {cem.account}) == 0
+    stage.join(ann, bob)
+    assert overview.attempts(ann.look(), {bob.account}) == 0

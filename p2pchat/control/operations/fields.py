@@ -211,13 +211,14 @@ def notice_fields(notice: Notice, names: Names) -> Json:
 
 
 def gap_fields(gap: Gap, names: Names) -> Json:
-    """A stretch known to exist and not here: `{"device","name","from","to","holders"}`."""
+    """A stretch known to exist and not here: `{"device","name","from","to","holders","earlier"}`."""
     return {
         "device": show(gap.device),
         "name": machine_fields(names, gap.device)["name"],
         "from": gap.low,
         "to": gap.high,
         "holders": [machine_fields(names, device) for device in gap.holders],
+        "earlier": gap.earlier,
     }
 
 

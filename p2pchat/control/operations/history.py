@@ -20,8 +20,9 @@ MESSAGE: Final = (
 PAGE: Final = (
     '`{"room":{"id","name","kind"},"messages":[…],"notices":[{"id","type":"created|added|joined|left|'
     'removed|role|settings|fork|voided","at","by","who","detail"}],"gaps":[{"device","name","from","to",'
-    '"holders"}],"has_more","cursor"}`, oldest first; `detail` is the new role, which settings '
-    "changed, or the machine that was cut off; `name` is whose machine it is; each message " + MESSAGE
+    '"holders","earlier"}],"has_more","cursor"}`, oldest first; `detail` is the new role, which settings '
+    "changed, or the machine that was cut off; `name` is whose machine it is; `earlier` says that they may "
+    "be from before I came in, where newcomers do not see that; each message " + MESSAGE
 )
 
 PAGE_LIMIT: Final = 500

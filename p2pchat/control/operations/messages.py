@@ -77,7 +77,8 @@ OPERATIONS: Final = (
         "queue.list",
         "Own messages that not everybody they are for has yet, oldest first, drafts included.",
         (),
-        '`{"queue":[{"id","room","to","held_by","state","at","since","attempts","preview"}]}`',
+        '`{"queue":[{"id","room","to","held_by","state","at","since","attempts","preview"}]}`; '
+        "`attempts` counts how often in a row those it waits for could not be reached",
     ),
     Operation(
         "queue.cancel",
