@@ -10,7 +10,7 @@ a graph filled with nothing but the ancestors of that point.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from p2pchat.engine import acts, rooms
@@ -42,6 +42,13 @@ class Home:
     def name(self) -> str:
         """Its machine."""
         return self.site.name
+
+
+def _to_tell(home: Home, member: Home) -> Collection[EventId]:
+    """What he of that archive, by what he knows himself, may tell that member of."""
+    account, graph = member.site.account, home.room.graph
+    may_come = graph.settings.admission == wire.OFFICE and graph.former.get(account) != "removed"
+    return home.events if account in graph.members or may_come else graph.past(account)
 
 
 class Court:
@@ -92,9 +99,14 @@ class Court:
         )
 
     def _beyond(self, lawless: frozenset[AccountId]) -> set[EventId]:
-        """What is no part of the room. One who does as he pleases may make somebody believe to be in of
-        whom no member knows: what he told him, and all that rests on it, nobody can pass on to a member."""
+        """What is no part of the room: what the lawless told only those who cannot pass it on to a member,
+        and all that rests on it. That is somebody of whom no member knows, whom they made believe to be in;
+        and somebody who is out and knows of no member that he may have it (docs/protocol.md, 6, "A peer may
+        be told of a room": acts up to the end of whom he holds to be out). Members agree on what is with
+        one of them; whoever had to hand on more would tell somebody who may be out what came after him.
+        As soon as he who has it knows one of them to be in, it is owed to all."""
         inside = [home for home in self.homes if home.site.account in home.room.graph.members]
+        members = list(inside)
         if not inside:  # all of them have left: whom he knew who made the room
             create = EventId(self.room)
             makers = {self.owner[h.events[create].device] for h in self.homes if create in h.events}
@@ -103,7 +115,14 @@ class Court:
         known |= {
             h.site.account for h in self.homes if any(c.room.graph.ever(h.site.account) for c in inside)
         }
-        held = {one for home in self.homes if home.site.account in known for one in home.events}
+        held: set[EventId] = set()
+        for home in self.homes:
+            if home.site.account not in known:
+                continue
+            if home in inside or not members:
+                held.update(home.events)
+            else:
+                held.update(*(home.events.keys() & _to_tell(home, member) for member in members))
         alone = {one: e for home in self.homes for one, e in home.events.items() if one not in held}
         found = {one for one, event in alone.items() if self.owner[event.device] in lawless}
         auth = {one: decode(Header, event.header).auth for one, event in alone.items()}

@@ -18,7 +18,7 @@ from p2pchat.engine.context import Me
 from p2pchat.engine.device_inputs import AddDevice, Renew, RevokeDevice
 from p2pchat.engine.inputs import Tell
 from p2pchat.errors import CommandError
-from p2pchat.ids import AccountId, DeviceId, RoomId
+from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
 from p2pchat.store.ledger import open_image
 from p2pchat.wire.codec import Record
 from p2pchat.wire.messages.statements import SignedStatement
@@ -145,12 +145,17 @@ class History:
         self.images[machine.name] = (machine.ledger.serialize(), machine.me)
 
     def restore(self, machine: Machine) -> None:
-        """The archive and the keys as they were once."""
+        """The archive and the keys as they were once. What no other archive has by now is gone with the
+        newer one, whatever anybody does."""
         if machine.name in self.images and machine.up:
             image, me = self.images[machine.name]
             machine.crash()
+            written = dict(one for row in machine.ledger.rooms.rooms() for one in _written(machine, row.id))
             machine.ledger.close()
             machine.ledger, machine.me = open_image(image), me
+            there = [one.ledger for one in self.swarm.machines.values() if one.name not in self.revoked]
+            gone = {t for t, event in written.items() if all(a.events.get(event) is None for a in there)}
+            self.said = [one for one in self.said if one.by != machine.name or one.text not in gone]
             machine.start()
 
     def copy(self, machine: Machine) -> None:
@@ -280,6 +285,14 @@ def _texts(machine: Machine, room: RoomId) -> list[str]:
     ]
     views = [machine.ledger.views.message(e.id) for e in sorted(events, key=lambda e: (e.hlc, e.id))]
     return [str(view.text) for view in views if view is not None and not view.hidden]
+
+
+def _written(machine: Machine, room: RoomId) -> list[tuple[str, EventId]]:
+    """What a machine said in a room, by the text it shows of it."""
+    head = machine.ledger.events.heads(room).get(machine.device)
+    events = machine.ledger.events.run(room, machine.device, 1, head.seq, 9999) if head else []
+    views = [(machine.ledger.views.message(event.id), event.id) for event in events]
+    return [(str(view.text), event) for view, event in views if view is not None]
 
 
 def play(seed: int, *, loud: bool = False) -> Trace:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from p2pchat.engine import keys, membership, outbox, room_commands, rooms, sync, talk, views
+from p2pchat.model import ROOM
 
 Patch = pytest.MonkeyPatch
 
@@ -56,6 +57,18 @@ def leaves_void_acts_behind(patch: Patch) -> None:
 def keeps_what_he_said(patch: Patch) -> None:
     """What somebody said before he went is not taken from him."""
     patch.setattr(sync, "asks_past", lambda ctx, link, room: False)
+
+
+def tells_nothing_when_out(patch: Patch) -> None:
+    """Who is out hands members nothing, not even what they may have from him. Not one of ALL: what it takes
+    to show is that he alone was told of acts, and of people who keep the rules all members hear."""
+    give = sync.hand_over
+
+    def those_who_are_in(ctx: Any, link: Any, room: Any, ids: Any) -> None:
+        if room.row.kind != ROOM or ctx.me.account in room.graph.members:
+            give(ctx, link, room, ids)
+
+    patch.setattr(sync, "hand_over", those_who_are_in)
 
 
 def waits_for_nobody(patch: Patch) -> None:

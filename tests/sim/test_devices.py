@@ -13,7 +13,7 @@ from tests.kit.seeds import fresh_seeds, remembered_signatures
 from tests.sim.device_histories import play
 from tests.sim.running import play_all
 
-REMEMBERED = (58, 138, 241548336928)
+REMEMBERED = (58, 138, 241548336928, 802198885855)
 """Seeds that once broke a law."""
 
 

@@ -17,7 +17,18 @@ REMEMBERED: dict[str, tuple[int, ...]] = {
     "rooms": (0, 3, 15, 18, 22, 762, 1016, 2044, 725875548252),
     "room-homes": (1001, 3029, 406423576188, 767302591075),
     "room-clocks": (1003, 5049, 5084, 534269083316),
-    "byzantine": (2, 4, 19, 2031, 172147706253, 184570258917, 455268434639, 892527972327, 940501897971),
+    "byzantine": (
+        2,
+        4,
+        19,
+        2031,
+        78546292159,
+        172147706253,
+        184570258917,
+        455268434639,
+        892527972327,
+        940501897971,
+    ),
 }
 """Seeds that once broke a law, as long as they mean the same history."""
 SHORT = (316, 1398, 1075, 131, 1499, 2109, 1938, 1967, 889, 1261)
@@ -48,3 +59,14 @@ def test_a_wrong_machine_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises((Broken, P2pchatError)):
         thirty()
+
+
+def test_what_a_rogue_told_somebody_who_is_out_is_owed_where_he_may_hand_it_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What nobody could hand to a member is no part of the room (room_court, seed 78546292159); here he
+    who is out knows of a member that he may have it, and the law asks for it."""
+    play("byzantine", 992176436757)
+    room_mutants.tells_nothing_when_out(monkeypatch)
+    with pytest.raises(Broken, match="lacks the acts"):
+        play("byzantine", 992176436757)
