@@ -10,7 +10,6 @@
     └── DialError                   no connection to an address, and why
 
 Decides: whose fault an error is and which exit code a kind of failure has.
-Beside them: how an amount is said, for sentences of all floors name some.
 Does not know: sentences of any particular command (they are written where the
 failure is understood) or how errors are shown (cli).
 """
@@ -130,15 +129,3 @@ class DialError(P2pchatError):
         super().__init__(f"{reason}: {detail}")
         self.reason: DialReason = reason
         self.detail = detail
-
-
-def amount(count: int) -> str:
-    """So many bytes as a sentence says them, `1536` as `1.5 kB`: decimal units, as disks are sold."""
-    value = float(count)
-    if value < 1000:
-        return f"{value:.0f} B"
-    for unit in ("kB", "MB", "GB"):
-        value /= 1000
-        if round(value, 1) < 1000:
-            return f"{value:.1f} {unit}"
-    return f"{value / 1000:.1f} TB"

@@ -35,9 +35,16 @@ FLOORS: dict[str, tuple[str, tuple[str, ...]]] = {
     "engine": ("every decision", ("crypto", "wire", "base")),
     "crypto": ("keys, Noise, epochs, codes", ("wire", "base")),
     "wire": ("bytes and message records", ("base",)),
-    "base": ("ids, model, errors, paths", ()),
+    "base": ("ids, model, errors, paths, amounts", ()),
 }
-BASE_MODULES = {"p2pchat", "p2pchat.ids", "p2pchat.model", "p2pchat.errors", "p2pchat.paths"}
+BASE_MODULES = {
+    "p2pchat",
+    "p2pchat.ids",
+    "p2pchat.model",
+    "p2pchat.errors",
+    "p2pchat.paths",
+    "p2pchat.amounts",
+}
 CLIENT_PREFIXES = ("p2pchat.control.client", "p2pchat.control.operations")
 
 # outside module → the only places that may import it (a floor, or one module's full name).

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from p2pchat.errors import amount
+from p2pchat.amounts import amount
 from p2pchat_cli.happened import NAME_WIDTH, gap, machines, notice
 from p2pchat_cli.output import Output
 from p2pchat_cli.text import body, columns, ends, field, fit

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from p2pchat.errors import amount
+from p2pchat.amounts import amount
 from p2pchat_cli.output import SCHEMA, Output
 from p2pchat_cli.text import columns, ends, field
 from p2pchat_cli.when import span

@@ -10,8 +10,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from p2pchat.amounts import amount
 from p2pchat.control.operations.files import FINAL
-from p2pchat.errors import EXIT_CODES, CommandError, amount
+from p2pchat.errors import EXIT_CODES, CommandError
 from p2pchat_cli.happened import NAME_WIDTH
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import ends, field

@@ -10,7 +10,8 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from p2pchat.errors import CommandError, amount
+from p2pchat.amounts import amount
+from p2pchat.errors import CommandError
 from p2pchat.platform.folders import NotPlain, Room
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -11,8 +11,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
+from p2pchat.amounts import amount
 from p2pchat.control.operations.files import MAX_FILES, SPOOL_BYTES
-from p2pchat.errors import CommandError, amount
+from p2pchat.errors import CommandError
 from p2pchat_cli import transfers
 from p2pchat_cli.commands.send import call_again
 from p2pchat_cli.given import absolute, folder

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from p2pchat.errors import amount
+from p2pchat.amounts import amount
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import field
 from p2pchat_cli.when import span
