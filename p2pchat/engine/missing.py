@@ -53,7 +53,7 @@ def _holders(ctx: Context, room: RoomCache, gap: Gap) -> tuple[DeviceId, ...]:
     giving = (
         ctx.live.links[recon.link].device
         for recon in ctx.live.recons.values()
-        if recon.room == room.row.id and not recon.control and (recon.need or recon.wanting)
+        if recon.room == room.row.id and not recon.control and (recon.need or recon.out)
     )
     here = (gap.device,) if gap.device in ctx.live.by_device else ()
     members = room.graph.members
