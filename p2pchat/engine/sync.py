@@ -32,6 +32,8 @@ PUSH: Final = 256
 """Pushed at most, unasked, after a reconciliation; more is pulled by the other side."""
 LISTED: Final = 64
 """Ranges of fewer items are listed: 2 KiB at most, where the last round would else have said half of it."""
+COLD: Final = 32
+"""Whose content of a room is less has not been there: its keys may be here, and what was just said."""
 MAX_ROUNDS: Final = 256
 REPAIR_S: Final = 60.0
 REPAIRS_AT_ONCE: Final = 16
@@ -124,9 +126,12 @@ def asks_past(ctx: Context, link: Link, room: RoomCache) -> bool:
 
 
 def _ask(ctx: Context, link: Link, room: RoomCache, *, control: bool) -> None:
-    """Compare the whole of a set; of a room of which nothing was said here yet the newest week first."""
-    cold = not control and not ctx.ledger.items.weeks(room.row.id, False)
-    since_ms = max(0, ctx.now.wall_ms - WEEK_MS) if cold else 0
+    """Compare the whole of a set; of a room of which next to nothing is here the newest week first, unless
+    it was compared in that week."""
+    week_ago, since_ms = max(0, ctx.now.wall_ms - WEEK_MS), 0
+    if not control and ctx.live.repaired.get(room.row.id, 0) <= week_ago:
+        held = sum(row.count for row in ctx.ledger.items.weeks(room.row.id, False))
+        since_ms = week_ago if held < COLD else 0
     _open(ctx, link, room, Recon(link.link, room.row.id, control, since_ms=since_ms))
 
 
@@ -194,6 +199,7 @@ def heard(ctx: Context, link: Link, message: Reconcile) -> None:
     if recon.lacking > PUSH:
         ctx.out.append(Send(link.link, Pull(message.room)))
     _go_on(ctx, link, message.session)
+    wants.tell(ctx, recon.room)
 
 
 def _answer(ctx: Context, link: Link, room: RoomCache, message: Reconcile) -> None:
@@ -222,6 +228,7 @@ def given(ctx: Context, link: Link, message: Given) -> None:
             _go_on(ctx, link, session)
     if not message.control:
         _stir(ctx, RoomId(message.room))
+        wants.tell(ctx, RoomId(message.room))
 
 
 def _stir(ctx: Context, room_id: RoomId) -> None:
@@ -239,6 +246,7 @@ def stir_all(ctx: Context) -> None:
     """After a pause: somebody may have given nothing all the while."""
     for room_id in wants.rooms_waiting(ctx):
         _stir(ctx, room_id)
+        wants.tell(ctx, room_id)
 
 
 def _finished(ctx: Context, link: Link, session: int) -> None:
@@ -351,6 +359,7 @@ def link_gone(ctx: Context, number: int) -> None:
             del ctx.live.recons[session]
     for put_off in [key for key in ctx.live.put_off if key[0] == number]:
         del ctx.live.put_off[put_off]
+    wants.tell_all(ctx)
     for asked in [key for key in ctx.live.asked_keys if key[0] == number]:
         del ctx.live.asked_keys[asked]
         ctx.live.asked_now.pop(asked, None)

@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import Final
 
 from p2pchat.engine.context import Context, Recon
-from p2pchat.engine.inputs import Send
-from p2pchat.ids import EventId, RoomId
+from p2pchat.engine.inputs import Send, Tell
+from p2pchat.ids import DeviceId, EventId, RoomId
 from p2pchat.wire.messages.link import Want
 
 CHUNK: Final = 256
@@ -34,6 +34,7 @@ PATIENCE_S: Final = 2.0
 """A peer that has given nothing for so long keeps nobody from being asked for the same."""
 BESIDE_S: Final = 10.0
 """After so long a long run no longer waits for another: a slow peer, or one that holds back, is passed by."""
+TELL_EVERY_S: Final = 1.0
 _LOOKED_AT: Final = 16
 """Chunks looked through in one step for something that has not come meanwhile: some 8 ms."""
 
@@ -87,12 +88,13 @@ def _take(ctx: Context, recon: Recon) -> tuple[Recon, Sequence[bytes]]:
 
 
 def _under_way(ctx: Context, recon: Recon) -> dict[bytes, None]:
-    """What this run has asked for, and other peers who are giving."""
+    """What this run has asked for, and what others are giving."""
     return {
         one: None
         for other in ctx.live.recons.values()
-        if _alike(other, recon.room) and (other.link == recon.link or _lively(ctx, other))
+        if _alike(other, recon.room)
         for chunk in other.out
+        if other.link == recon.link or _lively(ctx, other)
         for one in chunk
     }
 
@@ -170,11 +172,38 @@ def rooms_waiting(ctx: Context) -> Iterable[RoomId]:
 # -- how much is still to come -----------------------------------------------------------------
 
 
-def coming(ctx: Context, room: RoomId) -> int:
-    """Events of a room's content that a peer has listed and that have not come yet; more may be listed."""
+def coming(ctx: Context, room: RoomId) -> tuple[int, DeviceId | None]:
+    """Events of a room's content that a peer has listed and that have not come yet, and who gives them;
+    more may be listed."""
     runs = [recon for recon in ctx.live.recons.values() if _alike(recon, room) and _left(recon)]
     first = next((recon for recon in runs if recon.out), runs[0] if runs else None)
-    return 0 if first is None else _left(first)
+    if first is None:
+        return 0, None
+    asked = [EventId(one) for chunk in first.out for one in chunk]
+    lacking = len(ctx.ledger.events.missing(asked)) if asked else 0
+    return len(first.need) + len(first.later) + lacking, ctx.live.links[first.link].device
+
+
+def tell(ctx: Context, room: RoomId) -> None:
+    """Say now and then how much is to come, and once that it is no more."""
+    left = any(_alike(recon, room) and _left(recon) for recon in ctx.live.recons.values())
+    last = ctx.live.told_coming.get(room)
+    if (not left) if last is None else (left and ctx.now.mono < last + TELL_EVERY_S):
+        return  # nothing to say, or it was said just now
+    count, _ = coming(ctx, room)
+    if last is None and count <= CHUNK:
+        return
+    if count:
+        ctx.live.told_coming[room] = ctx.now.mono
+    else:
+        del ctx.live.told_coming[room]
+    ctx.out.append(Tell("history", room))
+
+
+def tell_all(ctx: Context) -> None:
+    """Something came: of rooms of which it was said that much is to come, how much it is now."""
+    for room in list(ctx.live.told_coming):
+        tell(ctx, room)
 
 
 def _left(recon: Recon) -> int:
