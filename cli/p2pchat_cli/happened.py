@@ -79,6 +79,16 @@ def gap(entry: Mapping[str, Any]) -> str:
     )
 
 
+def coming(entry: Mapping[str, Any]) -> str:
+    """`54,321 earlier messages are on their way from Bob`; of none, that nothing more is."""
+    count, givers = entry["count"], people(entry["from"])
+    if not count:
+        return "no earlier messages are on their way any more"
+    one = count == 1
+    whence = f" from {givers}" if givers else ""
+    return f"{count:,} earlier message{' is' if one else 's are'} on {'its' if one else 'their'} way{whence}"
+
+
 def people(entries: Iterable[Mapping[str, Any]]) -> str:
     """Names of a list of people, in one line."""
     return ", ".join(field(person["name"], NAME_WIDTH) for person in entries)

@@ -25,7 +25,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from p2pchat.amounts import amount
-from p2pchat_cli.happened import NAME_WIDTH, gap, machines, notice
+from p2pchat_cli.happened import NAME_WIDTH, coming, gap, machines, notice
 from p2pchat_cli.output import Output
 from p2pchat_cli.text import body, columns, ends, field, fit
 from p2pchat_cli.when import local
@@ -50,6 +50,8 @@ def page(out: Output, found: Mapping[str, Any]) -> None:
     """Print a page of a conversation: messages, and between them what happened and what is missing."""
     begins = not found["has_more"]  # what may be from before we came in is told where all begins
     gaps = [one for one in found["gaps"] if begins or not one["earlier"]]
+    if found["coming"]["count"]:
+        out.remark(coming(found["coming"]))
     conversation(out, found["messages"], notices=found["notices"], gaps=gaps)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import trio
 
-from p2pchat.control.operations import fields, presence_fields
+from p2pchat.control.operations import fields, missing_fields, presence_fields
 from p2pchat.control.operations.fields import Json
 from p2pchat.daemon.looks import Looks
 from p2pchat.daemon.moving import Bulk
@@ -293,6 +293,13 @@ class Listening:
             directory = self._source.looks.directory()
             return (
                 [presence_fields.typing_fields(directory, room, account, on=on)] if self._wants(room) else []
+            )
+        if tell.type == "history" and isinstance(tell.subject, bytes):
+            of, looks = RoomId(tell.subject), self._source.looks
+            return (
+                [missing_fields.backfill_fields(of, looks.coming(of), looks.directory())]
+                if self._wants(of)
+                else []
             )
         if tell.type in ("peer", "presence") and (not self._rooms or tell.subject in self._accounts):
             peers = self._source.looks.peer_views()

@@ -121,6 +121,9 @@ class Looks(Protocol):
     def missing(self, room: RoomId, gaps: list[Gap]) -> list[Gap]:
         """Which of these holes of a room a person is told of, and who has what is missing."""
 
+    def coming(self, room: RoomId) -> tuple[int, DeviceId | None]:
+        """How many events of a room are on their way, and from whose machine."""
+
     def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
         """Who has taken note and who has not, `acked` having said so; None if nobody is asked."""
 
@@ -191,6 +194,10 @@ class NodeLooks:
     def missing(self, room: RoomId, gaps: list[Gap]) -> list[Gap]:
         """What is missing, and who has it."""
         return missing.told(self._context(), room, gaps)
+
+    def coming(self, room: RoomId) -> tuple[int, DeviceId | None]:
+        """What is on its way."""
+        return missing.coming(self._context(), room)
 
     def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
         """Who has taken note of it."""

@@ -7,9 +7,9 @@ of `queries`, split for its length.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from p2pchat.control.operations import fields
+from p2pchat.control.operations import fields, missing_fields
 from p2pchat.control.operations.fields import Json
 from p2pchat.control.operations.history import PAGE_LIMIT
 from p2pchat.daemon.file_queries import Files
@@ -60,7 +60,7 @@ class Reading:
             shown=Shown(self._host.looks, directory, noted).message,
             # What is pinned, or one thread, is no stretch of time in which something could have happened.
             notices=() if pinned or thread is not None else page.notices,
-            gaps=self._host.looks.missing(chat.room, list(page.gaps)),
+            **self._lacking(chat.room, list(page.gaps), directory),
             has_more=page.has_more,
             cursor=page.cursor,
         )
@@ -101,10 +101,18 @@ class Reading:
             directory,
             shown=Shown(self._host.looks, directory, noted).message,
             notices=notices,
-            gaps=self._host.looks.missing(chat.room, gaps),
+            **self._lacking(chat.room, gaps, directory),
             has_more=len(views) > limit,
             cursor=cursor,
         )
+
+    def _lacking(self, room: RoomId, gaps: list[Gap], names: fields.Names) -> dict[str, Any]:
+        """What is not here and what of it is on its way, as fields of a page."""
+        looks = self._host.looks
+        return {
+            "gaps": [missing_fields.gap_fields(gap, names) for gap in looks.missing(room, gaps)],
+            "coming": missing_fields.coming_fields(looks.coming(room), names),
+        }
 
     async def read_confirm(self, params: Params) -> Json:
         chat = self._host.looks.conversation(params["room"])
@@ -215,9 +223,13 @@ class Reading:
         directory = self._host.looks.directory()
         shown = Shown(self._host.looks, directory, noted)
         results = [fields.result_fields(shown.message(hit.message), hit.snippet) for hit in page.hits]
-        missing = [(one, self._host.looks.missing(one, found)) for one, found in gaps if found]
-        counted = [(one, [gap for gap in found if not gap.earlier]) for one, found in missing]
-        incomplete = [fields.incomplete_fields(one, found, directory) for one, found in counted if found]
+        looks = self._host.looks
+        incomplete = []
+        for one, found in gaps:
+            told = looks.missing(one, found) if found else []
+            counted, coming = [gap for gap in told if not gap.earlier], looks.coming(one)
+            if counted or coming[0]:
+                incomplete.append(missing_fields.incomplete_fields(one, counted, coming, directory))
         return {"results": results, "has_more": page.has_more, "incomplete": incomplete}
 
 

@@ -104,6 +104,8 @@ class Live:
     waiters: dict[int, Waiter] = field(default_factory=dict)
     sas: dict[AccountId, Sas] = field(default_factory=dict)
     recons: dict[int, Recon] = field(default_factory=dict)
+    told_coming: dict[RoomId, float] = field(default_factory=dict)  # when it was said how much is to come
+    put_off: dict[tuple[int, RoomId], float] = field(default_factory=dict)  # see wants.put_off
     asked_keys: dict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=dict)  # ever
     asked_now: dict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=dict)  # in this round
     key_pauses: dict[RoomId, tuple[float, float]] = field(default_factory=dict)  # see keys.ask_next
@@ -190,6 +192,8 @@ class Live:
         twin.waiters = self.waiters.copy()
         twin.sas = self.sas.copy()
         twin.recons = self.recons.copy()
+        twin.told_coming = self.told_coming.copy()
+        twin.put_off = self.put_off.copy()
         twin.asked_keys = self.asked_keys.copy()
         twin.asked_now = self.asked_now.copy()
         twin.key_pauses = self.key_pauses.copy()

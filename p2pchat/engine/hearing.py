@@ -24,6 +24,7 @@ from p2pchat.engine import (
     receive,
     sas,
     sync,
+    wants,
 )
 from p2pchat.engine import inputs as happened
 from p2pchat.engine.context import Context, Link
@@ -51,6 +52,7 @@ def from_peer(ctx: Context, event: FromPeer) -> None:
     match event.message:
         case wire.Events(events):
             receive.events(ctx, link, events, event.checked)
+            wants.tell_all(ctx)
         case wire.Receipt(room, author, told, _):
             outbox.heard(ctx, link, link.device, registers.HAVE, room, author, told)
         case wire.ReadMark(room, author, told, _):

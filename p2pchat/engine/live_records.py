@@ -124,11 +124,17 @@ class Recon:
     control: bool
     salt: bytes = b""
     week: int = 0
-    need: tuple[bytes, ...] = ()  # still to be wanted
+    since_ms: int = 0  # about items from then on only
+    beside: bool = False  # goes on beside other long runs of the room
+    need: tuple[bytes, ...] = ()  # still to be wanted, in the order of items
+    later: tuple[bytes, ...] = ()  # the same, but asked of others just now
+    out: tuple[tuple[bytes, ...], ...] = ()  # wants under way, not all of it given
+    at: float = 0.0  # when it last went on
     lacking: int = 0  # how many the other side lacks
     rounds: int = 0
+    listed: bool = False  # all it is to find is found
+    cut: bool = False  # more was found lacking here than is remembered
     more: tuple[bytes, ...] = ()  # some of what it lacks, where there is more than one run may find
-    wanting: int = 0  # wants that are out, and not all of it given
 
 
 @dataclass(frozen=True, slots=True)

@@ -380,6 +380,8 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
         case "repair":
             sync.periodic(ctx)
             own.again(ctx)
+        case "runs":
+            sync.stir_all(ctx)
         case "gossip":
             gossip.due(ctx)
         case "wait":

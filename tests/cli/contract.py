@@ -17,7 +17,7 @@ FIELDS: dict[str, set[str]] = {
     "message": set("id room room_name kind author author_name device seq written_at received_at text".split())
     | set("reply_to thread edited deleted mine mentions_me reactions mentions files ack state".split())
     | set("progress delivered_to read_by held_by flags".split()),
-    "page": {"room", "messages", "notices", "gaps", "has_more", "cursor"},
+    "page": {"room", "messages", "notices", "gaps", "coming", "has_more", "cursor"},
     "notice": {"id", "type", "at", "by", "who"},
     "gap": {"device", "from", "to", "holders", "earlier"},
     "room": set("id name topic kind peer membership members unread role history retention epoch".split()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from p2pchat.control.operations import fields, presence_fields
+from p2pchat.control.operations.missing_fields import Coming, coming_fields, gap_fields
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import (
     Acks,
@@ -111,6 +112,7 @@ def page(
     room: RoomId = CHAT,
     notices: tuple[Notice, ...] = (),
     gaps: tuple[Gap, ...] = (),
+    coming: Coming = (0, None),
 ) -> dict[str, Any]:
     names = Names(bob)
     return fields.page_fields(
@@ -119,7 +121,8 @@ def page(
         names,
         shown=lambda view: rendered(view, names),
         notices=notices,
-        gaps=gaps,
+        gaps=[gap_fields(gap, names) for gap in gaps],
+        coming=coming_fields(coming, names),
         cursor=7,
         has_more=has_more,
     )

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from p2pchat.control.operations import fields
+from p2pchat.control.operations.missing_fields import backfill_fields
 from p2pchat.ids import EventId
 from p2pchat.model import Acks, Gap, Progress
 from tests.cli import samples
@@ -322,6 +324,36 @@ def test_gaps_are_told_once_however_many_pages_are_read(tmp_path: Path) -> None:
     ]
     with daemon(tmp_path, read__open=lambda _: pages.pop(0), read__confirm={"room": "", "read": 1}):
         assert run(tmp_path, "read", "launch").out.count("missing 2 from Bob") == 1
+
+
+def test_what_is_on_its_way_is_told_once_and_is_not_called_nothing(tmp_path: Path) -> None:
+    coming = (54_321, samples.BOB_BOX)
+    pages = [
+        samples.page(in_room(2), room=samples.LAUNCH, coming=coming, has_more=True),
+        samples.page(in_room(3), room=samples.LAUNCH, coming=coming),
+    ]
+    said = "54,321 earlier messages are on their way from Bob\n"
+    empty = samples.page(room=samples.LAUNCH, coming=(1, None))
+    with daemon(
+        tmp_path, history=empty, read__open=lambda _: pages.pop(0), read__confirm={"room": "", "read": 1}
+    ):
+        found = told(run(tmp_path, "history", "launch", "--json"))["coming"]
+        assert found == {"count": 1, "from": []}
+        assert run(tmp_path, "history", "launch").err == "1 earlier message is on its way\n"
+        assert run(tmp_path, "read", "launch").err == said
+
+
+def test_listen_tells_how_much_is_to_come(tmp_path: Path) -> None:
+    lines = [
+        fields.line_fields(7, "history", backfill_fields(samples.LAUNCH, coming, samples.Names()))
+        for coming in ((2000, samples.BOB_BOX), (0, None))
+    ]
+    with daemon(tmp_path, feed=lines):
+        out = run(tmp_path, "listen", "--types", "history", "--count", "2").out
+    assert out.splitlines() == [
+        "· #launch: 2,000 earlier messages are on their way from Bob",
+        "· #launch: no earlier messages are on their way any more",
+    ]
 
 
 def test_search_names_the_room(tmp_path: Path) -> None:

@@ -237,8 +237,8 @@ class Stage:
     ) -> Actor:
         return Actor(self, name, self._open, lobby=lobby, of=of, stated=stated, sizes=sizes, named=named)
 
-    def join(self, one: Actor, other: Actor, dial: int | None = None) -> None:
-        """A handshake between two machines, dialled by `one`."""
+    def join(self, one: Actor, other: Actor, dial: int | None = None, *, settled: bool = True) -> None:
+        """A handshake between two machines, dialled by `one`; what they say waits unless `settled`."""
         self.numbers += 2
         a, b = self.numbers - 1, self.numbers
         self.links[a], self.links[b] = (one, other, b), (other, one, a)
@@ -249,7 +249,8 @@ class Stage:
                 f"192.0.2.{len(far.name)}", 26700, b"h" * 64, far.now().wall_ms, dial if first else None,
             )  # fmt: skip
             end.feed(up)
-        self.settle()
+        if settled:
+            self.settle()
 
     def carry(self, sender: Actor, link: int, message: Record) -> None:
         if link in self.links:
@@ -258,11 +259,15 @@ class Stage:
     def settle(self) -> None:
         """Until nobody has anything left to say."""
         while self.mail:
-            number, raw = self.mail.popleft()
-            if number in self.links:
-                self.links[number][0].feed(happened.FromPeer(number, decode_frame(raw)))
-            else:
-                self.dropped += 1
+            self.deliver_one()
+
+    def deliver_one(self) -> None:
+        """The oldest letter under way arrives."""
+        number, raw = self.mail.popleft()
+        if number in self.links:
+            self.links[number][0].feed(happened.FromPeer(number, decode_frame(raw)))
+        else:
+            self.dropped += 1
 
     def hang_up(self, number: int) -> None:
         if number not in self.links:

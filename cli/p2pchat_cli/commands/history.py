@@ -28,7 +28,7 @@ def run(ctx: Context) -> int:
 
 def show(ctx: Context, page: dict[str, Any]) -> None:
     """A page for people."""
-    if not page["messages"]:
+    if not page["messages"] and not page["coming"]["count"]:
         where = room_name(page["room"])
         ctx.out.remark(f"nothing said yet {'with' if page['room']['kind'] == 'direct' else 'in'} {where}")
     lines.page(ctx.out, page)

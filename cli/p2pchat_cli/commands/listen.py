@@ -12,7 +12,7 @@ from typing import Any, Final
 from p2pchat.control.operations.history import LISTEN_TYPES
 from p2pchat.errors import CommandError
 from p2pchat_cli import lines
-from p2pchat_cli.happened import change, room_name
+from p2pchat_cli.happened import change, coming, room_name
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import field
 from p2pchat_cli.transfers import named, other
@@ -176,6 +176,8 @@ def remark(line: dict[str, Any]) -> str:
             return f"{field(subject['name'])} is {subject['presence']}{said}"
         case "typing":
             return f"{field(subject['person']['name'])} {'is' if subject['typing'] else 'has stopped'} typing"
+        case "history":
+            return f"{room_name(subject)}: {coming(subject['coming'])}"
         case "file":
             return f"{named(subject)} {other(subject)}: {_stands(subject)} {subject['id'][:12]}"
         case "room":

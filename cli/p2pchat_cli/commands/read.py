@@ -6,11 +6,14 @@ is unread.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from p2pchat_cli import lines
 from p2pchat_cli.happened import room_name
 from p2pchat_cli.session import Context
+
+NOTHING: Final = {"count": 0, "from": ()}
+"""Nothing is on its way."""
 
 
 def run(ctx: Context) -> int:
@@ -30,8 +33,8 @@ def run(ctx: Context) -> int:
         confirm(ctx, page)
         if not page["has_more"]:
             break
-        # What is missing was told with the first page.
-        page = {**ctx.call("read.open", target=target), "gaps": []}
+        # What is missing or on its way was told with the first page.
+        page = {**ctx.call("read.open", target=target), "gaps": [], "coming": NOTHING}
     return 0
 
 

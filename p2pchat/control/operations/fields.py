@@ -19,7 +19,6 @@ from p2pchat.model import (
     Acks,
     DeviceReceipt,
     FeedRow,
-    Gap,
     MessageView,
     Notice,
     PeerView,
@@ -182,7 +181,8 @@ def page_fields(
     *,
     shown: Callable[[MessageView], Json] | None = None,
     notices: Iterable[Notice] = (),
-    gaps: Iterable[Gap] = (),
+    gaps: Iterable[Json] = (),
+    coming: Json | None = None,
     has_more: bool = False,
     cursor: int = 0,
 ) -> Json:
@@ -192,7 +192,8 @@ def page_fields(
         "room": room_brief(names, room),
         "messages": [render(view) for view in messages],
         "notices": [notice_fields(notice, names) for notice in notices],
-        "gaps": [gap_fields(gap, names) for gap in gaps],
+        "gaps": list(gaps),
+        "coming": {"count": 0, "from": []} if coming is None else coming,
         "has_more": has_more,
         "cursor": str(cursor),
     }
@@ -207,18 +208,6 @@ def notice_fields(notice: Notice, names: Names) -> Json:
         "by": machine_fields(names, notice.device),
         "who": None if notice.who is None else person_fields(names, notice.who),
         "detail": notice.detail,
-    }
-
-
-def gap_fields(gap: Gap, names: Names) -> Json:
-    """A stretch known to exist and not here: `{"device","name","from","to","holders","earlier"}`."""
-    return {
-        "device": show(gap.device),
-        "name": machine_fields(names, gap.device)["name"],
-        "from": gap.low,
-        "to": gap.high,
-        "holders": [machine_fields(names, device) for device in gap.holders],
-        "earlier": gap.earlier,
     }
 
 
@@ -476,13 +465,3 @@ def inbox_fields(
 def result_fields(message: Json, snippet: str) -> Json:
     """A result of `search`: a message and its `snippet`."""
     return {**message, "snippet": snippet}
-
-
-def incomplete_fields(room: RoomId, gaps: Sequence[Gap], names: Names) -> Json:
-    """Where a search could not look at everything: `{"room","why"}`, and the room's name."""
-    count = sum(gap.high - gap.low + 1 for gap in gaps)
-    return {
-        "room": show(room),
-        "name": _room_name(names, names.room(room)),
-        "why": f"{count} message{'s' if count != 1 else ''} of it not here yet",
-    }

@@ -20,9 +20,10 @@ MESSAGE: Final = (
 PAGE: Final = (
     '`{"room":{"id","name","kind"},"messages":[…],"notices":[{"id","type":"created|added|joined|left|'
     'removed|role|settings|fork|voided","at","by","who","detail"}],"gaps":[{"device","name","from","to",'
-    '"holders","earlier"}],"has_more","cursor"}`, oldest first; `detail` is the new role, which settings '
-    "changed, or the machine that was cut off; `name` is whose machine it is; `earlier` says that they may "
-    "be from before I came in, where newcomers do not see that; each message " + MESSAGE
+    '"holders","earlier"}],"coming":{"count","from"},"has_more","cursor"}`, oldest first; `detail` is '
+    "the new role, which settings changed, or the machine that was cut off; `name` is whose machine it is; "
+    "`earlier` says that they may be from before I came in, where newcomers do not see that; `coming` counts "
+    "what a machine has said it has and is giving just now, the newest first; each message " + MESSAGE
 )
 
 PAGE_LIMIT: Final = 500
@@ -41,6 +42,7 @@ LISTEN_TYPES: Final = (
     "peer",
     "presence",
     "typing",
+    "history",
     "office",
     "warning",
 )
@@ -102,7 +104,8 @@ OPERATIONS: Final = (
             Param("limit", "int", f"at most so many, 1 to {PAGE_LIMIT}", 50),
             Param("offset", "int", "skip so many of the newest", 0),
         ),
-        '`{"results":[a message and "snippet"],"has_more","incomplete":[{"room","name","why"}]}`',
+        '`{"results":[a message and "snippet"],"has_more","incomplete":[{"room","name","why","missing",'
+        '"coming"}]}`: of what is not here nothing is found; `missing` counts it, `coming` as in `history`',
     ),
     Operation(
         "listen",
@@ -120,6 +123,8 @@ OPERATIONS: Final = (
         "`change` (a type of notice, or `name`, `topic`, `rules`), `by`, `who` and `detail`; `peer` "
         "an entry of `peers.list`, `presence` one too, of somebody who is there otherwise than before; "
         '`typing` `{"room","person","typing"}`; '
+        '`history` `{"id","name","kind","coming"}`, at most once a second while much of what was said '
+        "earlier comes in, and once at its end, `coming` as in `history`; "
         "`file` an entry of `files.list`: when its state changes, and at most 4 "
         "times a second while it moves, which is not told again after a reconnect; "
         '`warning` `{"kind","message"}`',

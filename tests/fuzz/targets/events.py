@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 
-from p2pchat.control.operations import fields
+from p2pchat.control.operations import fields, missing_fields
 from p2pchat.crypto.epochs import MAX_SEQ, seal_body
 from p2pchat.crypto.primitives import ed25519_sign, tag_bytes
 from p2pchat.crypto.session import pad
@@ -221,8 +221,10 @@ def _showable(actor: Actor) -> None:
     reader = open_reader(actor.ledger)
     directory = looks.directory()
     page = reader.history(_ROOM, tail=50, before=None, after=None, thread=None, pinned=False)
+    gaps = [missing_fields.gap_fields(gap, directory) for gap in looks.missing(_ROOM, list(page.gaps))]
+    coming = missing_fields.coming_fields(looks.coming(_ROOM), directory)
     shown = fields.page_fields(
-        _ROOM, page.messages, directory, gaps=page.gaps, has_more=page.has_more, cursor=page.cursor
+        _ROOM, page.messages, directory, gaps=gaps, coming=coming, has_more=page.has_more, cursor=page.cursor
     )
     json.dumps(shown)
     json.dumps([fields.peer_fields(peer) for peer in looks.peer_views()])

@@ -1,0 +1,281 @@
+"""A long history for somebody who lacks it: from its newest end, from one peer at a time, with a count."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pchat.engine import inputs as happened
+from p2pchat.engine import missing, wants
+from p2pchat.engine.inputs import Tell
+from p2pchat.ids import RoomId
+from p2pchat.store.reader import open_reader
+from p2pchat.wire.codec import Record, decode
+from p2pchat.wire.messages.events import LAST_CONTROL, Header
+from p2pchat.wire.messages.link import Events, Given, Reconcile, Want
+from tests.engine.play import Actor, Stage
+from tests.engine.test_rooms import Three, act, create, link_of, three
+
+__all__ = ["three"]
+
+WEEK_S = 7 * 86_400.0
+
+
+class Ears:
+    """What goes by on the stage; content by who is slow comes when it is let go."""
+
+    def __init__(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.heard: list[tuple[Actor, Actor, Record]] = []
+        self.slow: list[Actor] = []
+        self.kept: list[tuple[Actor, int, Record]] = []
+        self.passed = stage.carry
+
+        def carry(sender: Actor, link: int, message: Record) -> None:
+            if link not in stage.links:
+                return
+            if sender in self.slow and is_content(message):
+                self.kept.append((sender, link, message))
+                return
+            self.heard.append((sender, stage.links[link][1], message))
+            self.passed(sender, link, message)
+
+        monkeypatch.setattr(stage, "carry", carry)
+
+    def let_go(self, stage: Stage) -> None:
+        """All that was kept arrives, and nobody is slow any more."""
+        self.slow.clear()
+        for sender, link, message in self.kept:
+            stage.carry(sender, link, message)
+        self.kept.clear()
+        stage.settle()
+
+    def given(self, giver: Actor, taker: Actor) -> int:
+        """Events that one handed to the other."""
+        said = [m for sender, to, m in self.heard if (sender, to) == (giver, taker)]
+        return sum(len(message.events) for message in said if isinstance(message, Events))
+
+    def wanted(self, taker: Actor, giver: Actor) -> int:
+        """Ids of content that one asked of the other."""
+        said = [m for sender, to, m in self.heard if (sender, to) == (taker, giver)]
+        return sum(len(message.ids) for message in said if isinstance(message, Want) and not message.control)
+
+
+def is_content(message: Record) -> bool:
+    if isinstance(message, Given):
+        return not message.control
+    return isinstance(message, Events) and decode(Header, message.events[-1].header).kind > LAST_CONTROL
+
+
+@pytest.fixture
+def ears(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Ears:
+    return Ears(stage, monkeypatch)
+
+
+@pytest.fixture
+def room(stage: Stage, three: Three) -> RoomId:
+    """Of all three; Cem has been away since before anything was said in it."""
+    ann, bob, cem = three
+    made = create(ann, "launch")
+    act(ann, "invite", "launch", bob, cem)
+    for one in (ann, bob):
+        stage.hang_up(link_of(one, cem))
+    return made
+
+
+def fill(stage: Stage, author: Actor, count: int) -> int:
+    """So many messages, each in a millisecond of its own."""
+    for number in range(count):
+        author.feed(happened.Post(0, "#launch", f"{number} at {stage.mono}"))
+        stage.mono += 0.01
+        if number % 64 == 63:
+            stage.settle()
+    stage.settle()
+    return count
+
+
+def said(actor: Actor, room: RoomId) -> list[str | None]:
+    """All of it, however much."""
+    reader = open_reader(actor.ledger)
+    try:
+        return [view.text for view in reader.history(room, tail=100_000).messages]
+    finally:
+        reader.close()
+
+
+def until(stage: Stage, actor: Actor, room: RoomId, count: int) -> None:
+    """What is under way arrives until so many messages are there."""
+    while len(said(actor, room)) < count:
+        stage.deliver_one()
+
+
+def newest_of(whole: list[str | None], here: list[str | None]) -> list[str | None]:
+    """`here`, the newest of the whole; of the piece under way, which comes from its beginning, a part."""
+    assert set(here) <= set(whole[-len(here) - wants.CHUNK :])
+    assert set(whole[len(whole) - len(here) + wants.CHUNK :]) <= set(here)
+    return here
+
+
+def coming(actor: Actor, room: RoomId) -> tuple[int, Actor | None]:
+    count, giver = missing.coming(actor.look(), room)
+    at = {far.device: far for end, far, _ in actor.stage.links.values() if end is actor}
+    return count, None if giver is None else at[giver]
+
+
+def told(actor: Actor) -> int:
+    return sum(tell.type == "history" for tell in actor.told if isinstance(tell, Tell))
+
+
+def test_the_newest_comes_first_and_it_is_told_how_much_is_to_come(
+    stage: Stage, three: Three, room: RoomId
+) -> None:
+    _, bob, cem = three
+    count = fill(stage, three[0], 2000)
+    whole = said(bob, room)
+    assert coming(cem, room) == (0, None)
+    stage.join(cem, bob, settled=False)
+    seen = []
+    for share in (100, count // 2, count - 100):
+        until(stage, cem, room, share)
+        here = newest_of(whole, said(cem, room))
+        left, giver = coming(cem, room)
+        assert giver is bob
+        assert count - len(here) <= left <= count - len(here) + wants.CHUNK, "and what it comes with"
+        (gap,) = missing.told(cem.look(), room, holes(cem, room))
+        assert count - len(here) - wants.CHUNK <= gap.high - gap.low + 1 <= count - len(here)
+        assert gap.holders == (bob.device,)
+        seen.append(left)
+    assert seen == sorted(seen, reverse=True)
+    assert told(cem) == 1, "not twice in a second"
+    stage.settle()
+    assert said(cem, room) == whole
+    assert coming(cem, room) == (0, None)
+    assert told(cem) == 2
+    assert holes(cem, room) == []
+
+
+def holes(actor: Actor, room: RoomId) -> list[missing.Gap]:
+    reader = open_reader(actor.ledger)
+    try:
+        return reader.gaps(room)
+    finally:
+        reader.close()
+
+
+def test_who_has_nothing_of_a_room_gets_the_newest_week_before_all_else_is_even_listed(
+    stage: Stage, three: Three, room: RoomId, ears: Ears
+) -> None:
+    ann, bob, cem = three
+    old = fill(stage, ann, 800)
+    stage.mono += WEEK_S
+    new = fill(stage, ann, 260)
+    whole = said(bob, room)
+    stage.join(cem, bob, settled=False)
+    until(stage, cem, room, 1)
+    assert set(said(cem, room)) <= set(whole[-new:])
+    answers = [m for one, _, m in ears.heard if one is bob and isinstance(m, Reconcile) and not m.asking]
+    assert sum(len(message.message) for message in answers) < 32 * (new + old / 2)
+    stage.settle()
+    assert said(cem, room) == whole
+    assert len(whole) == old + new
+
+
+def test_of_more_than_is_remembered_the_newest_comes_first(
+    stage: Stage, three: Three, room: RoomId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, bob, cem = three
+    monkeypatch.setattr(wants, "MAX_NEED", 700)
+    count = fill(stage, three[0], 2600)
+    whole = said(bob, room)
+    stage.join(cem, bob, settled=False)
+    for share in range(100, count, 500):
+        until(stage, cem, room, share)
+        newest_of(whole, said(cem, room))
+    stage.settle()
+    assert said(cem, room) == whole
+
+
+COUNTS = [300, 1200, 4000]
+"""More than is pushed unasked, more than is wanted at once, and a long run."""
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_two_who_could_give_the_same_do_not(
+    stage: Stage, three: Three, room: RoomId, ears: Ears, count: int
+) -> None:
+    ann, bob, cem = three
+    fill(stage, ann, count)
+    ears.slow.append(ann)
+    for one in (ann, bob):
+        stage.join(cem, one, settled=False)
+    stage.settle()
+    assert 0 < ears.wanted(cem, ann) <= wants.LARGE
+    assert not ears.wanted(cem, bob)
+    ears.let_go(stage)
+    assert said(cem, room) == said(bob, room)
+    stage.wait(70)
+    shares = [ears.given(one, cem) for one in (ann, bob)]
+    assert count < sum(shares) < count + 40, "acts come from both"
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_who_lists_and_never_gives_holds_nobody_up_for_long(
+    stage: Stage, three: Three, room: RoomId, ears: Ears, count: int
+) -> None:
+    ann, bob, cem = three
+    fill(stage, ann, count)
+    ears.slow.append(ann)
+    for one in (ann, bob):
+        stage.join(cem, one, settled=False)
+    stage.settle()
+    assert said(cem, room) == []
+    stage.wait(wants.PATIENCE_S)
+    assert said(cem, room) == said(bob, room)
+
+
+def test_who_gives_a_drop_at_a_time_is_passed_by(
+    stage: Stage, three: Three, room: RoomId, ears: Ears
+) -> None:
+    """Each answer comes in time, so she is not taken for one who has stopped; but none brings anything."""
+    ann, bob, cem = three
+    fill(stage, ann, 8000)
+    ears.slow.append(ann)
+    stage.join(cem, ann)
+    stage.join(cem, bob)
+    for _ in range(14):
+        stage.wait(1.5)
+        ears.kept.clear()
+        ears.passed(ann, link_of(ann, cem), Given(room, False))
+        stage.settle()
+    assert said(cem, room) == said(bob, room)
+    assert ears.wanted(cem, ann) < 8000, "she could go on so for long"
+
+
+def test_the_next_goes_on_where_the_first_was_when_his_link_ended(
+    stage: Stage, three: Three, room: RoomId, ears: Ears
+) -> None:
+    ann, bob, cem = three
+    count = fill(stage, ann, 2600)
+    stage.join(cem, ann, settled=False)
+    until(stage, cem, room, 300)
+    stage.join(cem, bob, settled=False)
+    until(stage, cem, room, 2000)
+    assert coming(cem, room)[1] is ann
+    assert not ears.wanted(cem, bob), "she is giving all of it"
+    stage.hang_up(link_of(cem, ann))
+    stage.settle()
+    stage.wait(wants.PATIENCE_S + 0.1)
+    assert said(cem, room) == said(bob, room)
+    assert ears.given(ann, cem) + ears.given(bob, cem) < count + wants.LARGE + 256
+
+
+def test_text_of_a_chat_with_somebody_comes_the_same_way(stage: Stage, three: Three) -> None:
+    ann, _, cem = three
+    stage.hang_up(link_of(ann, cem))
+    for n in range(600):
+        ann.say(cem, f"{n}")
+        stage.mono += 0.01
+    stage.join(cem, ann, settled=False)
+    chat = missing.rooms.direct_id(ann.account, cem.account)
+    until(stage, cem, chat, 50)
+    newest_of([f"{n}" for n in range(600)], said(cem, chat))
+    stage.settle()
+    assert len(said(cem, chat)) == 600
