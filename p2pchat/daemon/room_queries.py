@@ -40,6 +40,9 @@ class Rooms:
         member = anybody(self._host.looks, params["member"]) if params["member"] else None
         return {"rooms": await self._fields(self._host.looks.room_views(params["all"], member))}
 
+    async def shown(self, params: Params) -> Json:
+        return await self._answer({"room": self._host.looks.room_view(params["room"])})
+
     async def _fields(self, views: list[RoomView]) -> list[Json]:
         unread = await self._host.read(lambda reader: reader.unread_counts())
         directory = self._host.looks.directory()

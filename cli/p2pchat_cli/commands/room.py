@@ -1,4 +1,4 @@
-"""`room create|list|join|leave|invite|remove|members|set|role|mute`: rooms and who is in them.
+"""`room create|list|show|join|leave|invite|remove|members|set|role|mute`: rooms and who is in them.
 
 Decides: how a room reads, and how `--rules` and `--retention` are given. Does not know: who
 may do what, or how a change reaches the others.
@@ -56,6 +56,11 @@ def listing(ctx: Context) -> int:
     ]
     ctx.out.table(("NAME", "KIND", "MEMBERS", "UNREAD", "ROLE", "TOPIC"), rows)
     return 0
+
+
+def showing(ctx: Context) -> int:
+    """What one room is and what it asks for."""
+    return _told(ctx, ctx.call("rooms.show", room=ctx.word("room")))
 
 
 def members(ctx: Context) -> int:
