@@ -60,7 +60,7 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
         before = _Before(graph.void, graph.cuts, graph.cut_accounts, graph.revoked)
     me_before = ctx.me.account in graph.members
     since = rooms.readable_from(ctx, room, ctx.me.account) if event.kind in CHANGES else 0
-    settings = set_to(room)
+    settings = _set_to(room)
     graph.add(act)
     if event.id in graph.void:
         set_void(ctx, room, event, act.body, void=True)
@@ -75,7 +75,7 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
         ctx.cache.meant.clear()  # rooms we are in, and they alone, compete with people for a name
     _await_new(ctx, room, me_before=me_before)
     change = CHANGES.get(event.kind)
-    if change is not None and event.id not in graph.void:
+    if change is not None and event.id not in graph.void and not _stood(act.body, settings):
         _tell(ctx, room, event, act.account, act.body, settings)
     came_in = not me_before and ctx.me.account in graph.members
     if came_in or (since and not rooms.readable_from(ctx, room, ctx.me.account)):
@@ -102,7 +102,7 @@ def proofs_came(ctx: Context, account: AccountId) -> None:
             _await_new(ctx, room, me_before=me_before)
 
 
-def set_to(room: RoomCache) -> dict[str, str]:
+def _set_to(room: RoomCache) -> dict[str, str]:
     """What the room is set to, as an act would write it."""
     now = room.graph.settings
     return {
@@ -112,6 +112,11 @@ def set_to(room: RoomCache) -> dict[str, str]:
         "retention": str(now.retention_days),
         "title": now.title,
     }
+
+
+def _stood(body: Record | None, settings: Mapping[str, str]) -> bool:
+    """Whether it sets what the room is set to already."""
+    return isinstance(body, wire.Settings) and all(settings.get(one.key) == one.value for one in body.changes)
 
 
 def _await_new(ctx: Context, room: RoomCache, *, me_before: bool) -> None:

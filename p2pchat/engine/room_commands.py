@@ -245,22 +245,16 @@ def _set(ctx: Context, room: RoomCache, command: RoomAct) -> None:
     settings = {key: value for key, value in changes.items() if key not in wire.NAME_FIELDS}
     for key, value in settings.items():
         _check_setting(room, key, value)
-    now = membership.set_to(room)
-    if settings:
-        _need(ctx, room, ev.SETTINGS)
-        settings = {key: value for key, value in settings.items() if value != now[key]}
     opened = settings.get("admission", room.graph.settings.admission) == wire.OFFICE
     title = changes.get("name", rooms.name(ctx, room.row)) if opened else ""
     if room.row.kind == ROOM and title != room.graph.settings.title and (settings or opened):
         settings["title"] = title
     if settings:
-        if "title" in settings:
-            _need(ctx, room, ev.SETTINGS)
+        _need(ctx, room, ev.SETTINGS)
         listed = tuple(wire.Setting(key, value) for key, value in sorted(settings.items()))
         _act(ctx, room, ev.SETTINGS, wire.Settings(1, listed))
     for field in wire.NAME_FIELDS:
-        text = ctx.cache.texts.get((room.row.id, field))
-        if field in changes and changes[field] != (text.value if text is not None else ""):
+        if field in changes:
             _name(ctx, room, field, changes[field])
 
 

@@ -83,6 +83,7 @@ def notices(
     if any(one.notice.type == "settings" for one in found):
         was = _settings(conn.execute(_SET, (room, last, LOOK_BACK)).fetchall())
         found = [one._replace(notice=_since(one.notice, was)) for one in found]
+        found = [one for one in found if one.notice.type != "settings" or _changed(one.notice)]
     named = conn.execute(_NAMED, (_SHOWN, room, last, LOOK_BACK)).fetchall()
     found += [one for one in _named(names, reversed(named)) if one.hlc >= first]
     found.sort(key=lambda one: (one.hlc, one.notice.id))
@@ -156,6 +157,11 @@ def _settings(rows: list[tuple[bytes, int, int, int, bytes | None, int]]) -> dic
 def _since(notice: Notice, was: dict[bytes, dict[str, str]]) -> Notice:
     before = was.get(notice.id, {})
     return replace(notice, before=" ".join(f"{key}={value}" for key, value in before.items() if value))
+
+
+def _changed(notice: Notice) -> bool:
+    """Whether it was otherwise before."""
+    return notice.detail != notice.before or not notice.detail
 
 
 # -- names, topics, rules ----------------------------------------------------------------
