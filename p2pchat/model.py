@@ -265,6 +265,7 @@ class RoomView:
     epoch: EpochId | None  # the one that would be used now
     muted_until_ms: int | None = None  # None: not muted; -1: for good
     mentions_only: bool = False
+    described: bool = True  # whether anything that it says of itself is here
 
 
 @dataclass(frozen=True, slots=True)

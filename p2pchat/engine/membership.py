@@ -24,6 +24,10 @@ from p2pchat.wire.messages.events import Header
 
 _JUDGES_OTHERS: Final = (ev.REMOVE, ev.ROLE, ev.REVOKE)
 """Kinds that may change the standing of events that are here already."""
+TELL_AGAIN_S: Final = 0.5
+"""After somebody came in: others may come with him, and are told at once."""
+TELL_AGAIN_NEXT_S: Final = 5.0
+"""The next of those who may waits so much longer, for the first may be off."""
 RUN: Final = 256
 CHANGES: Final = {
     ev.CREATE: "created",
@@ -77,6 +81,8 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
     change = CHANGES.get(event.kind)
     if change is not None and event.id not in graph.void and not _stood(act.body, settings):
         _tell(ctx, room, event, act.account, act.body, settings)
+    if event.kind == ev.JOIN and event.id not in graph.void and act.account != ctx.me.account:
+        _tell_him_soon(ctx, room)
     came_in = not me_before and ctx.me.account in graph.members
     if came_in or (since and not rooms.readable_from(ctx, room, ctx.me.account)):
         ctx.batch.entered[room.row.id] = None  # in now, or what was before has opened to us
@@ -112,6 +118,19 @@ def _set_to(room: RoomCache) -> dict[str, str]:
         "retention": str(now.retention_days),
         "title": now.title,
     }
+
+
+def _tell_him_soon(ctx: Context, room: RoomCache) -> None:
+    """Somebody came by himself into a room whose newcomers read nothing of before: one who may says again
+    what it says of itself, the first of them that is there."""
+    members = room.graph.members
+    mine = members.get(ctx.me.account)
+    if room.graph.settings.history != wire.JOINED or mine is None or mine.role == wire.MEMBER:
+        return
+    staff = sorted((-wire.RANK[one.role], who) for who, one in members.items() if one.role != wire.MEMBER)
+    turn = staff.index((-wire.RANK[mine.role], ctx.me.account))
+    delay = TELL_AGAIN_S + turn * TELL_AGAIN_NEXT_S
+    ctx.timer(f"retell:{room.row.id.hex()}", ctx.now.mono + delay)
 
 
 def _stood(body: Record | None, settings: Mapping[str, str]) -> bool:

@@ -368,6 +368,7 @@ _OF_A_ROOM: Final = {
     "moved": sync.repair_some,
     "awake": receive.awake,
     "bodies": bodies.due,
+    "retell": room_commands.tell_again,
 }
 
 
@@ -420,7 +421,7 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             revocations.due(ctx, rest)
         case "revocations":
             revocations.again(ctx)
-        case "rotate" | "keys" | "prepare" | "moved" | "awake" | "bodies":
+        case "rotate" | "keys" | "prepare" | "moved" | "awake" | "bodies" | "retell":
             room = ctx.cache.known_rooms.get(RoomId(bytes.fromhex(rest)))
             if room is not None:
                 _OF_A_ROOM[kind](ctx, rooms.room(ctx, room.id))

@@ -168,12 +168,20 @@ def _invite(ctx: Context, room: RoomCache, command: RoomAct) -> tuple[AccountId,
     fresh = _invitable(ctx, room, command)
     for account in fresh:
         _act(ctx, room, ev.ADD, wire.Add(1, account))
-    if fresh and not command.more and room.graph.settings.history == wire.JOINED:
-        for field in wire.NAME_FIELDS:  # they read nothing older: what the room is called is said again
-            text = ctx.cache.texts.get((room.row.id, field))
-            if text is not None and text.value:
-                _name(ctx, room, field, text.value)
+    if fresh and not command.more:
+        tell_again(ctx, room)
     return tuple(fresh)
+
+
+def tell_again(ctx: Context, room: RoomCache) -> None:
+    """Say again what a room says of itself where somebody who came in may not read it."""
+    if room.graph.settings.history != wire.JOINED or not _may(ctx, room, ev.NAME):
+        return
+    since = max(rooms.readable_from(ctx, room, account) for account in room.accounts)
+    for field in wire.NAME_FIELDS:
+        text = ctx.cache.texts.get((room.row.id, field))
+        if text is not None and text.value and text.hlc < since:
+            _name(ctx, room, field, text.value)
 
 
 def _remove(ctx: Context, room: RoomCache, command: RoomAct) -> None:

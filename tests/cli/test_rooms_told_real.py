@@ -13,9 +13,30 @@ __all__ = ["two"]
 ROOM = "launch"
 
 
-def told(who: Person) -> list[str]:
+def test_who_joins_is_shown_topic_rules_and_what_a_newcomer_reads(
+    two: tuple[Person, Person], tmp_path: Path
+) -> None:
+    ann, bob = two
+    rules = tmp_path / "rules.txt"
+    rules.write_text("be kind\n", encoding="utf-8")
+    policies = {"all": "a newcomer reads everything", "joined": "a newcomer reads what is said from then on"}
+    for history in policies:
+        options = ["--topic", f"topic of {history}", "--history", history, "--rules", str(rules)]
+        ann.run("room", "create", history, "--open", *options)
+        ann.run("send", history, "said before")
+    until(lambda: all(bob.room(name) != {} for name in policies))
+    for name, policy in policies.items():
+        shown = bob.run("room", "join", name).stdout.splitlines()
+        assert shown[1:] == [f"topic    topic of {name}", f"history  {policy}", "rules  │ be kind"], name
+    assert (bob.texts("all"), bob.texts("joined")) == (["said before"], [])
+    assert [one for one in told(ann, "joined") if "set the topic" in one] == [
+        f"{ann.name} set the topic: topic of joined"
+    ], "that it was said again for Bob is no news"
+
+
+def told(who: Person, room: str = ROOM) -> list[str]:
     """What stands between the messages of his history, without times."""
-    lines = who.run("history", ROOM).stdout.splitlines()
+    lines = who.run("history", room).stdout.splitlines()
     return [found[1] for line in lines if (found := re.fullmatch(r" +· \d\d:\d\d (.*)", line))]
 
 

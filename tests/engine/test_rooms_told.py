@@ -176,3 +176,39 @@ def test_notices_are_made_again_from_the_log(three: Three) -> None:  # noqa: F81
     assert changes(ann, room) == [one for one in told if one[0] == "created"]
     ann.do(lambda n: happened.Post(n, bob.name, "hello"))
     assert changes(ann, room) == told
+
+
+def test_who_joins_an_open_room_of_joined_history_is_told_once_what_it_says(stage: Stage) -> None:
+    """By the first of those who may that is there; the others see nothing of it."""
+    ann, bob, cem, dee = people = [stage.actor(name) for name in ("ann", "bob", "cem", "dee")]
+    for one in people[1:]:
+        stage.join(ann, one)
+    stage.join(bob, cem)
+    stage.join(bob, dee)
+    room = create(ann, topic="plan", rules="be kind", history="joined", admission="office")
+    act(ann, "invite", "launch", bob)
+    act(ann, "role", "launch", bob, role="moderator")
+    stage.wait(70)
+    act(cem, "join", "launch")
+    assert not overview.room_view(cem.look(), "launch").described
+    stage.wait(2)
+    view = overview.room_view(cem.look(), "launch")
+    assert (view.topic, view.rules, view.described) == ("plan", "be kind", True)
+    told = changes(bob, room)
+    stage.wait(60)
+    assert changes(bob, room) == told == changes(ann, room)
+    stage.cut()
+    stage.join(bob, dee)
+    act(dee, "join", "launch")
+    stage.wait(2)
+    assert overview.room_view(dee.look(), "launch").topic == "", "ann, who is the first, is away"
+    stage.wait(5)
+    assert overview.room_view(dee.look(), "launch").topic == "plan"
+    stage.join(ann, bob)
+    stage.wait(60)
+    assert overview.room_view(dee.look(), "launch").rules == "be kind"
+    of_ann = [one for one in ann.ledger.events.of_kind(room, 37) if one.device == ann.device]
+    assert len(of_ann) == 3 * 3, (
+        "at first, for bob and for cem; what bob said in her place she does not repeat"
+    )
+    assert changes(ann, room) == told
