@@ -15,7 +15,7 @@ from p2pchat.control.operations import fields
 from p2pchat.control.operations.fields import Json
 from p2pchat.daemon.hosting import Host, Params
 from p2pchat.daemon.looks import anybody
-from p2pchat.engine import inputs
+from p2pchat.engine import inputs, targets
 from p2pchat.engine.graph_rights import MAX_RETENTION_DAYS
 from p2pchat.engine.inputs import Command
 from p2pchat.errors import CommandError
@@ -47,7 +47,11 @@ class Rooms:
         return {"rooms": await self._fields(self._host.looks.room_views(params["all"], member))}
 
     async def shown(self, params: Params) -> Json:
-        return await self._answer({"room": self._host.looks.room_view(params["room"])})
+        try:
+            room = self._host.looks.room_view(params["room"])
+        except CommandError as error:
+            raise targets.neither(params["room"], error) from error
+        return await self._answer({"room": room})
 
     async def _fields(self, views: list[RoomView]) -> list[Json]:
         unread = await self._host.read(lambda reader: reader.unread_counts())

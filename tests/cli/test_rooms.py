@@ -251,6 +251,7 @@ def test_mute_until(tmp_path: Path) -> None:
         (["role", "launch", "bob", "king"], "'king'"),
         (["mute", "launch", "--for", "soon"], "'soon'"),
         (["mute", "launch", "--for", "2020-01-01"], "'2020-01-01' has passed"),
+        (["mute", "launch", "--for", "0m"], "'0m' has passed"),
         (["mute", "launch", "--off", "--for", "2h"], "--off"),
         (["mute", "launch", "--off", "--mentions-only"], "--off"),
     ],

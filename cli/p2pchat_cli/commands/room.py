@@ -186,7 +186,8 @@ def show(ctx: Context, room: Room) -> None:
     out.line(f"{out.style(room_name(room), 'bold')}  {_kind(room)}, {_members(room)}{role}")
     if room["topic"]:
         out.line(f"topic    {field(room['topic'])}")
-    out.line(f"history  {HISTORY.get(room['history'], room['history'])}")
+    if room["kind"] != "direct":
+        out.line(f"history  {HISTORY.get(room['history'], room['history'])}")
     if room["retention"]:
         out.line(f"files    kept for {room['retention']} days")
     if room["announce"]:
@@ -274,7 +275,7 @@ def _ahead(given: str) -> int:
 
     now = datetime.now().astimezone()
     found = when.parse(given, now, ahead=True)
-    if found <= now.timestamp() * 1000:
+    if found < now.timestamp() * 1000 + 1000:
         raise CommandError("usage", f"--for {given!r} has passed", "a time to come, as 2h")
     return found
 
