@@ -265,6 +265,7 @@ class RoomView:
     epoch: EpochId | None  # the one that would be used now
     muted_until_ms: int | None = None  # None: not muted; -1: for good
     mentions_only: bool = False
+    described: bool = True  # whether anything that it says of itself is here
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,14 +324,18 @@ class Acks:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that happened to a room: created added joined left removed role settings fork voided."""
+    """Something that happened to a room: created added joined left removed role settings name topic rules
+    fork, or one of these that does not count: `voided` was not allowed, `overruled` came at the same time
+    as another that stands."""
 
     id: EventId
     type: str
     at_ms: int
     device: DeviceId  # the machine that wrote it
     who: AccountId | None = None
-    detail: str = ""  # the new role; the settings that changed; the machine cut off
+    detail: str = ""  # what it was created as; the new role; what changed, as it is now; the machine
+    before: str = ""  # what changed, as it was, where that is known
+    act: str = ""  # what it was, of what does not count
 
 
 @dataclass(frozen=True, slots=True)

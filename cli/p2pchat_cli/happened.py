@@ -6,6 +6,7 @@ where they are shown, or JSON beyond the fields it is handed.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -13,6 +14,29 @@ from p2pchat_cli.text import field
 
 NAME_WIDTH: Final = 20
 """Columns of a name inside a line."""
+
+TOLD_TEXT: Final = 300
+"""Columns of a topic inside a line."""
+
+SHORT: Final = 60
+"""Columns up to which the topic before is told too."""
+
+SETTINGS: Final = {
+    ("history", "all"): "changed the history policy: a newcomer reads everything",
+    ("history", "joined"): "changed the history policy: a newcomer reads what is said from then on",
+    ("announce", "1"): "let only owners and moderators write",
+    ("announce", "0"): "let every member write",
+    ("admission", "office"): "opened the room: anybody may join",
+    ("admission", "invite"): "made the room private: who is invited comes in",
+    ("admission", "closed"): "closed the room: nobody comes in any more",
+}
+
+CREATED: Final = {
+    ("admission", "office"): "anybody may join",
+    ("announce", "1"): "only owners and moderators write",
+    ("history", "joined"): "a newcomer reads what is said from then on",
+}
+"""What a new room is that others are not."""
 
 TOLD_HOLDERS: Final = 3
 """Holders of a gap that are named; the others are counted."""
@@ -24,44 +48,100 @@ def room_name(room: Mapping[str, Any]) -> str:
     return name if room["kind"] == "direct" else f"#{name}"
 
 
-def sentence(type: str, by: Mapping[str, Any] | None, who: Mapping[str, Any] | None, detail: str) -> str:
-    """A notice of `type` as a sentence; of a type that is not known here, its bare facts."""
-    actor, other = _person(by), _person(who)
+def sentence(told: Mapping[str, Any], type: str, look: str = "") -> str:
+    """What `told`, a notice or a `room` line, says of something of `type`; of a type that is not known
+    here its bare facts. `look` is the command that shows the rules."""
+    actor, other = _person(told["by"]), _person(told["who"])
+    if told["who"] is None and type in ("joined", "left", "fork"):
+        other = actor
+    detail, before, act = told["detail"], told.get("before", ""), told.get("act", "")
     match type:
         case "created":
-            return f"{actor} created the room"
-        case "added":
-            return f"{actor} added {other}"
-        case "joined":
-            return f"{other if who else actor} joined"
-        case "left":
-            return f"{other if who else actor} left"
-        case "removed":
-            return f"{actor} removed {other}"
+            promised = [CREATED[pair] for pair in _pairs(detail).items() if pair in CREATED]
+            return f"{actor} created the room" + (f": {', '.join(promised)}" if promised else "")
+        case "added" | "removed":
+            return f"{actor} {type} {other}"
+        case "joined" | "left":
+            return f"{other} {type}"
         case "role":
             given = field(detail, NAME_WIDTH)
             return f"{actor} made {other} {given}" if given else f"{actor} gave {other} another role"
         case "settings":
-            return f"{actor} changed {field(detail, 200) or 'the settings'}"
+            return f"{actor} {_set(detail, before)}"
         case "name" | "topic" | "rules":
-            return f"{actor} changed the {type}"
+            return f"{actor} {_said(type, detail, before, look)}"
         case "revoked":
-            return f"a machine of {other} was cut off" if who else "a machine was cut off"
+            return f"a machine of {other} was cut off" if told["who"] else "a machine was cut off"
         case "fork":
-            return f"a machine of {other if who else actor} signed two histories: both are kept as proof"
+            return f"a machine of {other} signed two histories: both are kept as proof"
         case "voided":
-            return f"what {actor} did counts no more: it was not allowed, as became known since"
+            known = act and (act not in ("name", "topic", "rules") or detail)
+            what = f"{sentence(told, act, look)}: this" if known else f"what {actor} did"
+            what = f"{actor} changed the {act}: this" if act and not known else what
+            return f"{what} counts no more: it was not allowed, as became known since"
+        case "overruled":
+            return f"{sentence({**told, 'before': ''}, act, look)}: another change at the same time stands"
     return " ".join(word for word in (field(type, NAME_WIDTH), actor, other) if word != "somebody")
 
 
-def notice(entry: Mapping[str, Any]) -> str:
-    """A notice of `history` as a sentence."""
-    return sentence(entry["type"], entry["by"], entry["who"], entry["detail"])
+def notice(entry: Mapping[str, Any], look: str = "") -> str:
+    """A notice of `history` as a sentence; `look` is the command that shows the rules."""
+    return sentence(entry, entry["type"], look)
 
 
-def change(room: Mapping[str, Any]) -> str:
-    """A `room` line of `listen` as a sentence."""
-    return sentence(room["change"], room["by"], room["who"], room["detail"])
+def change(room: Mapping[str, Any], look: str = "") -> str:
+    """A `room` line of `listen` as a sentence; `look` as in `notice`."""
+    return sentence(room, room["change"], look)
+
+
+def look(room: Mapping[str, Any]) -> str:
+    """The command that shows what a room is; as our own advice it may be pointed at a profile."""
+    return f"p2pchat room show {shlex.quote(field(room['name']))}"
+
+
+def _said(what: str, now: str, before: str, look: str) -> str:
+    """What somebody did to a name, a topic or the rules."""
+    shown, was = field(now, TOLD_TEXT), field(before, TOLD_TEXT)
+    if not shown and not was:  # of a version that did not say
+        return f"changed the {what}"
+    if what == "name":
+        return f'renamed the room from "{was}" to "{shown}"' if was else f'named the room "{shown}"'
+    if not shown:
+        return f"removed the {what}" + (f" (it was: {was})" if was and what == "topic" else "")
+    if what == "topic":
+        short = was and len(was) <= SHORT
+        return f"set the topic: {shown}" + (f" (it was: {was})" if short else "")
+    verb = "changed" if was else "set"
+    return f"{verb} the rules" + (f": `{look}`" if look and shown else "")
+
+
+def _set(detail: str, before: str) -> str:
+    """What somebody did to settings, of `key=value key=value`."""
+    now, was = _pairs(detail), _pairs(before)
+    title = now.pop("title", "")
+    changed = {key: value for key, value in now.items() if was.get(key) != value} or now
+    told = [_setting(key, value, was.get(key, "")) for key, value in changed.items()]
+    if not told and title:
+        return f'named the room "{field(title, TOLD_TEXT)}"'
+    return "; ".join(told) or "changed the settings"
+
+
+def _setting(key: str, value: str, was: str) -> str:
+    if (key, value) in SETTINGS:
+        return SETTINGS[key, value]
+    if key == "retention":
+        days = {"0": "for ever", "1": "for 1 day"}
+        kept = days.get(value, f"for {field(value, NAME_WIDTH)} days")
+        before = days.get(was, f"for {field(was, NAME_WIDTH)} days")
+        return f"set that files are kept {kept}" + (f" (it was: {before})" if was and was != value else "")
+    return f"changed {field(key, NAME_WIDTH)} to {field(value, NAME_WIDTH)}"
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """`key=value key=value`; a title, which may hold spaces, stands last."""
+    rest, mark, title = f" {text}".partition(" title=")
+    found = dict(part.split("=", 1) for part in rest.split() if "=" in part)
+    return {**found, "title": title} if mark else found
 
 
 def gap(entry: Mapping[str, Any]) -> str:

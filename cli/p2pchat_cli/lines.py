@@ -20,12 +20,12 @@ a room, and what is missing of it, stands behind `·` where no message can begin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from p2pchat.amounts import amount
-from p2pchat_cli.happened import NAME_WIDTH, coming, gap, machines, notice
+from p2pchat_cli.happened import NAME_WIDTH, coming, gap, look, machines, notice
 from p2pchat_cli.output import Output
 from p2pchat_cli.text import body, columns, ends, field, fit
 from p2pchat_cli.when import local
@@ -52,7 +52,8 @@ def page(out: Output, found: Mapping[str, Any]) -> None:
     gaps = [one for one in found["gaps"] if begins or not one["earlier"]]
     if found["coming"]["count"]:
         out.remark(coming(found["coming"]))
-    conversation(out, found["messages"], notices=found["notices"], gaps=gaps)
+    how = out.hint(look(found["room"]))
+    conversation(out, found["messages"], notices=found["notices"], gaps=gaps, rules=how)
 
 
 def conversation(
@@ -62,8 +63,10 @@ def conversation(
     rooms: bool = False,
     notices: Iterable[Entry] = (),
     gaps: Iterable[Entry] = (),
+    rules: str = "",
 ) -> None:
-    """Print messages with a line for every new day; `rooms` names the conversation of each.
+    """Print messages with a line for every new day; `rooms` names the conversation of each,
+    `rules` is the command that shows those of this one.
 
     Messages keep their order; a notice stands before the first one written after it, a gap
     before the first one of its machine that comes after what is missing.
@@ -77,7 +80,7 @@ def conversation(
     missing = list(gaps)
     for message, name in zip(listed, names, strict=True):
         while happened and happened[0]["at"] <= _stands(message):
-            _notice(out, days, happened.pop(0))
+            _notice(out, days, happened.pop(0), rules)
         for one in [g for g in missing if g["device"] == message["device"] and g["to"] < message["seq"]]:
             missing.remove(one)
             aside(out, gap(one))
@@ -86,7 +89,7 @@ def conversation(
         for line in _lines(out, message, name, wide, last=last, ident=message["id"][:ID_DIGITS]):
             out.line(line)
     for one in happened:
-        _notice(out, days, one)
+        _notice(out, days, one, rules)
     for one in missing:
         aside(out, gap(one))
 
@@ -105,11 +108,18 @@ class _Days:
             self._out.line(self._out.style(f"── {moment.strftime('%a')} {self._day} ──", "dim"))
 
 
-def _once(notices: Iterable[Entry]) -> list[Entry]:
-    """That a machine was cut off, said as often as there are members who passed it on, is one thing."""
+def _once(notices: Sequence[Entry]) -> list[Entry]:
+    """That a machine was cut off, said as often as there are members who passed it on, is one thing; so
+    are a room and its first name, and another name and its title for those who are not in."""
     told: set[str] = set()
-    found = []
+    found: list[Entry] = []
+    named = {(one["by"]["device"], one["detail"]) for one in notices if one["type"] == "name"}
     for one in notices:
+        if one["type"] == "name" and not one["before"] and any(old["type"] == "created" for old in found):
+            continue
+        title = one["detail"].removeprefix("title=")
+        if one["type"] == "settings" and one["detail"] != title and (one["by"]["device"], title) in named:
+            continue
         if one["type"] == "revoked" and one["detail"]:
             if one["detail"] in told:
                 continue
@@ -118,9 +128,9 @@ def _once(notices: Iterable[Entry]) -> list[Entry]:
     return found
 
 
-def _notice(out: Output, days: _Days, entry: Entry) -> None:
+def _notice(out: Output, days: _Days, entry: Entry, rules: str) -> None:
     days.reach(entry["at"])
-    aside(out, f"{_moment(entry['at']).strftime('%H:%M')} {notice(entry)}")
+    aside(out, f"{_moment(entry['at']).strftime('%H:%M')} {notice(entry, rules)}")
 
 
 def aside(out: Output, text: str) -> None:

@@ -262,6 +262,14 @@ COMMANDS: Final = (
         function="listing",
     ),
     Command(
+        ("room", "show"),
+        "What a room is: who gets in, its topic, what a newcomer reads, its rules.",
+        "room",
+        (_CHAT,),
+        (),
+        "showing",
+    ),
+    Command(
         ("room", "join"), "Come into an open room, or back into one you left.", "room", (_ROOM,), (), "join"
     ),
     Command(("room", "leave"), "Go.", "room", (_ROOM,), (), "leave"),

@@ -93,6 +93,7 @@ class Queries:
             "inbox": reading.inbox,
             "search": reading.search,
             "rooms.list": rooms.listed,
+            "rooms.show": rooms.shown,
             "rooms.create": rooms.create,
             "rooms.join": rooms.join,
             "rooms.leave": rooms.leave,

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import trio
+
 from p2pchat.control.operations import fields
 from p2pchat.control.operations.fields import Json
 from p2pchat.daemon.hosting import Host, Params
 from p2pchat.daemon.looks import anybody
-from p2pchat.engine import inputs
+from p2pchat.engine import inputs, targets
 from p2pchat.engine.graph_rights import MAX_RETENTION_DAYS
 from p2pchat.engine.inputs import Command
 from p2pchat.errors import CommandError
-from p2pchat.ids import AccountId
+from p2pchat.ids import AccountId, show
 from p2pchat.model import RoomMember, RoomView
 from p2pchat.wire.limits import MAX_TEXT
 
@@ -26,6 +28,10 @@ SET: Final = ("name", "topic", "rules", "admission", "announce", "history", "ret
 
 INVITED_AT_ONCE: Final = 16
 """More people come in over several steps, so that nobody else waits for all of them: 10 ms a step."""
+
+DESCRIBED_WITHIN_S: Final = 3.0
+"""So long who comes in waits for what the room says of itself: a key and a few events of one member."""
+LOOK_EVERY_S: Final = 0.05
 
 
 class Rooms:
@@ -39,6 +45,13 @@ class Rooms:
     async def listed(self, params: Params) -> Json:
         member = anybody(self._host.looks, params["member"]) if params["member"] else None
         return {"rooms": await self._fields(self._host.looks.room_views(params["all"], member))}
+
+    async def shown(self, params: Params) -> Json:
+        try:
+            room = self._host.looks.room_view(params["room"])
+        except CommandError as error:
+            raise targets.neither(params["room"], error) from error
+        return await self._answer({"room": room})
 
     async def _fields(self, views: list[RoomView]) -> list[Json]:
         unread = await self._host.read(lambda reader: reader.unread_counts())
@@ -79,7 +92,16 @@ class Rooms:
         return await self._one(lambda n: inputs.CreateRoom(n, **params))
 
     async def join(self, params: Params) -> Json:
-        return await self._act("join", params)
+        told = await self._host.ask(lambda n: inputs.RoomAct(n, "join", params["room"]))
+        return await self._answer({**told, "room": await self._described(told["room"])})
+
+    async def _described(self, room: RoomView) -> RoomView:
+        """The room with its topic and rules: members send them, sealed, to who has come in."""
+        with trio.move_on_after(DESCRIBED_WITHIN_S):
+            while not room.described:
+                await trio.sleep(LOOK_EVERY_S)
+                room = self._host.looks.room_view(show(room.id))
+        return room
 
     async def leave(self, params: Params) -> Json:
         return await self._act("leave", params)

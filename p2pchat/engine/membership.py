@@ -24,6 +24,10 @@ from p2pchat.wire.messages.events import Header
 
 _JUDGES_OTHERS: Final = (ev.REMOVE, ev.ROLE, ev.REVOKE)
 """Kinds that may change the standing of events that are here already."""
+TELL_AGAIN_S: Final = 0.5
+"""After somebody came in: others may come with him, and are told at once."""
+TELL_AGAIN_NEXT_S: Final = 5.0
+"""The next of those who may waits so much longer, for the first may be off."""
 RUN: Final = 256
 CHANGES: Final = {
     ev.CREATE: "created",
@@ -60,6 +64,7 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
         before = _Before(graph.void, graph.cuts, graph.cut_accounts, graph.revoked)
     me_before = ctx.me.account in graph.members
     since = rooms.readable_from(ctx, room, ctx.me.account) if event.kind in CHANGES else 0
+    settings = _set_to(room)
     graph.add(act)
     if event.id in graph.void:
         set_void(ctx, room, event, act.body, void=True)
@@ -74,17 +79,10 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
         ctx.cache.meant.clear()  # rooms we are in, and they alone, compete with people for a name
     _await_new(ctx, room, me_before=me_before)
     change = CHANGES.get(event.kind)
-    if change is not None and event.id not in graph.void:
-        detail = [("change", change), ("by", act.account.hex()), ("event", event.id.hex())]
-        who = getattr(act.body, "account", b"")
-        if who:
-            detail.append(("who", who.hex()))
-        if isinstance(act.body, wire.Role):
-            detail.append(("detail", act.body.role))
-        elif isinstance(act.body, wire.Settings):
-            changes = " ".join(f"{one.key}={one.value}" for one in act.body.changes)
-            detail.append(("detail", changes))
-        ctx.feed("room", room.row.id, tuple(detail))
+    if change is not None and event.id not in graph.void and not _stood(act.body, settings):
+        _tell(ctx, room, event, act.account, act.body, settings)
+    if event.kind == ev.JOIN and event.id not in graph.void and act.account != ctx.me.account:
+        _tell_him_soon(ctx, room)
     came_in = not me_before and ctx.me.account in graph.members
     if came_in or (since and not rooms.readable_from(ctx, room, ctx.me.account)):
         ctx.batch.entered[room.row.id] = None  # in now, or what was before has opened to us
@@ -108,6 +106,36 @@ def proofs_came(ctx: Context, account: AccountId) -> None:
             room.accounts = tuple(sorted(graph.members))
             room.sending = None
             _await_new(ctx, room, me_before=me_before)
+
+
+def _set_to(room: RoomCache) -> dict[str, str]:
+    """What the room is set to, as an act would write it."""
+    now = room.graph.settings
+    return {
+        "admission": now.admission,
+        "announce": str(int(now.announce)),
+        "history": now.history,
+        "retention": str(now.retention_days),
+        "title": now.title,
+    }
+
+
+def _tell_him_soon(ctx: Context, room: RoomCache) -> None:
+    """Somebody came by himself into a room whose newcomers read nothing of before: one who may says again
+    what it says of itself, the first of them that is there."""
+    members = room.graph.members
+    mine = members.get(ctx.me.account)
+    if room.graph.settings.history != wire.JOINED or mine is None or mine.role == wire.MEMBER:
+        return
+    staff = sorted((-wire.RANK[one.role], who) for who, one in members.items() if one.role != wire.MEMBER)
+    turn = staff.index((-wire.RANK[mine.role], ctx.me.account))
+    delay = TELL_AGAIN_S + turn * TELL_AGAIN_NEXT_S
+    ctx.timer(f"retell:{room.row.id.hex()}", ctx.now.mono + delay)
+
+
+def _stood(body: Record | None, settings: Mapping[str, str]) -> bool:
+    """Whether it sets what the room is set to already."""
+    return isinstance(body, wire.Settings) and all(settings.get(one.key) == one.value for one in body.changes)
 
 
 def _await_new(ctx: Context, room: RoomCache, *, me_before: bool) -> None:
@@ -175,6 +203,39 @@ def _concerned(ctx: Context, act: EventId) -> list[AccountId]:
 def _acts_moved(ctx: Context, room: RoomCache, event: StoredEvent, *, void: bool) -> None:
     body = decode(ev.BODIES[event.kind], event.body or b"")
     set_void(ctx, room, event, body, void=void)
+    if event.kind in CHANGES:
+        _tell(ctx, room, event, ctx.cache.owner[event.device], body, {}, void=void)
+
+
+def _tell(
+    ctx: Context,
+    room: RoomCache,
+    event: StoredEvent,
+    account: AccountId,
+    body: Record | None,
+    before: Mapping[str, str],
+    *,
+    void: bool = False,
+) -> None:
+    """Tell the feed of an act: what it changed and, where that is known, how it was `before`;
+    `void`: that it counts no more."""
+    change = CHANGES[event.kind]
+    detail = [("change", "voided" if void else change), ("by", account.hex()), ("event", event.id.hex())]
+    who = getattr(body, "account", b"")
+    if who:
+        detail.append(("who", who.hex()))
+    if isinstance(body, wire.Role):
+        detail.append(("detail", body.role))
+    elif isinstance(body, wire.Settings):
+        was = [(one.key, before.get(one.key, "")) for one in body.changes]
+        detail.append(("detail", " ".join(f"{one.key}={one.value}" for one in body.changes)))
+        detail.append(("before", " ".join(f"{key}={value}" for key, value in was if value)))
+    elif isinstance(body, wire.Create):
+        made = f"admission={body.admission} announce={int(body.announce)} history={body.history}"
+        detail.append(("detail", made))
+    if void:
+        detail.append(("act", change))
+    ctx.feed("room", room.row.id, tuple(detail))
 
 
 def is_cut(ctx: Context, room: RoomCache, device: DeviceId) -> bool:

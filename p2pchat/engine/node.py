@@ -31,6 +31,7 @@ from p2pchat.engine import (
     log,
     machines,
     meet,
+    naming,
     outbox,
     own,
     peers,
@@ -110,6 +111,7 @@ class Node:
         self.cache = Cache()
         self.batch = Batch()
         self.loaded = False
+        self.names_kept = False
         self.keep_name = keep_name
         self.office_key = office_key
         self.sizes = sizes or ViewSizes()
@@ -141,6 +143,7 @@ class Node:
         self.cache = Cache()
         self.batch = Batch()
         self.loaded = False
+        self.names_kept = False
 
     def context(self, now: Now) -> Context:
         """Everything the siblings work on, with the clock we go by."""
@@ -175,6 +178,9 @@ class Node:
         after either the batch must be rolled back.
         """
         ctx = self.context(now)
+        if not self.names_kept:
+            self.names_kept = True
+            naming.load(ctx)
         _dispatch(self, ctx, event)
         if not isinstance(event, _FREQUENT):
             self._look_at_clocks(now)
@@ -362,6 +368,7 @@ _OF_A_ROOM: Final = {
     "moved": sync.repair_some,
     "awake": receive.awake,
     "bodies": bodies.due,
+    "retell": room_commands.tell_again,
 }
 
 
@@ -416,7 +423,7 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
             revocations.due(ctx, rest)
         case "revocations":
             revocations.again(ctx)
-        case "rotate" | "keys" | "prepare" | "moved" | "awake" | "bodies":
+        case "rotate" | "keys" | "prepare" | "moved" | "awake" | "bodies" | "retell":
             room = ctx.cache.known_rooms.get(RoomId(bytes.fromhex(rest)))
             if room is not None:
                 _OF_A_ROOM[kind](ctx, rooms.room(ctx, room.id))

@@ -39,7 +39,7 @@ from p2pchat.wire.messages import registers
 from p2pchat.wire.messages.events import Header
 from p2pchat.wire.messages.link import Hello
 from p2pchat.wire.messages.presence import OFFLINE
-from p2pchat.wire.messages.rooms import ALL, CLOSED, OWNER, RANK
+from p2pchat.wire.messages.rooms import ALL, CLOSED, NAME_FIELDS, OWNER, RANK
 from p2pchat.wire.messages.statements import SignedStatement
 
 DEFENCES: Final = 4
@@ -130,6 +130,7 @@ def room_view_of(ctx: Context, room: RoomCache) -> RoomView:
         epoch=epoch.epoch if epoch is not None else None,
         muted_until_ms=until,
         mentions_only=mentions_only,
+        described=any((row.id, field) in texts for field in NAME_FIELDS),
     )
 
 

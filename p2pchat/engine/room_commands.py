@@ -110,8 +110,16 @@ def act(ctx: Context, command: RoomAct) -> None:
 
 def _room(ctx: Context, command: RoomAct) -> RoomCache:
     if command.verb == "set":
-        return targets.conversation(ctx, command.room).room
+        return _chat(ctx, command.room)
     return targets.room_named(ctx, command.room)
+
+
+def _chat(ctx: Context, target: str) -> RoomCache:
+    """A room or a direct chat."""
+    try:
+        return targets.conversation(ctx, target).room
+    except CommandError as error:
+        raise targets.neither(target, error) from error
 
 
 def _join(ctx: Context, room: RoomCache, command: RoomAct) -> None:
@@ -168,12 +176,20 @@ def _invite(ctx: Context, room: RoomCache, command: RoomAct) -> tuple[AccountId,
     fresh = _invitable(ctx, room, command)
     for account in fresh:
         _act(ctx, room, ev.ADD, wire.Add(1, account))
-    if fresh and not command.more and room.graph.settings.history == wire.JOINED:
-        for field in wire.NAME_FIELDS:  # they read nothing older: what the room is called is said again
-            text = ctx.cache.texts.get((room.row.id, field))
-            if text is not None and text.value:
-                _name(ctx, room, field, text.value)
+    if fresh and not command.more:
+        tell_again(ctx, room)
     return tuple(fresh)
+
+
+def tell_again(ctx: Context, room: RoomCache) -> None:
+    """Say again what a room says of itself where somebody who came in may not read it."""
+    if room.graph.settings.history != wire.JOINED or not _may(ctx, room, ev.NAME):
+        return
+    since = max(rooms.readable_from(ctx, room, account) for account in room.accounts)
+    for field in wire.NAME_FIELDS:
+        text = ctx.cache.texts.get((room.row.id, field))
+        if text is not None and text.value and text.hlc < since:
+            _name(ctx, room, field, text.value)
 
 
 def _remove(ctx: Context, room: RoomCache, command: RoomAct) -> None:
@@ -227,7 +243,8 @@ def _role(ctx: Context, room: RoomCache, command: RoomAct) -> None:
     lowers = wire.RANK[command.role] < wire.RANK[member.role]
     owners = [a for a in room.accounts if room.graph.members[a].role == wire.OWNER]
     if lowers and owners == [account]:
-        raise CommandError("policy", f"{_shown(ctx, room)!r} would have no owner", "name another owner first")
+        hint = f"name another first: `p2pchat room role {_typed(ctx, room)} PERSON owner`"
+        raise CommandError("policy", f"{_shown(ctx, room)!r} would have no owner", hint)
     if command.role == member.role:
         return
     cut = _cut_of(ctx, room, account) if lowers else ()
@@ -240,6 +257,8 @@ def _set(ctx: Context, room: RoomCache, command: RoomAct) -> None:
     changes = dict(command.changes)
     for field in wire.NAME_FIELDS:
         if field in changes:
+            if room.row.kind == DIRECT:
+                raise CommandError("usage", f"a direct chat has no {field!r}", "only history and retention")
             _need(ctx, room, ev.NAME)
             _checked(field, changes[field], empty=field != "name")
     settings = {key: value for key, value in changes.items() if key not in wire.NAME_FIELDS}
@@ -280,7 +299,7 @@ def _check_setting(room: RoomCache, key: str, value: str) -> None:
 
 def mute(ctx: Context, command: Mute) -> None:
     """Raise no notice for a conversation, on any machine of ours: nobody else's business."""
-    room = targets.conversation(ctx, command.room).room
+    room = _chat(ctx, command.room)
     until = None if command.off else (-1 if command.until_ms is None else command.until_ms)
     kept = json.dumps([until, command.mentions_only and not command.off]).encode()
     ctx.ledger.people.put_value(overview.MUTED + room.row.id.hex(), kept)
@@ -417,6 +436,8 @@ def _person(ctx: Context, command: RoomAct, *, me_too: bool = False) -> AccountI
 def _ask(ctx: Context, room: RoomCache) -> str:
     members = room.graph.members
     staff = [a for a in room.accounts if members[a].role != wire.MEMBER and a != ctx.me.account]
+    if room.row.kind == LOBBY:
+        return "it has no owner; make a room of your own: `p2pchat room create NAME`"
     return NO_RIGHT_HINT + ", ".join(names.shown(ctx, a) for a in staff[:4]) if staff else ""
 
 

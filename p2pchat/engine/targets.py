@@ -113,6 +113,13 @@ def room_named(ctx: Context, target: str) -> RoomCache:
     return rooms.room(ctx, _one(ctx, target, found).id)
 
 
+def neither(target: str, error: CommandError) -> CommandError:
+    """The same where a room is meant first: that there is none is said, too."""
+    if error.kind != "no_such_target" or target[:1] in ("#", "@"):
+        return error
+    return CommandError(error.kind, f"no room and nobody called {target!r} is known here", ROOMS_HINT)
+
+
 def _rooms(ctx: Context, text: str) -> list[RoomRow]:
     """Rooms of that name or id: those we are in alone if there are any, for ids can be sought too.
     The lobby's name is the lobby's."""

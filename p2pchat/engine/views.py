@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from p2pchat.engine import kept, log, offers, ranges, transfers
+from p2pchat.engine import kept, log, naming, offers, ranges, transfers
 from p2pchat.engine.content import Said, said
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.ranges import Ranges
@@ -25,7 +25,6 @@ from p2pchat.model import (
     READ,
     RECEIVED,
     MessageView,
-    RoomText,
     StoredEvent,
     Touch,
 )
@@ -61,7 +60,7 @@ def apply(ctx: Context, room: RoomCache, what: Said, detail: tuple[tuple[str, st
             ctx.feed("message", event.id, detail)
         return
     if isinstance(body, rooms.Name):
-        _named(ctx, room, what, body)
+        naming.named(ctx, room, what, body)
         return
     if isinstance(body, FileRoot):
         transfers.rooted(ctx, event, what.account, body)
@@ -167,32 +166,6 @@ def lawfully_absent(ctx: Context, event: StoredEvent) -> bool:
     return any(_counts_as_absent(touch, author) for touch in ctx.ledger.views.touches(event.room, event.id))
 
 
-def _named(ctx: Context, room: RoomCache, what: Said, body: rooms.Name) -> None:
-    """A room is called otherwise, or says otherwise of itself: the newest counts (log.rank)."""
-    event, place = what.event, (room.row.id, body.field)
-    known = ctx.cache.texts.get(place)
-    older = known is not None and log.rank(ctx, room, known.event) > log.rank(ctx, room, event.id)
-    if older or event.flags & StoredEvent.VOID:
-        return
-    text = RoomText(room.row.id, body.field, body.value, event.id, event.hlc)
-    ctx.cache.texts[place] = text
-    ctx.ledger.rooms.put_text(text)
-    ctx.cache.meant.clear()
-    by = ("by", what.account.hex())
-    ctx.feed("room", room.row.id, (("change", body.field), by, ("event", event.id.hex())))
-
-
-def _named_anew(ctx: Context, room: RoomCache) -> None:
-    """What the room is called, from the log."""
-    for field in rooms.NAME_FIELDS:
-        ctx.cache.texts.pop((room.row.id, field), None)
-    ctx.ledger.rooms.drop_texts(room.row.id)
-    for event in ctx.ledger.events.of_kind(room.row.id, wire.NAME):
-        what = said(ctx, room, event)
-        if isinstance(what.body, rooms.Name):
-            _named(ctx, room, what, what.body)
-
-
 def standing_moved(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
     """A content event counts no more, or counts again: what people see follows."""
     what = said(ctx, room, event)
@@ -202,7 +175,7 @@ def standing_moved(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
             transfers.voided(ctx, event.id)
         return
     if event.kind == wire.NAME:
-        _named_anew(ctx, room)
+        naming.named_anew(ctx, room)
         return
     touch = _touch(what, what.body)
     if touch is None:
@@ -466,6 +439,8 @@ def rebuild(ctx: Context, room: RoomCache, events: list[StoredEvent]) -> None:
         if event.kind == wire.MESSAGE:
             messages.append(what)
             continue
+        if isinstance(what.body, rooms.Name):
+            naming.keep(ctx, room, what, what.body)
         touch = _touch(what, what.body)
         if touch is not None and not event.flags & StoredEvent.VOID:
             ctx.ledger.views.put_touch(event.room, touch)

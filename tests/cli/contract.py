@@ -18,7 +18,7 @@ FIELDS: dict[str, set[str]] = {
     | set("reply_to thread edited deleted mine mentions_me reactions mentions files ack state".split())
     | set("progress delivered_to read_by held_by flags".split()),
     "page": {"room", "messages", "notices", "gaps", "coming", "has_more", "cursor"},
-    "notice": {"id", "type", "at", "by", "who"},
+    "notice": {"id", "type", "at", "by", "who", "detail", "before", "act"},
     "gap": {"device", "from", "to", "holders", "earlier"},
     "room": set("id name topic kind peer membership members unread role history retention epoch".split()),
     "member": {"account", "name", "role", "devices"},

@@ -84,6 +84,69 @@ def test_every_change_of_a_room_is_a_sentence(change: str, sentence: str) -> Non
     assert happened.change(samples.changed_room(change, by=samples.ANN, who=samples.CARL)) == sentence
 
 
+LOOK = "p2pchat room show launch"
+JOINED = "Ann changed the history policy: a newcomer reads what is said from then on"
+NOT_ALLOWED = "this counts no more: it was not allowed, as became known since"
+AT_ONCE = "another change at the same time stands"
+
+
+@pytest.mark.parametrize(
+    ("type", "detail", "before", "sentence"),
+    [
+        ("created", "admission=invite announce=0 history=all", "", "Ann created the room"),
+        (
+            "created",
+            "admission=office announce=1 history=joined",
+            "",
+            "Ann created the room: anybody may join, only owners and moderators write,"
+            " a newcomer reads what is said from then on",
+        ),
+        ("topic", "quarterly numbers", "", "Ann set the topic: quarterly numbers"),
+        ("topic", "new", "old", "Ann set the topic: new (it was: old)"),
+        ("topic", "new", "o" * 61, "Ann set the topic: new"),
+        ("topic", "", "old", "Ann removed the topic (it was: old)"),
+        ("topic", "a\nb", "", "Ann set the topic: a\\nb"),
+        ("name", "landing", "launch", 'Ann renamed the room from "launch" to "landing"'),
+        ("name", "launch", "", 'Ann named the room "launch"'),
+        ("rules", "be kind", "", f"Ann set the rules: `{LOOK}`"),
+        ("rules", "be kind", "be quick", f"Ann changed the rules: `{LOOK}`"),
+        ("rules", "", "be quick", "Ann removed the rules"),
+        ("settings", "history=joined", "history=all", JOINED),
+        ("settings", "history=all", "", "Ann changed the history policy: a newcomer reads everything"),
+        ("settings", "announce=1", "announce=0", "Ann let only owners and moderators write"),
+        ("settings", "announce=0", "announce=1", "Ann let every member write"),
+        (
+            "settings",
+            "admission=office title=two words",
+            "admission=invite",
+            "Ann opened the room: anybody may join",
+        ),
+        ("settings", "admission=closed", "", "Ann closed the room: nobody comes in any more"),
+        ("settings", "title=two words a=b", "title=one", 'Ann named the room "two words a=b"'),
+        (
+            "settings",
+            "retention=30",
+            "retention=0",
+            "Ann set that files are kept for 30 days (it was: for ever)",
+        ),
+        ("settings", "retention=1", "", "Ann set that files are kept for 1 day"),
+        ("settings", "announce=0 history=joined", "announce=0 history=all", JOINED),
+        ("settings", "later=x", "", "Ann changed later to x"),
+        ("voided topic", "", "", f"Ann changed the topic: {NOT_ALLOWED}"),
+        ("voided settings", "history=joined", "", f"{JOINED}: {NOT_ALLOWED}"),
+        ("voided added", "", "", f"Ann added Carl: {NOT_ALLOWED}"),
+        ("voided", "", "", "what Ann did counts no more: it was not allowed, as became known since"),
+        ("overruled topic", "mine", "hers", f"Ann set the topic: mine: {AT_ONCE}"),
+    ],
+)
+def test_what_was_changed_is_said_in_words(type: str, detail: str, before: str, sentence: str) -> None:
+    people = samples.changed_room("x", by=samples.ANN, who=samples.CARL)
+    kind, _, act = type.partition(" ")
+    told = {**people, "type": kind, "detail": detail, "before": before, "act": act}
+    assert happened.notice(told, LOOK) == sentence
+    assert happened.change({**told, "change": kind}, happened.look(told)) == sentence
+
+
 def test_listen_tells_of_rooms(tmp_path: Path) -> None:
     subject = samples.changed_room("added", by=samples.ANN, who=samples.CARL)
     with daemon(tmp_path, [line(1, "room", **subject)]):

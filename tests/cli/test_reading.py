@@ -243,7 +243,7 @@ def test_history_of_a_room_shows_what_happened_and_what_is_missing(tmp_path: Pat
             samples.notice(5, "added", who=samples.CARL),
             samples.notice(7, "role", who=samples.BOB, detail="moderator"),
             samples.notice(9, "left", by=samples.CARL),
-            samples.notice(8, "settings", detail="history"),
+            samples.notice(8, "settings", detail="history=joined"),
             samples.notice(20, "voided", by=samples.CARL),
         ),
         gaps=(
@@ -264,7 +264,7 @@ def test_history_of_a_room_shows_what_happened_and_what_is_missing(tmp_path: Pat
         "      · missing 3 from Bob; held by Ann",
         "12:06 Bob  all of us",
         "      · 12:07 Ann made Bob moderator",
-        "      · 12:08 Ann changed history",
+        "      · 12:08 Ann changed the history policy: a newcomer reads what is said from then on",
         "      · 12:09 Carl left",
         "12:09 Ann  good",
         "         ╰ delivered 1/1",

@@ -48,6 +48,20 @@ def test_no_rooms_yet(tmp_path: Path) -> None:
     assert "no rooms yet: " in ran.err
 
 
+def test_room_show(tmp_path: Path) -> None:
+    with daemon(tmp_path, rooms__show=one(rules="be kind", announce=True)) as fake:
+        assert set(told(run(tmp_path, "room", "show", "launch", "--json"))["room"]) >= FIELDS["room"]
+        assert fake.asked("rooms.show") == {"room": "launch"}
+        ran = run(tmp_path, "room", "show", "launch")
+    assert ran.out.splitlines() == [
+        "#launch  private, 3 members, you are owner",
+        "topic    the first of May",
+        "history  a newcomer reads everything",
+        "writing  owners and moderators only",
+        "rules  │ be kind",
+    ]
+
+
 def test_room_create(tmp_path: Path) -> None:
     rules = tmp_path / "rules.txt"
     rules.write_text("be kind\nno files after six\n", encoding="utf-8")
@@ -237,6 +251,7 @@ def test_mute_until(tmp_path: Path) -> None:
         (["role", "launch", "bob", "king"], "'king'"),
         (["mute", "launch", "--for", "soon"], "'soon'"),
         (["mute", "launch", "--for", "2020-01-01"], "'2020-01-01' has passed"),
+        (["mute", "launch", "--for", "0m"], "'0m' has passed"),
         (["mute", "launch", "--off", "--for", "2h"], "--off"),
         (["mute", "launch", "--off", "--mentions-only"], "--off"),
     ],

@@ -163,7 +163,8 @@ class FalseLooks:
         return self.rooms_known
 
     def room_view(self, target: str) -> RoomView:
-        self.conversation(target)
+        if target != LAUNCH.hex():
+            self.conversation(target)
         return self.rooms_known[0]
 
     def room_members(self, target: str) -> list[RoomMember]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
+from p2pchat.daemon.room_queries import DESCRIBED_WITHIN_S
 from p2pchat.engine import inputs
 from p2pchat.engine.inputs import Tell
 from p2pchat.ids import EventId, RoomId
@@ -62,6 +64,28 @@ async def test_members_are_told_with_their_machines(desk: Desk) -> None:
     assert bob["devices"][0]["last_seen"] == "2026-11-23T12:00:00.000Z"
     assert (carl["name"], carl["role"], carl["devices"]) == ("Carl", "member", [])
     assert (await desk.refused("rooms.members", room="nowhere")).kind == "no_such_target"
+
+
+@pytest.mark.parametrize("after_s", [0.5, None])
+async def test_who_joins_waits_a_little_for_topic_and_rules(
+    after_s: float | None, desk: Desk, autojump_clock: trio.testing.MockClock
+) -> None:
+    bare = replace(samples.room_view(), topic="", rules="", described=False)
+    desk.host.answer = {"room": bare}
+    desk.host.looks.rooms_known = [bare]
+
+    async def come() -> None:
+        if after_s is not None:
+            await trio.sleep(after_s)
+            desk.host.looks.rooms_known = [samples.room_view()]
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(come)
+        room = (await desk.call("rooms.join", room="launch"))["room"]
+    came = after_s is not None
+    assert room["topic"] == ("the first of May" if came else "")
+    assert trio.current_time() - began == pytest.approx(after_s or DESCRIBED_WITHIN_S, abs=0.1)
 
 
 ACTS: list[tuple[str, dict[str, Any], Any]] = [

@@ -284,3 +284,30 @@ def test_what_another_wrote_can_be_answered(verb: str, three: Three) -> None:  #
     assert words == ["p2pchat", "send", "#two words", "TEXT", "--reply-to", said]
     bob.do(lambda n: happened.Post(n, words[2], "sun", reply_to=words[5]))
     assert history(ann, room)[-1].reply_to is not None
+
+
+def test_a_direct_chat_has_no_topic(three: Three) -> None:  # noqa: F811
+    ann, bob, _ = three
+    ann.say(bob, "hello")
+    refusal = refused(ann, "set", "bob", changes=(("topic", "tea"),))
+    assert (refusal.kind, refusal.message) == ("usage", "a direct chat has no 'topic'")
+    act(ann, "set", "bob", changes=(("retention", "3"),))
+
+
+def test_where_a_room_is_meant_it_is_said_that_there_is_none(stage: Stage, three: Three) -> None:  # noqa: F811
+    ann, *_ = three
+    said = "no room and nobody called 'tea' is known here"
+    assert refused(ann, "set", "tea", changes=(("topic", "tea"),)).message == said
+    assert ann.refused(lambda n: happened.Mute(n, "tea")).message == said
+    assert ann.refused(lambda n: happened.Mute(n, "@tea")).message == "nobody called '@tea' is known here"
+    dee = stage.actor("dee", lobby=True)
+    alone = refused(dee, "set", "#lobby", changes=(("topic", "tea"),))
+    assert (alone.code, command(alone.hint)) == (7, ["p2pchat", "room", "create", "NAME"])
+
+
+def test_the_last_owner_is_told_how_to_name_another(three: Three) -> None:  # noqa: F811
+    ann, bob, _ = three
+    create(ann, "two words")
+    act(ann, "invite", "two words", bob)
+    refusal = ann.refused(lambda n: happened.RoomAct(n, "role", "two words", ("ann",), "member"))
+    assert command(refusal.hint) == ["p2pchat", "room", "role", "two words", "PERSON", "owner"]

@@ -14,7 +14,7 @@ from p2pchat.errors import CommandError
 from p2pchat_cli import lines
 from p2pchat_cli.commands import listen
 from p2pchat_cli.commands.send import say
-from p2pchat_cli.happened import change, room_name
+from p2pchat_cli.happened import change, look, room_name
 from p2pchat_cli.session import Context, check_text
 from p2pchat_cli.text import field
 
@@ -81,7 +81,7 @@ class Conversation:
             if self.ctx.out.json:
                 self.ctx.out.object({"type": "room", "room": room})
             else:
-                lines.aside(self.ctx.out, change(room))
+                lines.aside(self.ctx.out, change(room, self.ctx.out.hint(look(room))))
             self.ctx.out.flush()
 
     def there(self, line: dict[str, Any]) -> None:

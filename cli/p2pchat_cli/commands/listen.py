@@ -12,7 +12,7 @@ from typing import Any, Final
 from p2pchat.control.operations.history import LISTEN_TYPES
 from p2pchat.errors import CommandError
 from p2pchat_cli import lines
-from p2pchat_cli.happened import change, coming, room_name
+from p2pchat_cli.happened import change, coming, look, room_name
 from p2pchat_cli.session import Context
 from p2pchat_cli.text import field
 from p2pchat_cli.transfers import named, other
@@ -181,7 +181,7 @@ def remark(line: dict[str, Any]) -> str:
         case "file":
             return f"{named(subject)} {other(subject)}: {_stands(subject)} {subject['id'][:12]}"
         case "room":
-            return f"{room_name(subject)}: {change(subject)}"
+            return f"{room_name(subject)}: {change(subject, look(subject))}"
         case "warning":
             return f"warning: {field(subject['message'])}"
     return field(f"{line['type']} {subject}")

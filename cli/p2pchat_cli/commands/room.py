@@ -1,4 +1,4 @@
-"""`room create|list|join|leave|invite|remove|members|set|role|mute`: rooms and who is in them.
+"""`room create|list|show|join|leave|invite|remove|members|set|role|mute`: rooms and who is in them.
 
 Decides: how a room reads, and how `--rules` and `--retention` are given. Does not know: who
 may do what, or how a change reaches the others.
@@ -56,6 +56,11 @@ def listing(ctx: Context) -> int:
     ]
     ctx.out.table(("NAME", "KIND", "MEMBERS", "UNREAD", "ROLE", "TOPIC"), rows)
     return 0
+
+
+def showing(ctx: Context) -> int:
+    """What one room is and what it asks for."""
+    return _told(ctx, ctx.call("rooms.show", room=ctx.word("room")))
 
 
 def members(ctx: Context) -> int:
@@ -181,7 +186,8 @@ def show(ctx: Context, room: Room) -> None:
     out.line(f"{out.style(room_name(room), 'bold')}  {_kind(room)}, {_members(room)}{role}")
     if room["topic"]:
         out.line(f"topic    {field(room['topic'])}")
-    out.line(f"history  {HISTORY.get(room['history'], room['history'])}")
+    if room["kind"] != "direct":
+        out.line(f"history  {HISTORY.get(room['history'], room['history'])}")
     if room["retention"]:
         out.line(f"files    kept for {room['retention']} days")
     if room["announce"]:
@@ -269,7 +275,7 @@ def _ahead(given: str) -> int:
 
     now = datetime.now().astimezone()
     found = when.parse(given, now, ahead=True)
-    if found <= now.timestamp() * 1000:
+    if found < now.timestamp() * 1000 + 1000:
         raise CommandError("usage", f"--for {given!r} has passed", "a time to come, as 2h")
     return found
 

@@ -200,7 +200,7 @@ def page_fields(
 
 
 def notice_fields(notice: Notice, names: Names) -> Json:
-    """Something that happened to a room: `{"id","type","at","by","who","detail"}`."""
+    """Something that happened to a room: `{"id","type","at","by","who","detail","before","act"}`."""
     return {
         "id": show(notice.id),
         "type": notice.type,
@@ -208,6 +208,8 @@ def notice_fields(notice: Notice, names: Names) -> Json:
         "by": machine_fields(names, notice.device),
         "who": None if notice.who is None else person_fields(names, notice.who),
         "detail": notice.detail,
+        "before": notice.before,
+        "act": notice.act,
     }
 
 
@@ -279,6 +281,8 @@ def room_change_fields(room: Json, detail: Mapping[str, str], names: Names) -> J
         "by": person("by"),
         "who": person("who"),
         "detail": detail.get("detail", ""),
+        "before": detail.get("before", ""),
+        "act": detail.get("act", ""),
     }
 
 

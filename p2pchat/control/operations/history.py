@@ -19,11 +19,16 @@ MESSAGE: Final = (
 )
 PAGE: Final = (
     '`{"room":{"id","name","kind"},"messages":[…],"notices":[{"id","type":"created|added|joined|left|'
-    'removed|role|settings|fork|voided","at","by","who","detail"}],"gaps":[{"device","name","from","to",'
-    '"holders","earlier"}],"coming":{"count","from"},"has_more","cursor"}`, oldest first; `detail` is '
-    "the new role, which settings changed, or the machine that was cut off; `name` is whose machine it is; "
-    "`earlier` says that they may be from before I came in, where newcomers do not see that; `coming` counts "
-    "what a machine has said it has and is giving just now, the newest first; each message " + MESSAGE
+    'removed|role|settings|name|topic|rules|revoked|fork|voided|overruled","at","by","who","detail",'
+    '"before","act"}],"gaps":[{"device","name","from","to","holders","earlier"}],"coming":{"count","from"},'
+    '"has_more","cursor"}`, oldest first; `detail` is what the room was created '
+    "as, the new role, name or topic, how the rules begin, `key=value` of each setting that changed, or the "
+    "machine that was cut off; "
+    "`before` the same as it was, where that is known; `voided` was not allowed, as became known since, "
+    "`overruled` came at the same time as another that stands, and `act` says what it was; "
+    "`name` is whose machine it is; `earlier` says that they may be from before I came in, where newcomers "
+    "do not see that; `coming` counts what a machine has said it has and is giving just now, the newest "
+    "first; each message " + MESSAGE
 )
 
 PAGE_LIMIT: Final = 500
@@ -120,7 +125,7 @@ OPERATIONS: Final = (
         "pin` a message (with `draft`, its id before, if it was one); "
         '`receipt` `{"id","room","state","person"}`; `ack`, somebody has taken note, '
         '`{"id","room","person","by_time","acked","missing"}`; `room` an entry of `rooms.list` with '
-        "`change` (a type of notice, or `name`, `topic`, `rules`), `by`, `who` and `detail`; `peer` "
+        "`change` (a type of notice), `by`, `who`, `detail`, `before` and `act` as there; `peer` "
         "an entry of `peers.list`, `presence` one too, of somebody who is there otherwise than before; "
         '`typing` `{"room","person","typing"}`; '
         '`history` `{"id","name","kind","coming"}`, at most once a second while much of what was said '

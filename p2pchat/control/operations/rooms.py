@@ -33,6 +33,12 @@ OPERATIONS: Final = (
         f'`{{"rooms":[…]}}`, each {ROOM}',
     ),
     Operation(
+        "rooms.show",
+        "What one room is, in which I am or not.",
+        (Param("room", "str", "a room, or a person: the direct chat"),),
+        ONE,
+    ),
+    Operation(
         "rooms.create",
         "Make a room; I am its owner.",
         (
