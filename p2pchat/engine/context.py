@@ -4,22 +4,24 @@ Decides: which state is volatile (`Live`: links, waiters, dials), which is a cac
 the ledger and may be dropped at any time (`Cache`), and which belongs to the open
 transaction (`Batch`). Does not know: what any of it is used for.
 
-A rollback restores `Live` from a shallow copy taken when the batch began, forgets
-`Cache` and throws `Batch` away. That is only right because everything in the
-dictionaries of `Live` is frozen: replace a value, never change it.
+A rollback undoes what a batch has changed in `Live`, forgets `Cache` and throws `Batch` away. That is
+only right because everything in the dictionaries of `Live` is frozen and each stays the one it is:
+replace a value, never change it, and let a dictionary `become` another.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from p2pchat.engine.accounts import Account
 from p2pchat.engine.control_graph import Graph
 from p2pchat.engine.inputs import Effect, Post, SetTimer
 from p2pchat.engine.items import VectorItems, WeekCache
+from p2pchat.engine.kept_dict import Journal, KeptDict
 from p2pchat.engine.live_records import Claiming as Claiming
 from p2pchat.engine.live_records import Entrusted as Entrusted
 from p2pchat.engine.live_records import Introducer as Introducer
@@ -68,161 +70,155 @@ class Live:
     stopping: bool = False
     counter: int = 0
     strangers_dialled: int = 0
-    taken_in: dict[RoomId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) of rooms
-    taken_by: dict[tuple[RoomId, AccountId], tuple[int, int]] = field(default_factory=dict)  # of a member
-    acts_by: dict[tuple[RoomId, AccountId], tuple[int, int]] = field(default_factory=dict)  # so many
-    flooded: dict[tuple[RoomId, DeviceId], int] = field(default_factory=dict)  # the day we said so
-    pace: dict[tuple[RoomId, DeviceId], tuple[float, float]] = field(
-        default_factory=dict
+    taken_in: KeptDict[RoomId, tuple[int, int]] = field(default_factory=KeptDict)  # (day, bytes) of rooms
+    taken_by: KeptDict[tuple[RoomId, AccountId], tuple[int, int]] = field(
+        default_factory=KeptDict
+    )  # of a member
+    acts_by: KeptDict[tuple[RoomId, AccountId], tuple[int, int]] = field(default_factory=KeptDict)  # so many
+    flooded: KeptDict[tuple[RoomId, DeviceId], int] = field(default_factory=KeptDict)  # the day we said so
+    pace: KeptDict[tuple[RoomId, DeviceId], tuple[float, float]] = field(
+        default_factory=KeptDict
     )  # (events to spare, since)
-    taken: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) of strangers
+    taken: KeptDict[AccountId, tuple[int, int]] = field(default_factory=KeptDict)  # (day, bytes) of strangers
     addresses: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()  # those they lie in
     unlisted: bool = False  # nobody is told where this machine is
     searching: bool = False  # see search
     to_probe: tuple[str, ...] = ()
-    reach: dict[DeviceId, SignedRegister] = field(default_factory=dict)  # of machines linked, and ours
-    introducers: dict[DeviceId, Introducer] = field(default_factory=dict)
-    fruitless: dict[tuple[str, int], float] = field(default_factory=dict)  # introduced in vain; until when
-    asked_strange: dict[DeviceId, None] = field(default_factory=dict)
+    reach: KeptDict[DeviceId, SignedRegister] = field(
+        default_factory=KeptDict
+    )  # of machines linked, and ours
+    introducers: KeptDict[DeviceId, Introducer] = field(default_factory=KeptDict)
+    fruitless: KeptDict[tuple[str, int], float] = field(
+        default_factory=KeptDict
+    )  # introduced in vain; until when
+    asked_strange: KeptDict[DeviceId, None] = field(default_factory=KeptDict)
     strange_asked: int = 0
     asked_at: float = 0.0  # whom others know
-    consulted: dict[DeviceId, tuple[float, float]] = field(
-        default_factory=dict
+    consulted: KeptDict[DeviceId, tuple[float, float]] = field(
+        default_factory=KeptDict
     )  # (questions to spare, since)
-    relayed: dict[int, Relayed] = field(default_factory=dict)
-    links: dict[int, Link] = field(default_factory=dict)
-    by_device: dict[DeviceId, int] = field(default_factory=dict)
-    contested: dict[int, int] = field(default_factory=dict)  # older link -> newer, until a pong decides
-    sights: dict[str, Sight] = field(default_factory=dict)
-    targets: dict[tuple[str, int], Target] = field(default_factory=dict)
-    dials: dict[int, tuple[str, int]] = field(default_factory=dict)
+    relayed: KeptDict[int, Relayed] = field(default_factory=KeptDict)
+    links: KeptDict[int, Link] = field(default_factory=KeptDict)
+    by_device: KeptDict[DeviceId, int] = field(default_factory=KeptDict)
+    contested: KeptDict[int, int] = field(
+        default_factory=KeptDict
+    )  # older link -> newer, until a pong decides
+    sights: KeptDict[str, Sight] = field(default_factory=KeptDict)
+    targets: KeptDict[tuple[str, int], Target] = field(default_factory=KeptDict)
+    dials: KeptDict[int, tuple[str, int]] = field(default_factory=KeptDict)
     dial_times: tuple[float, ...] = ()
-    at_the_door: dict[str, tuple[int, float]] = field(
-        default_factory=dict
+    at_the_door: KeptDict[str, tuple[int, float]] = field(
+        default_factory=KeptDict
     )  # by host: connections that have not proven whose they are, and since when the newest
-    waiters: dict[int, Waiter] = field(default_factory=dict)
-    sas: dict[AccountId, Sas] = field(default_factory=dict)
-    recons: dict[int, Recon] = field(default_factory=dict)
-    asked_keys: dict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=dict)  # ever
-    asked_now: dict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=dict)  # in this round
-    key_pauses: dict[RoomId, tuple[float, float]] = field(default_factory=dict)  # see keys.ask_next
-    bodies_sought: dict[RoomId, tuple[int, float] | None] = field(
-        default_factory=dict
+    waiters: KeptDict[int, Waiter] = field(default_factory=KeptDict)
+    sas: KeptDict[AccountId, Sas] = field(default_factory=KeptDict)
+    recons: KeptDict[int, Recon] = field(default_factory=KeptDict)
+    asked_keys: KeptDict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=KeptDict)  # ever
+    asked_now: KeptDict[tuple[int, RoomId], frozenset[EpochId]] = field(
+        default_factory=KeptDict
+    )  # in this round
+    key_pauses: KeptDict[RoomId, tuple[float, float]] = field(default_factory=KeptDict)  # see keys.ask_next
+    bodies_sought: KeptDict[RoomId, tuple[int, float] | None] = field(
+        default_factory=KeptDict
     )  # (machines asked, next pause) while any lacks; None: looked, and none did
-    prepared: dict[RoomId, Prepared] = field(default_factory=dict)
-    repaired: dict[RoomId, int] = field(default_factory=dict)  # when a repair was last completed, ms
-    repairing: dict[tuple[int, RoomId], bool] = field(
-        default_factory=dict
+    prepared: KeptDict[RoomId, Prepared] = field(default_factory=KeptDict)
+    repaired: KeptDict[RoomId, int] = field(default_factory=KeptDict)  # when a repair was last completed, ms
+    repairing: KeptDict[tuple[int, RoomId], bool] = field(
+        default_factory=KeptDict
     )  # since members changed; False: due
-    asked_past: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # see sync.asks_past
-    passed_on: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # see gossip.spoken_by_former
-    heard_of: dict[RoomId, RoomRow] = field(default_factory=dict)  # rooms whose `create` is not here yet
-    heard_by: dict[RoomId, int] = field(default_factory=dict)  # on which link of each, oldest first
-    salting: dict[DeviceId, tuple[int, float]] = field(default_factory=dict)  # items hashed for it, since
-    receipt_at: dict[tuple[RoomId, DeviceId], float] = field(default_factory=dict)
-    receipt_due: dict[tuple[RoomId, DeviceId], int | None] = field(default_factory=dict)
-    last_seen: dict[DeviceId, int] = field(default_factory=dict)
-    views: dict[RoomId, View] = field(default_factory=dict)  # of crowded rooms, see gossip
-    sought: dict[tuple[RoomId, EventId], Sought] = field(default_factory=dict)
-    file_words: dict[DeviceId, tuple[float, float]] = field(
-        default_factory=dict
+    asked_past: KeptDict[tuple[int, RoomId], None] = field(default_factory=KeptDict)  # see sync.asks_past
+    passed_on: KeptDict[tuple[int, RoomId], None] = field(
+        default_factory=KeptDict
+    )  # see gossip.spoken_by_former
+    heard_of: KeptDict[RoomId, RoomRow] = field(
+        default_factory=KeptDict
+    )  # rooms whose `create` is not here yet
+    heard_by: KeptDict[RoomId, int] = field(default_factory=KeptDict)  # on which link of each, oldest first
+    salting: KeptDict[DeviceId, tuple[int, float]] = field(
+        default_factory=KeptDict
+    )  # items hashed for it, since
+    receipt_at: KeptDict[tuple[RoomId, DeviceId], float] = field(default_factory=KeptDict)
+    receipt_due: KeptDict[tuple[RoomId, DeviceId], int | None] = field(default_factory=KeptDict)
+    last_seen: KeptDict[DeviceId, int] = field(default_factory=KeptDict)
+    views: KeptDict[RoomId, View] = field(default_factory=KeptDict)  # of crowded rooms, see gossip
+    sought: KeptDict[tuple[RoomId, EventId], Sought] = field(default_factory=KeptDict)
+    file_words: KeptDict[DeviceId, tuple[float, float]] = field(
+        default_factory=KeptDict
     )  # of a machine's states of files: (how many more it may say, since)
-    sought_of: dict[DeviceId, int] = field(default_factory=dict)  # how many of these it announced first
-    own_dials: dict[bytes, float] = field(default_factory=dict)  # handshakes of links to ourselves, since
-    introduced: dict[tuple[int, AccountId], None] = field(
-        default_factory=dict
+    sought_of: KeptDict[DeviceId, int] = field(
+        default_factory=KeptDict
+    )  # how many of these it announced first
+    own_dials: KeptDict[bytes, float] = field(
+        default_factory=KeptDict
+    )  # handshakes of links to ourselves, since
+    introduced: KeptDict[tuple[int, AccountId], None] = field(
+        default_factory=KeptDict
     )  # on links to own machines: of whom they were told, see own
-    waits: dict[RoomId, float] = field(default_factory=dict)  # something waits there: when to see to it
-    entrusted: dict[tuple[int, RoomId], Entrusted] = field(default_factory=dict)
-    took_nothing: dict[tuple[DeviceId, RoomId], tuple[float, str]] = field(
-        default_factory=dict
+    waits: KeptDict[RoomId, float] = field(
+        default_factory=KeptDict
+    )  # something waits there: when to see to it
+    entrusted: KeptDict[tuple[int, RoomId], Entrusted] = field(default_factory=KeptDict)
+    took_nothing: KeptDict[tuple[DeviceId, RoomId], tuple[float, str]] = field(
+        default_factory=KeptDict
     )  # asked in vain: when, and why
-    named: dict[tuple[DeviceId, RoomId], frozenset[AccountId]] = field(default_factory=dict)  # to a holder
-    held_of: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) taken to hold
+    named: KeptDict[tuple[DeviceId, RoomId], frozenset[AccountId]] = field(
+        default_factory=KeptDict
+    )  # to a holder
+    held_of: KeptDict[AccountId, tuple[int, int]] = field(
+        default_factory=KeptDict
+    )  # (day, bytes) taken to hold
     held_strange: tuple[float, int] = (-math.inf, 0)  # when what is held of strangers was added up; bytes
-    claims: dict[int, Claiming] = field(default_factory=dict)  # by link
-    not_had: dict[tuple[int, RoomId, DeviceId], tuple[int, ...]] = field(
-        default_factory=dict
+    claims: KeptDict[int, Claiming] = field(default_factory=KeptDict)  # by link
+    not_had: KeptDict[tuple[int, RoomId, DeviceId], tuple[int, ...]] = field(
+        default_factory=KeptDict
     )  # handed over on a link and not had yet, see handed
     presence: PresenceState = field(default_factory=PresenceState)
-    timers: dict[str, float] = field(default_factory=dict)
+    timers: KeptDict[str, float] = field(default_factory=KeptDict)
     shift_ms: int = 0  # correction of our wall clock, see clock.shift
 
-    def snapshot(self) -> Live:
-        """A copy that later changes to this one do not reach."""
-        twin = Live.__new__(
-            Live
-        )  # once a batch, and field by field: a loop takes two and a half times as long
-        twin.port = self.port
-        twin.label = self.label
-        twin.machine = self.machine
-        twin.stopping = self.stopping
-        twin.counter = self.counter
-        twin.strangers_dialled = self.strangers_dialled
-        twin.taken_in = self.taken_in.copy()
-        twin.taken_by = self.taken_by.copy()
-        twin.acts_by = self.acts_by.copy()
-        twin.flooded = self.flooded.copy()
-        twin.pace = self.pace.copy()
-        twin.taken = self.taken.copy()
-        twin.addresses = self.addresses
-        twin.networks = self.networks
-        twin.unlisted = self.unlisted
-        twin.searching = self.searching
-        twin.to_probe = self.to_probe
-        twin.reach = self.reach.copy()
-        twin.introducers = self.introducers.copy()
-        twin.fruitless = self.fruitless.copy()
-        twin.asked_strange = self.asked_strange.copy()
-        twin.strange_asked = self.strange_asked
-        twin.asked_at = self.asked_at
-        twin.consulted = self.consulted.copy()
-        twin.relayed = self.relayed.copy()
-        twin.links = self.links.copy()
-        twin.by_device = self.by_device.copy()
-        twin.contested = self.contested.copy()
-        twin.sights = self.sights.copy()
-        twin.targets = self.targets.copy()
-        twin.dials = self.dials.copy()
-        twin.dial_times = self.dial_times
-        twin.at_the_door = self.at_the_door.copy()
-        twin.waiters = self.waiters.copy()
-        twin.sas = self.sas.copy()
-        twin.recons = self.recons.copy()
-        twin.asked_keys = self.asked_keys.copy()
-        twin.asked_now = self.asked_now.copy()
-        twin.key_pauses = self.key_pauses.copy()
-        twin.bodies_sought = self.bodies_sought.copy()
-        twin.prepared = self.prepared.copy()
-        twin.repaired = self.repaired.copy()
-        twin.repairing = self.repairing.copy()
-        twin.asked_past = self.asked_past.copy()
-        twin.passed_on = self.passed_on.copy()
-        twin.heard_of = self.heard_of.copy()
-        twin.heard_by = self.heard_by.copy()
-        twin.salting = self.salting.copy()
-        twin.receipt_at = self.receipt_at.copy()
-        twin.receipt_due = self.receipt_due.copy()
-        twin.last_seen = self.last_seen.copy()
-        twin.views = self.views.copy()
-        twin.sought = self.sought.copy()
-        twin.file_words = self.file_words.copy()
-        twin.sought_of = self.sought_of.copy()
-        twin.presence = self.presence.copy()
-        twin.own_dials = self.own_dials.copy()
-        twin.introduced = self.introduced.copy()
-        twin.timers = self.timers.copy()
-        twin.waits = self.waits.copy()
-        twin.entrusted = self.entrusted.copy()
-        twin.took_nothing = self.took_nothing.copy()
-        twin.named = self.named.copy()
-        twin.held_of = self.held_of.copy()
-        twin.held_strange = self.held_strange
-        twin.claims = self.claims.copy()
-        twin.not_had = self.not_had.copy()
-        twin.shift_ms = self.shift_ms
-        return twin
+    journal: Journal = field(default_factory=Journal, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for state in (self, self.presence):
+            for one in fields(state):
+                value = getattr(state, one.name)
+                if isinstance(value, KeptDict):
+                    value.journal = self.journal
+
+    def snapshot(self) -> Before:
+        """A batch begins: what `restore` goes back to. The one before is no longer of use."""
+        self.journal.begin()
+        return Before(_plain_of_live(self), _plain_of_presence(self.presence))
+
+    def restore(self, before: Before) -> None:
+        """Undo whatever was changed since that snapshot, the last that was taken."""
+        self.journal.undo()
+        for state, names, values in (
+            (self, _PLAIN_OF_LIVE, before.live),
+            (self.presence, _PLAIN_OF_PRESENCE, before.presence),
+        ):
+            for name, value in zip(names, values, strict=True):
+                setattr(state, name, value)
+
+
+class Before(NamedTuple):
+    """All of `Live` that is not in a dictionary, when a batch began."""
+
+    live: tuple[Any, ...]
+    presence: tuple[Any, ...]
+
+
+def _plain(kind: type, *apart: str) -> tuple[str, ...]:
+    return tuple(
+        one.name for one in fields(kind) if one.default_factory is not KeptDict and one.name not in apart
+    )
+
+
+_PLAIN_OF_LIVE = _plain(Live, "presence", "journal")
+_PLAIN_OF_PRESENCE = _plain(PresenceState)
+_plain_of_live = attrgetter(*_PLAIN_OF_LIVE)
+_plain_of_presence = attrgetter(*_PLAIN_OF_PRESENCE)
 
 
 @dataclass(slots=True)

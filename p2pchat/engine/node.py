@@ -53,7 +53,7 @@ from p2pchat.engine import (
     views,
 )
 from p2pchat.engine import inputs as happened
-from p2pchat.engine.context import Batch, Cache, Context, Live, Me, ViewSizes, Waiter
+from p2pchat.engine.context import Batch, Before, Cache, Context, Live, Me, ViewSizes, Waiter
 from p2pchat.engine.door_inputs import Answered, AtTheDoor
 from p2pchat.engine.inputs import (
     Effect,
@@ -128,13 +128,13 @@ class Node:
         notes to be written at its end."""
         return self.batch == Batch()
 
-    def snapshot(self) -> Live:
-        """Volatile state as it is now."""
+    def snapshot(self) -> Before:
+        """Volatile state as it is now: a batch begins."""
         return self.live.snapshot()
 
-    def restore(self, snapshot: Live) -> None:
-        """Back to a snapshot: after a rollback."""
-        self.live = snapshot
+    def restore(self, snapshot: Before) -> None:
+        """Back to the last snapshot: after a rollback."""
+        self.live.restore(snapshot)
 
     def forget(self) -> None:
         """Drop all that was read from the ledger: after a rollback."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from p2pchat.engine.kept_dict import KeptDict
 from p2pchat.ids import AccountId, DeviceId, RoomId
 from p2pchat.wire.messages.presence import Presence
 
@@ -19,29 +20,16 @@ class PresenceState:
     active_at: float | None = None  # when a front end last saw its user; None: none has ever told
     do_not_disturb: bool = False  # these are the hours
     announced: bool | None = None  # what the daemon was told last: whether this machine shows itself
-    told: dict[int, Presence] = field(default_factory=dict)  # what was last said on a link
-    seen: dict[DeviceId, Presence] = field(default_factory=dict)  # what machines that are here said
-    withheld: dict[AccountId, float] = field(
-        default_factory=dict
+    told: KeptDict[int, Presence] = field(default_factory=KeptDict)  # what was last said on a link
+    seen: KeptDict[DeviceId, Presence] = field(default_factory=KeptDict)  # what machines that are here said
+    withheld: KeptDict[AccountId, float] = field(
+        default_factory=KeptDict
     )  # who is owed receipts, and when he gets them at the latest
-    typing: dict[tuple[RoomId, AccountId], float] = field(default_factory=dict)  # until when it is believed
-    typing_told: dict[RoomId, float] = field(default_factory=dict)  # when we last said that we type
-    words: dict[DeviceId, tuple[float, float]] = field(
-        default_factory=dict
+    typing: KeptDict[tuple[RoomId, AccountId], float] = field(
+        default_factory=KeptDict
+    )  # until when it is believed
+    typing_told: KeptDict[RoomId, float] = field(default_factory=KeptDict)  # when we last said that we type
+    words: KeptDict[DeviceId, tuple[float, float]] = field(
+        default_factory=KeptDict
     )  # how much more a machine may say of typing, since
-    changes: dict[DeviceId, tuple[float, float]] = field(default_factory=dict)  # and of its presence
-
-    def copy(self) -> PresenceState:
-        """A copy that later changes to this one do not reach."""
-        return PresenceState(
-            self.active_at,
-            self.do_not_disturb,
-            self.announced,
-            self.told.copy(),
-            self.seen.copy(),
-            self.withheld.copy(),
-            self.typing.copy(),
-            self.typing_told.copy(),
-            self.words.copy(),
-            self.changes.copy(),
-        )
+    changes: KeptDict[DeviceId, tuple[float, float]] = field(default_factory=KeptDict)  # and of its presence
