@@ -14,14 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from p2pchat.engine.accounts import Account
 from p2pchat.engine.control_graph import Graph
 from p2pchat.engine.inputs import Effect, Post, SetTimer
 from p2pchat.engine.items import VectorItems, WeekCache
-from p2pchat.engine.kept_dict import Journal, KeptDict
 from p2pchat.engine.live_records import Claiming as Claiming
 from p2pchat.engine.live_records import Entrusted as Entrusted
 from p2pchat.engine.live_records import Introducer as Introducer
@@ -40,6 +38,7 @@ from p2pchat.engine.live_records import Waiter as Waiter
 from p2pchat.engine.ports import Entropy, Ledger
 from p2pchat.engine.presence_state import PresenceState
 from p2pchat.engine.ranges import Ranges
+from p2pchat.engine.undo import Journal, UndoDict, UndoFields
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import (
     AddressRow,
@@ -61,7 +60,7 @@ from p2pchat.wire.messages.registers import SignedRegister
 
 
 @dataclass(slots=True)
-class Live:
+class Live(UndoFields):
     """Volatile state. Values are frozen."""
 
     port: int = 0
@@ -70,155 +69,117 @@ class Live:
     stopping: bool = False
     counter: int = 0
     strangers_dialled: int = 0
-    taken_in: KeptDict[RoomId, tuple[int, int]] = field(default_factory=KeptDict)  # (day, bytes) of rooms
-    taken_by: KeptDict[tuple[RoomId, AccountId], tuple[int, int]] = field(
-        default_factory=KeptDict
+    taken_in: UndoDict[RoomId, tuple[int, int]] = field(default_factory=UndoDict)  # (day, bytes) of rooms
+    taken_by: UndoDict[tuple[RoomId, AccountId], tuple[int, int]] = field(
+        default_factory=UndoDict
     )  # of a member
-    acts_by: KeptDict[tuple[RoomId, AccountId], tuple[int, int]] = field(default_factory=KeptDict)  # so many
-    flooded: KeptDict[tuple[RoomId, DeviceId], int] = field(default_factory=KeptDict)  # the day we said so
-    pace: KeptDict[tuple[RoomId, DeviceId], tuple[float, float]] = field(
-        default_factory=KeptDict
+    acts_by: UndoDict[tuple[RoomId, AccountId], tuple[int, int]] = field(default_factory=UndoDict)  # so many
+    flooded: UndoDict[tuple[RoomId, DeviceId], int] = field(default_factory=UndoDict)  # the day we said so
+    pace: UndoDict[tuple[RoomId, DeviceId], tuple[float, float]] = field(
+        default_factory=UndoDict
     )  # (events to spare, since)
-    taken: KeptDict[AccountId, tuple[int, int]] = field(default_factory=KeptDict)  # (day, bytes) of strangers
+    taken: UndoDict[AccountId, tuple[int, int]] = field(default_factory=UndoDict)  # (day, bytes) of strangers
     addresses: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()  # those they lie in
     unlisted: bool = False  # nobody is told where this machine is
     searching: bool = False  # see search
     to_probe: tuple[str, ...] = ()
-    reach: KeptDict[DeviceId, SignedRegister] = field(
-        default_factory=KeptDict
+    reach: UndoDict[DeviceId, SignedRegister] = field(
+        default_factory=UndoDict
     )  # of machines linked, and ours
-    introducers: KeptDict[DeviceId, Introducer] = field(default_factory=KeptDict)
-    fruitless: KeptDict[tuple[str, int], float] = field(
-        default_factory=KeptDict
+    introducers: UndoDict[DeviceId, Introducer] = field(default_factory=UndoDict)
+    fruitless: UndoDict[tuple[str, int], float] = field(
+        default_factory=UndoDict
     )  # introduced in vain; until when
-    asked_strange: KeptDict[DeviceId, None] = field(default_factory=KeptDict)
+    asked_strange: UndoDict[DeviceId, None] = field(default_factory=UndoDict)
     strange_asked: int = 0
     asked_at: float = 0.0  # whom others know
-    consulted: KeptDict[DeviceId, tuple[float, float]] = field(
-        default_factory=KeptDict
+    consulted: UndoDict[DeviceId, tuple[float, float]] = field(
+        default_factory=UndoDict
     )  # (questions to spare, since)
-    relayed: KeptDict[int, Relayed] = field(default_factory=KeptDict)
-    links: KeptDict[int, Link] = field(default_factory=KeptDict)
-    by_device: KeptDict[DeviceId, int] = field(default_factory=KeptDict)
-    contested: KeptDict[int, int] = field(
-        default_factory=KeptDict
+    relayed: UndoDict[int, Relayed] = field(default_factory=UndoDict)
+    links: UndoDict[int, Link] = field(default_factory=UndoDict)
+    by_device: UndoDict[DeviceId, int] = field(default_factory=UndoDict)
+    contested: UndoDict[int, int] = field(
+        default_factory=UndoDict
     )  # older link -> newer, until a pong decides
-    sights: KeptDict[str, Sight] = field(default_factory=KeptDict)
-    targets: KeptDict[tuple[str, int], Target] = field(default_factory=KeptDict)
-    dials: KeptDict[int, tuple[str, int]] = field(default_factory=KeptDict)
+    sights: UndoDict[str, Sight] = field(default_factory=UndoDict)
+    targets: UndoDict[tuple[str, int], Target] = field(default_factory=UndoDict)
+    dials: UndoDict[int, tuple[str, int]] = field(default_factory=UndoDict)
     dial_times: tuple[float, ...] = ()
-    at_the_door: KeptDict[str, tuple[int, float]] = field(
-        default_factory=KeptDict
+    at_the_door: UndoDict[str, tuple[int, float]] = field(
+        default_factory=UndoDict
     )  # by host: connections that have not proven whose they are, and since when the newest
-    waiters: KeptDict[int, Waiter] = field(default_factory=KeptDict)
-    sas: KeptDict[AccountId, Sas] = field(default_factory=KeptDict)
-    recons: KeptDict[int, Recon] = field(default_factory=KeptDict)
-    asked_keys: KeptDict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=KeptDict)  # ever
-    asked_now: KeptDict[tuple[int, RoomId], frozenset[EpochId]] = field(
-        default_factory=KeptDict
+    waiters: UndoDict[int, Waiter] = field(default_factory=UndoDict)
+    sas: UndoDict[AccountId, Sas] = field(default_factory=UndoDict)
+    recons: UndoDict[int, Recon] = field(default_factory=UndoDict)
+    asked_keys: UndoDict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=UndoDict)  # ever
+    asked_now: UndoDict[tuple[int, RoomId], frozenset[EpochId]] = field(
+        default_factory=UndoDict
     )  # in this round
-    key_pauses: KeptDict[RoomId, tuple[float, float]] = field(default_factory=KeptDict)  # see keys.ask_next
-    bodies_sought: KeptDict[RoomId, tuple[int, float] | None] = field(
-        default_factory=KeptDict
+    key_pauses: UndoDict[RoomId, tuple[float, float]] = field(default_factory=UndoDict)  # see keys.ask_next
+    bodies_sought: UndoDict[RoomId, tuple[int, float] | None] = field(
+        default_factory=UndoDict
     )  # (machines asked, next pause) while any lacks; None: looked, and none did
-    prepared: KeptDict[RoomId, Prepared] = field(default_factory=KeptDict)
-    repaired: KeptDict[RoomId, int] = field(default_factory=KeptDict)  # when a repair was last completed, ms
-    repairing: KeptDict[tuple[int, RoomId], bool] = field(
-        default_factory=KeptDict
+    prepared: UndoDict[RoomId, Prepared] = field(default_factory=UndoDict)
+    repaired: UndoDict[RoomId, int] = field(default_factory=UndoDict)  # when a repair was last completed, ms
+    repairing: UndoDict[tuple[int, RoomId], bool] = field(
+        default_factory=UndoDict
     )  # since members changed; False: due
-    asked_past: KeptDict[tuple[int, RoomId], None] = field(default_factory=KeptDict)  # see sync.asks_past
-    passed_on: KeptDict[tuple[int, RoomId], None] = field(
-        default_factory=KeptDict
+    asked_past: UndoDict[tuple[int, RoomId], None] = field(default_factory=UndoDict)  # see sync.asks_past
+    passed_on: UndoDict[tuple[int, RoomId], None] = field(
+        default_factory=UndoDict
     )  # see gossip.spoken_by_former
-    heard_of: KeptDict[RoomId, RoomRow] = field(
-        default_factory=KeptDict
+    heard_of: UndoDict[RoomId, RoomRow] = field(
+        default_factory=UndoDict
     )  # rooms whose `create` is not here yet
-    heard_by: KeptDict[RoomId, int] = field(default_factory=KeptDict)  # on which link of each, oldest first
-    salting: KeptDict[DeviceId, tuple[int, float]] = field(
-        default_factory=KeptDict
+    heard_by: UndoDict[RoomId, int] = field(default_factory=UndoDict)  # on which link of each, oldest first
+    salting: UndoDict[DeviceId, tuple[int, float]] = field(
+        default_factory=UndoDict
     )  # items hashed for it, since
-    receipt_at: KeptDict[tuple[RoomId, DeviceId], float] = field(default_factory=KeptDict)
-    receipt_due: KeptDict[tuple[RoomId, DeviceId], int | None] = field(default_factory=KeptDict)
-    last_seen: KeptDict[DeviceId, int] = field(default_factory=KeptDict)
-    views: KeptDict[RoomId, View] = field(default_factory=KeptDict)  # of crowded rooms, see gossip
-    sought: KeptDict[tuple[RoomId, EventId], Sought] = field(default_factory=KeptDict)
-    file_words: KeptDict[DeviceId, tuple[float, float]] = field(
-        default_factory=KeptDict
+    receipt_at: UndoDict[tuple[RoomId, DeviceId], float] = field(default_factory=UndoDict)
+    receipt_due: UndoDict[tuple[RoomId, DeviceId], int | None] = field(default_factory=UndoDict)
+    last_seen: UndoDict[DeviceId, int] = field(default_factory=UndoDict)
+    views: UndoDict[RoomId, View] = field(default_factory=UndoDict)  # of crowded rooms, see gossip
+    sought: UndoDict[tuple[RoomId, EventId], Sought] = field(default_factory=UndoDict)
+    file_words: UndoDict[DeviceId, tuple[float, float]] = field(
+        default_factory=UndoDict
     )  # of a machine's states of files: (how many more it may say, since)
-    sought_of: KeptDict[DeviceId, int] = field(
-        default_factory=KeptDict
+    sought_of: UndoDict[DeviceId, int] = field(
+        default_factory=UndoDict
     )  # how many of these it announced first
-    own_dials: KeptDict[bytes, float] = field(
-        default_factory=KeptDict
+    own_dials: UndoDict[bytes, float] = field(
+        default_factory=UndoDict
     )  # handshakes of links to ourselves, since
-    introduced: KeptDict[tuple[int, AccountId], None] = field(
-        default_factory=KeptDict
+    introduced: UndoDict[tuple[int, AccountId], None] = field(
+        default_factory=UndoDict
     )  # on links to own machines: of whom they were told, see own
-    waits: KeptDict[RoomId, float] = field(
-        default_factory=KeptDict
+    waits: UndoDict[RoomId, float] = field(
+        default_factory=UndoDict
     )  # something waits there: when to see to it
-    entrusted: KeptDict[tuple[int, RoomId], Entrusted] = field(default_factory=KeptDict)
-    took_nothing: KeptDict[tuple[DeviceId, RoomId], tuple[float, str]] = field(
-        default_factory=KeptDict
+    entrusted: UndoDict[tuple[int, RoomId], Entrusted] = field(default_factory=UndoDict)
+    took_nothing: UndoDict[tuple[DeviceId, RoomId], tuple[float, str]] = field(
+        default_factory=UndoDict
     )  # asked in vain: when, and why
-    named: KeptDict[tuple[DeviceId, RoomId], frozenset[AccountId]] = field(
-        default_factory=KeptDict
+    named: UndoDict[tuple[DeviceId, RoomId], frozenset[AccountId]] = field(
+        default_factory=UndoDict
     )  # to a holder
-    held_of: KeptDict[AccountId, tuple[int, int]] = field(
-        default_factory=KeptDict
+    held_of: UndoDict[AccountId, tuple[int, int]] = field(
+        default_factory=UndoDict
     )  # (day, bytes) taken to hold
     held_strange: tuple[float, int] = (-math.inf, 0)  # when what is held of strangers was added up; bytes
-    claims: KeptDict[int, Claiming] = field(default_factory=KeptDict)  # by link
-    not_had: KeptDict[tuple[int, RoomId, DeviceId], tuple[int, ...]] = field(
-        default_factory=KeptDict
+    claims: UndoDict[int, Claiming] = field(default_factory=UndoDict)  # by link
+    not_had: UndoDict[tuple[int, RoomId, DeviceId], tuple[int, ...]] = field(
+        default_factory=UndoDict
     )  # handed over on a link and not had yet, see handed
     presence: PresenceState = field(default_factory=PresenceState)
-    timers: KeptDict[str, float] = field(default_factory=KeptDict)
+    timers: UndoDict[str, float] = field(default_factory=UndoDict)
     shift_ms: int = 0  # correction of our wall clock, see clock.shift
 
-    journal: Journal = field(default_factory=Journal, repr=False, compare=False)
-
     def __post_init__(self) -> None:
+        journal = Journal()
         for state in (self, self.presence):
-            for one in fields(state):
-                value = getattr(state, one.name)
-                if isinstance(value, KeptDict):
-                    value.journal = self.journal
-
-    def snapshot(self) -> Before:
-        """A batch begins: what `restore` goes back to. The one before is no longer of use."""
-        self.journal.begin()
-        return Before(_plain_of_live(self), _plain_of_presence(self.presence))
-
-    def restore(self, before: Before) -> None:
-        """Undo whatever was changed since that snapshot, the last that was taken."""
-        self.journal.undo()
-        for state, names, values in (
-            (self, _PLAIN_OF_LIVE, before.live),
-            (self.presence, _PLAIN_OF_PRESENCE, before.presence),
-        ):
-            for name, value in zip(names, values, strict=True):
-                setattr(state, name, value)
-
-
-class Before(NamedTuple):
-    """All of `Live` that is not in a dictionary, when a batch began."""
-
-    live: tuple[Any, ...]
-    presence: tuple[Any, ...]
-
-
-def _plain(kind: type, *apart: str) -> tuple[str, ...]:
-    return tuple(
-        one.name for one in fields(kind) if one.default_factory is not KeptDict and one.name not in apart
-    )
-
-
-_PLAIN_OF_LIVE = _plain(Live, "presence", "journal")
-_PLAIN_OF_PRESENCE = _plain(PresenceState)
-_plain_of_live = attrgetter(*_PLAIN_OF_LIVE)
-_plain_of_presence = attrgetter(*_PLAIN_OF_PRESENCE)
+            state.join(journal, [one.name for one in fields(state)])
 
 
 @dataclass(slots=True)
@@ -304,6 +265,7 @@ class Cache:
     by_name: dict[str, list[AccountId]] | None = None  # folded name -> people; None: to be made
     by_look: dict[str, list[AccountId]] | None = None  # skeleton -> people
     meant: dict[str, tuple[AccountId, str, str]] = field(default_factory=dict)  # see names.addressee
+    nobody: set[str] = field(default_factory=set)  # see names.note_nobody
     read_receipts: bool = False
     file_auto_max: int = 0
     transfers: Open | None = None  # None: to be looked up
@@ -322,6 +284,7 @@ class Cache:
         """Somebody came, went or is called otherwise: the indexes of names are stale."""
         self.by_name = self.by_look = None
         self.meant.clear()
+        self.nobody.clear()
 
 
 @dataclass(slots=True)

@@ -206,6 +206,11 @@ class LinkMachine:
         """Whether `next_event` has another one already."""
         return bool(self._events)
 
+    @property
+    def wants_to_send(self) -> bool:
+        """Whether there are bytes to send."""
+        return bool(self._out)
+
     def data_to_send(self) -> bytes:
         """Bytes to send now; each is returned once."""
         data = bytes(self._out)

@@ -53,7 +53,7 @@ from p2pchat.engine import (
     views,
 )
 from p2pchat.engine import inputs as happened
-from p2pchat.engine.context import Batch, Before, Cache, Context, Live, Me, ViewSizes, Waiter
+from p2pchat.engine.context import Batch, Cache, Context, Live, Me, ViewSizes, Waiter
 from p2pchat.engine.door_inputs import Answered, AtTheDoor
 from p2pchat.engine.inputs import (
     Effect,
@@ -128,13 +128,13 @@ class Node:
         notes to be written at its end."""
         return self.batch == Batch()
 
-    def snapshot(self) -> Before:
-        """Volatile state as it is now: a batch begins."""
-        return self.live.snapshot()
+    def begin(self) -> None:
+        """A batch begins: volatile state is now what `undo` goes back to."""
+        self.live.journal.begin()
 
-    def restore(self, snapshot: Before) -> None:
-        """Back to the last snapshot: after a rollback."""
-        self.live.restore(snapshot)
+    def undo(self) -> None:
+        """Volatile state as it was when the batch began: after a rollback."""
+        self.live.journal.undo()
 
     def forget(self) -> None:
         """Drop all that was read from the ledger: after a rollback."""
@@ -194,22 +194,33 @@ class Node:
         for room_id in list(batch.tails):
             log.settle(ctx, rooms.room(ctx, room_id), may_stay_unsigned=False)
         answers, ctx.out = ctx.out, []
-        sync.push_fresh(ctx)
-        sync.push_on(ctx)
-        sync.moved(ctx)
-        sync.seek_acts(ctx)
+        # Each of these looks for what concerns it; asked here, so that what does not is not gone into.
+        if batch.fresh:
+            sync.push_fresh(ctx)
+        if batch.onward:
+            sync.push_on(ctx)
+        if batch.entered or batch.moved:
+            sync.moved(ctx)
+        if batch.unjudged:
+            sync.seek_acts(ctx)
         ctx.out.extend(answers)
         for (room, control), items in batch.items.items():
             ctx.ledger.items.add(room, control, items)
         for room, author in batch.have:
             have = rooms.room(ctx, room).have[author]
             ctx.ledger.seen.put_seen(room, self.me.device, author, registers.HAVE, have)
-        own.catch_up(ctx)
-        quota.close(ctx)
-        outbox.close_receipts(ctx)
-        admission.close(ctx)
-        handed.close(ctx)
-        custody.watch(ctx)
+        if batch.receipts:
+            own.catch_up(ctx)
+        if batch.counted:
+            quota.close(ctx)
+        if batch.receipts:
+            outbox.close_receipts(ctx)
+        if batch.entered:
+            admission.close(ctx)
+        if batch.handed or self.live.not_had:
+            handed.close(ctx)
+        if batch.fresh:
+            custody.watch(ctx)
         presence_words.close(ctx)
         if batch.fed:
             ctx.out.append(FeedGrew())

@@ -201,7 +201,7 @@ def author(ctx: Context, event: EventId) -> AccountId | None:
 def is_ours(ctx: Context, cached: RoomCache) -> bool:
     """Whether we are in a room by our own doing, or by that of somebody verified: into a room of his making
     anybody can bring us."""
-    if any(device in cached.heads for device in ctx.cache.accounts[ctx.me.account].devices):
+    if not cached.heads.keys().isdisjoint(ctx.cache.accounts[ctx.me.account].devices):
         return True
     added_by = cached.graph.members[ctx.me.account].added_by
     adder = author(ctx, added_by) if added_by is not None else None

@@ -56,11 +56,14 @@ def meaning(ctx: Context, target: str) -> RoomRow | names.Person:
     found = [] if target.startswith("@") else _rooms(ctx, target)
     if not found:
         return names.resolve(ctx, target)
+    if target in ctx.cache.nobody:
+        return _one(ctx, target, found)
     entered = [row for row in found if _is_in(ctx, row)]
     try:
         person = names.resolve(ctx, target)
     except CommandError as error:
         if error.kind != "ambiguous_target":
+            names.note_nobody(ctx, target)
             return _one(ctx, target, found)
         if entered:
             raise _both(target) from error

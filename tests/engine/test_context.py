@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from p2pchat.engine.context import Live
-from p2pchat.engine.kept_dict import KeptDict
 from p2pchat.engine.presence_state import PresenceState
+from p2pchat.engine.undo import UndoDict
 
 
 def _states(live: Live) -> Iterator[Any]:
@@ -22,7 +22,7 @@ def _fields(live: Live) -> Iterator[tuple[Any, str]]:
     """Every field that holds something of its own."""
     for state in _states(live):
         for one in fields(state):
-            if not isinstance(getattr(state, one.name), PresenceState) and one.name != "journal":
+            if not isinstance(getattr(state, one.name), PresenceState):
                 yield state, one.name
 
 
@@ -36,7 +36,7 @@ def test_whatever_is_changed_is_undone_in_every_field() -> None:
     dictionaries = 0
     for number, (state, name) in enumerate(_fields(live)):
         value = getattr(state, name)
-        assert not isinstance(value, dict) or type(value) is KeptDict, name
+        assert not isinstance(value, dict) or type(value) is UndoDict, name
         if isinstance(value, dict):
             value.update({"first": number, "second": number})
             dictionaries += 1
@@ -44,7 +44,7 @@ def test_whatever_is_changed_is_undone_in_every_field() -> None:
             setattr(state, name, number)
     assert dictionaries > 45
     filled = _all(live)
-    before = live.snapshot()
+    live.journal.begin()
     for state, name in _fields(live):
         value = getattr(state, name)
         if isinstance(value, dict):
@@ -53,15 +53,15 @@ def test_whatever_is_changed_is_undone_in_every_field() -> None:
         else:
             setattr(state, name, "otherwise")
     assert all(one != was for one, was in zip(_all(live), filled, strict=True))
-    live.restore(before)
+    live.journal.undo()
     assert _all(live) == filled, "in their order, too"
-    live.timers["repair"] = 1.0
-    live.snapshot()
-    live.restore(live.snapshot())
-    assert live.timers["repair"] == 1.0, "what came before the last batch stays"
+    live.timers["repair"], live.port = 1.0, 7
+    live.journal.begin()
+    live.journal.undo()
+    assert (live.timers["repair"], live.port) == (1.0, 7), "what came before the last batch stays"
 
 
-CHANGES: dict[str, Callable[[KeptDict[str, int]], object]] = {
+CHANGES: dict[str, Callable[[UndoDict[str, int]], object]] = {
     "set": lambda one: one.__setitem__("a", 9),
     "add": lambda one: one.__setitem__("c", 9),
     "delete": lambda one: one.__delitem__("a"),
@@ -79,17 +79,17 @@ CHANGES: dict[str, Callable[[KeptDict[str, int]], object]] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_each_way_to_change_a_dictionary_is_undone(name: str) -> None:
     live: Any = Live()
-    one: KeptDict[str, int] = live.timers
+    one: UndoDict[str, int] = live.timers
     one.update(a=1, b=2)
-    before = live.snapshot()
+    live.journal.begin()
     CHANGES[name](one)
     assert list(one.items()) != [("a", 1), ("b", 2)]
     one["d"] = 4
-    live.restore(before)
+    live.journal.undo()
     assert list(one.items()) == [("a", 1), ("b", 2)]
     assert live.timers is one, "who holds it goes on holding it"
     one["d"] = 4
-    live.restore(before)
+    live.journal.undo()
     assert list(one.items()) == [("a", 1), ("b", 2)], "and once more"
 
 
@@ -100,12 +100,14 @@ def test_nothing_that_changes_a_dictionary_is_left_out() -> None:
         "__delitem__",
         "__ior__",
     }
-    assert ways - untouched <= set(vars(KeptDict))
+    assert ways - untouched <= set(vars(UndoDict))
 
 
 def test_only_what_changed_is_copied() -> None:
     live: Any = Live()
-    live.snapshot()
+    live.journal.begin()
     live.timers["repair"] = 1.0
     live.timers["peers"] = 1.0
+    live.presence.active_at = 2.0
     assert live.journal.changed == [live.timers]
+    assert [name for _, name in live.journal.fields] == ["active_at"]
