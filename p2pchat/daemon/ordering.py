@@ -23,7 +23,11 @@ def sends_first(effects: list[Effect], closing: list[Effect]) -> list[Effect]:
     both = [*effects, *closing]
     if len(both) < 2:  # whoever gets a message mostly has one at most
         return both
-    return [e for e in both if not isinstance(e, _LATER)] + [e for e in both if isinstance(e, _LATER)]
+    first: list[Effect] = []
+    later: list[Effect] = []
+    for effect in both:
+        (later if isinstance(effect, _LATER) else first).append(effect)
+    return first + later
 
 
 def part_early(effects: list[Effect]) -> tuple[list[Effect], list[Effect]]:

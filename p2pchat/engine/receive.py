@@ -64,8 +64,10 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
             group = [
                 r for r in group if wire.is_control(r.header.kind) or _own_past(ctx, link, room, access, r)
             ]
-        _again(ctx, room, [read for read in group if read.id not in missing])
-        fresh = [read for read in _unique(group) if read.id in missing]
+        known = [read for read in group if read.id not in missing]
+        if known:
+            _again(ctx, room, known)
+        fresh = [read for read in _unique(group) if read.id in missing] if len(group) > 1 or known else group
         if fresh:
             _room_events(ctx, link, room, fresh, good)
             if access != rooms.ALL:
@@ -73,7 +75,7 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
             for chain in {(room_id, DeviceId(read.header.device)): None for read in fresh}:
                 if chain in ctx.batch.receipts:
                     ctx.batch.receipts[chain] = link.link
-        gossip.arrived(ctx, link, room, fresh, [read.id for read in group if read.id not in missing])
+        gossip.arrived(ctx, link, room, fresh, [read.id for read in known])
 
 
 def _missing(ctx: Context, room: RoomCache, reads: Sequence[Read]) -> dict[EventId, None]:

@@ -183,9 +183,8 @@ def shares_a_room(ctx: Context, link: Link) -> bool:
 
 def links_of(ctx: Context, cached: RoomCache) -> list[Link]:
     """Live links to machines of this room's members, one for each machine."""
-    members = cached.graph.members
-    links = (ctx.live.links[number] for number in ctx.live.by_device.values())
-    return [link for link in links if link.account in members]
+    members, links = cached.graph.members, ctx.live.links
+    return [link for number in ctx.live.by_device.values() if (link := links[number]).account in members]
 
 
 def author(ctx: Context, event: EventId) -> AccountId | None:
