@@ -235,10 +235,11 @@ def _know_ourselves(ctx: Context, signed: tuple[SignedStatement, ...]) -> None:
 
 
 def _dispatch(node: Node, ctx: Context, event: Input) -> None:
+    if isinstance(event, FromPeer):
+        hearing.from_peer(ctx, event)
+        return
     machines.check_may(ctx, event)
     match event:
-        case FromPeer():
-            hearing.from_peer(ctx, event)
         case happened.Post():
             talk.post(ctx, event)
             presence_commands.wrote(ctx)

@@ -86,11 +86,14 @@ def _missing(ctx: Context, room: RoomCache, reads: Sequence[Read]) -> dict[Event
     holes: dict[bytes, tuple[int, int]] = {}
     for read in reads:
         device, seq = read.header.device, read.header.seq
+        head = room.heads.get(DeviceId(device))
+        if head is None or seq > head.seq:
+            beyond[read.id] = None
+            continue
         low, high = holes.get(device, (1, 0))
         if not low <= seq <= high:
-            head = room.heads.get(DeviceId(device))
-            hole = ctx.ledger.events.hole(room.row.id, DeviceId(device), seq) if head else None
-            low, high = holes[device] = hole or ((1, 0) if head and seq <= head.seq else (seq, seq))
+            hole = ctx.ledger.events.hole(room.row.id, DeviceId(device), seq)
+            low, high = holes[device] = hole or (1, 0)
         if low <= seq <= high:
             beyond[read.id] = None
         else:
@@ -229,7 +232,7 @@ def _judge(
         one: rooms.machine(ctx, DeviceId(one)) for one in {read.header.device: None for read in reads}
     }
     reads = [read for read in reads if machines[read.header.device] is not None]
-    before = _covers(ctx, room, reads)
+    before = [] if all([read.event.signature for read in reads]) else _covers(ctx, room, reads)
     here = {read.id for read in before}
 
     def holds(read: Read) -> bool:
