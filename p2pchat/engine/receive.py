@@ -190,7 +190,10 @@ def _room_events(
     wanted_keys: list[EpochId] = []
     if _judge(ctx, link, room, [*waiting, *fresh], good, parked, wanted_keys):
         _awaken(ctx, room, wanted_keys)
-    for device in dict.fromkeys(DeviceId(read.header.device) for read in (*waiting, *fresh)):
+    chains = (
+        dict.fromkeys([DeviceId(read.header.device) for read in (*waiting, *fresh)]) if room.forks else ()
+    )
+    for device in chains:
         low = room.forks.get(device)
         if low is not None and membership.is_cut(ctx, room, device):
             membership.judge_chain(ctx, room, device, low)  # an event's branch may show only now

@@ -113,7 +113,7 @@ def room_with(ctx: Context, link: Link, room_id: bytes, *, hear: bool = False) -
         and link.account != ctx.me.account
     ):
         return direct(ctx, link.account)
-    if identity in ctx.cache.known_rooms or identity in ctx.live.heard_of:
+    if row is not None or identity in ctx.live.heard_of:
         cached = room(ctx, identity)
         return cached if access(ctx, link, cached) != NOTHING else None
     if hear and len(room_id) == ID_BYTES and _place_for_one_more(ctx, link):

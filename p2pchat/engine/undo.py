@@ -91,8 +91,9 @@ class UndoDict(dict[K, V]):
         super().update(items)
 
     def __setitem__(self, key: K, value: V) -> None:
-        if self.was is None:
-            self._keep()
+        if self.was is None and self.journal is not None:  # `_keep`, for it is called with every message
+            self.was = dict(self)
+            self.journal.changed.append(self)
         super().__setitem__(key, value)
 
     def __delitem__(self, key: K) -> None:
