@@ -146,6 +146,10 @@ def parse(protocol: str) -> Pattern:
     )
 
 
+_FOUR_ZEROS: Final = bytes(4)
+_EXHAUSTED: Final = "noise cipher exhausted: this direction may seal no more"
+
+
 class CipherState:
     """A key and the counter of what it sealed (section 5.1).
 
@@ -172,7 +176,9 @@ class CipherState:
         """Seal the next message; LocalProtocolError if 2^64 - 1 were sealed."""
         if self._key is None:
             return plaintext
-        sealed = seal_chacha(self._key, self._encoded_nonce(), ad, plaintext)
+        if self._nonce >= MAX_NONCE:
+            raise LocalProtocolError(_EXHAUSTED)
+        sealed = seal_chacha(self._key, _nonce_bytes(self._nonce), ad, plaintext)
         self._nonce += 1
         return sealed
 
@@ -183,7 +189,9 @@ class CipherState:
         """
         if self._key is None:
             return ciphertext
-        plaintext = open_chacha(self._key, self._encoded_nonce(), ad, ciphertext)
+        if self._nonce >= MAX_NONCE:
+            raise LocalProtocolError(_EXHAUSTED)
+        plaintext = open_chacha(self._key, _nonce_bytes(self._nonce), ad, ciphertext)
         self._nonce += 1
         return plaintext
 
@@ -193,15 +201,10 @@ class CipherState:
             raise LocalProtocolError("rekey before there is a key")
         self._key = seal_chacha(self._key, _nonce_bytes(MAX_NONCE), b"", bytes(KEY_BYTES))[:KEY_BYTES]
 
-    def _encoded_nonce(self) -> bytes:
-        if self._nonce >= MAX_NONCE:
-            raise LocalProtocolError("noise cipher exhausted: this direction may seal no more")
-        return _nonce_bytes(self._nonce)
-
 
 def _nonce_bytes(nonce: int) -> bytes:
     # Section 12.3: 32 bits of zeros, then the counter little-endian.
-    return bytes(4) + nonce.to_bytes(8, "little")
+    return _FOUR_ZEROS + nonce.to_bytes(8, "little")
 
 
 class _SymmetricState:

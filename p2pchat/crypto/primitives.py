@@ -197,12 +197,20 @@ def seal_xchacha(key: bytes, nonce: bytes, ad: bytes, plaintext: bytes) -> bytes
 
     The nonce is long enough to be random, so a restored backup cannot repeat one.
     """
-    _need(key, KEY_BYTES, "key")
-    _need(nonce, XNONCE_BYTES, "nonce")
+    if not (type(key) is type(nonce) is bytes and len(key) == KEY_BYTES and len(nonce) == XNONCE_BYTES):
+        _need(key, KEY_BYTES, "key")
+        _need(nonce, XNONCE_BYTES, "nonce")
+    ffi, size = _sodium.ffi, len(plaintext)
+    sealed = ffi.new(_BYTES, size + TAG_BYTES)
     try:
-        return bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, ad, nonce, key)
-    except CryptoError as error:
-        raise LocalProtocolError("xchacha20-poly1305 refused our input") from error
+        refused = _sodium.lib.crypto_aead_xchacha20poly1305_ietf_encrypt(
+            sealed, ffi.NULL, plaintext, size, ad, len(ad), ffi.NULL, nonce, key
+        )
+    except TypeError as error:
+        raise LocalProtocolError("xchacha20-poly1305 takes bytes only") from error
+    if refused:
+        raise LocalProtocolError("xchacha20-poly1305 refused our input")
+    return bytes(ffi.buffer(sealed, size + TAG_BYTES))
 
 
 def open_xchacha(key: bytes, nonce: bytes, ad: bytes, ciphertext: bytes) -> bytes:

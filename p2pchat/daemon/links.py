@@ -109,7 +109,8 @@ class Pump:
         self._up = False
         self._over = trio.Event()
         self._writing_bytes = 0  # of a piece handed to the stream and not yet taken by it
-        self._places = trio.Semaphore(OUTSTANDING)
+        self._outstanding = 0
+        self._full: trio.Event | None = None  # somebody waits until an input has been handled
         self._checking: list[trio.Event] = []  # of frames being checked, in their order; set when handed over
         self._bucket = Bucket(inbox.mono())
         self._heard = 0
@@ -148,7 +149,10 @@ class Pump:
 
     def handled(self) -> None:
         """One input of this link has been taken out of the inbox."""
-        self._places.release()
+        self._outstanding -= 1
+        if self._full is not None:
+            self._full.set()
+            self._full = None
 
     @property
     def queued(self) -> int:
@@ -210,7 +214,8 @@ class Pump:
                     answering = self.queued <= ANSWER_BYTES
                     self._machine.receive_data(data, now, answering=answering)
                 self._flush()
-                await self._hand_over(nursery)
+                if not self._handed_at_once():
+                    await self._hand_over(nursery)
                 heard, self._heard = self._machine.frames - self._heard, self._machine.frames
                 pause = self._bucket.take(heard, now)
                 if pause:
@@ -218,6 +223,19 @@ class Pump:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._reason = self._reason or "broken"
             nursery.cancel_scope.cancel()  # otherwise the writer ends us, once our last words are out
+
+    def _handed_at_once(self) -> bool:
+        """Whether one record had come and nothing is in its way: what almost every read is. It costs a
+        message of a room 10 µs less than the way of all others."""
+        if self._checking or self._outstanding >= OUTSTANDING:
+            return False
+        message = self._machine.only_message
+        if message is None or self._is_long(message):
+            return False
+        self._machine.next_event()
+        self._outstanding += 1
+        self._inbox.at_once(FromPeer(self.number, message, None))
+        return True
 
     async def _hand_over(self, nursery: trio.Nursery) -> None:
         """What has come, in its order: by the reader only, for a record may have to wait here."""
@@ -248,10 +266,10 @@ class Pump:
                     self._ended(event)
 
     async def _post(self, message: Record, checked: tuple[int, ...] | None, *, last: bool = False) -> None:
-        try:
-            self._places.acquire_nowait()  # `acquire` gives way to others, once a record
-        except trio.WouldBlock:
-            await self._places.acquire()
+        while self._outstanding >= OUTSTANDING:  # of one link only one at a time waits here
+            self._full = trio.Event()
+            await self._full.wait()
+        self._outstanding += 1
         post = self._inbox.at_once if last else self._inbox.post
         post(FromPeer(self.number, message, checked))
 
@@ -292,7 +310,9 @@ class Pump:
 
     def _is_long(self, message: Record) -> TypeGuard[Events]:
         """Whether its signatures are verified elsewhere, before it takes the runner's time."""
-        if self._inbox.check is None or not isinstance(message, Events):
+        if not isinstance(message, Events) or len(message.events) <= CHECK_ELSEWHERE:
+            return False
+        if self._inbox.check is None:
             return False
         return sum(bool(event.signature) for event in message.events) > CHECK_ELSEWHERE
 
@@ -345,9 +365,9 @@ class Pump:
         scope.cancel()
 
     def _flush(self) -> None:
-        data = self._machine.data_to_send()
-        if not data:
+        if not self._machine.wants_to_send:
             return
+        data = self._machine.data_to_send()
         if not self._out and not self._writing_bytes:
             # Nothing waits before it: mostly the system takes it at once, and nobody need be woken.
             taken = self._stream.send_nowait(data)

@@ -10,17 +10,24 @@ from p2pchat.engine.inputs import Effect, FeedGrew, FromPeer, Input, Refuse, Rep
 from p2pchat.wire.messages.link import ReadMark, Receipt
 
 _LATER = (Reply, Refuse, Tell, FeedGrew)
+_REPEATED = (Receipt, ReadMark)
 
 
 def repeats(event: Input) -> bool:
     """Whether losing what follows from this input costs nothing: it is told again on the next link."""
-    return isinstance(event, FromPeer) and isinstance(event.message, Receipt | ReadMark)
+    return isinstance(event, FromPeer) and isinstance(event.message, _REPEATED)
 
 
 def sends_first(effects: list[Effect], closing: list[Effect]) -> list[Effect]:
     """Timers are set and frames leave before anybody is answered: the answer can wait a moment."""
     both = [*effects, *closing]
-    return [e for e in both if not isinstance(e, _LATER)] + [e for e in both if isinstance(e, _LATER)]
+    if len(both) < 2:  # whoever gets a message mostly has one at most
+        return both
+    first: list[Effect] = []
+    later: list[Effect] = []
+    for effect in both:
+        (later if isinstance(effect, _LATER) else first).append(effect)
+    return first + later
 
 
 def part_early(effects: list[Effect]) -> tuple[list[Effect], list[Effect]]:

@@ -31,14 +31,20 @@ class Pace:
 
     def __init__(self) -> None:
         self.seconds: deque[float] = deque(maxlen=COMMITS_REMEMBERED)
-
-    @property
-    def slow(self) -> bool:
+        self.slow = False
         """Whether they have taken so long that the loop should not stand still for one."""
-        if len(self.seconds) < COMMITS_REMEMBERED or max(self.seconds) < QUICK_COMMIT_S:
-            return False
+        self._quick = 0
+
+    def took(self, seconds: float) -> None:
+        """One commit more. After so many quick ones in a row as are remembered there is nothing to
+        weigh: numbers that lie about in memory are not looked at with each."""
+        self.seconds.append(seconds)
+        self._quick = self._quick + 1 if seconds < QUICK_COMMIT_S else 0
+        if self._quick >= COMMITS_REMEMBERED or len(self.seconds) < COMMITS_REMEMBERED:
+            self.slow = False
+            return
         ranked = sorted(self.seconds)
-        return ranked[-SLOW_OF_LAST] >= QUICK_COMMIT_S or ranked[-1] >= ONE_COMMIT_S
+        self.slow = ranked[-SLOW_OF_LAST] >= QUICK_COMMIT_S or ranked[-1] >= ONE_COMMIT_S
 
 
 async def carry_out(

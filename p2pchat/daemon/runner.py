@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 import trio
 
@@ -52,8 +52,6 @@ from p2pchat.model import Now
 from p2pchat.store.ledger import Ledger
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 LIVE_BATCH_S: Final = 0.010
 """A batch of live inputs ends after this long at the latest, so nobody waits for others."""
@@ -128,28 +126,31 @@ class Runner:
         self._stop: Stop | None = None
         self._anew = False
         self.idle = trio.Event()
-        self.feed_changed = trio.Event()
+        self._feed_changed: trio.Event | None = None
         self.tells: dict[object, Callable[[Tell], None]] = {}
         self.batches = 0
 
     # -- for other tasks --------------------------------------------------------------------
 
+    @property
+    def feed_changed(self) -> trio.Event:
+        """Is set once the feed has grown: to be taken before the feed is read. Made for who asks."""
+        self._feed_changed = self._feed_changed or trio.Event()
+        return self._feed_changed
+
     def post(self, event: Input) -> None:
         """Put something into the inbox. Whoever can flood must bound himself (links do)."""
         self._lanes.put(event)
         self.idle = trio.Event() if self.idle.is_set() else self.idle
-        self._wake.set()
+        self._waken()
 
     def at_once(self, event: Input) -> None:
         """Like `post`, from whoever has nothing more to post now: if the loop rests, it is handled in
         this very step of the scheduler. What comes right after it is handled together."""
         now = self._stopwatch()
-        alone = self._resting and not self._lanes and not self._unsaid and now >= self._together_until
         if (
-            not alone
-            or self._stopping
-            or self._stop is not None
-            or self._leisure.due
+            not self._resting
+            or now < self._together_until
             or repeats(event)
             or (isinstance(event, FromPeer) and self._lanes.is_bulk(event))
             or (self._in_thread is not None and self.pace.slow)
@@ -161,7 +162,7 @@ class Runner:
         if not batch:
             return
         self.batches += 1
-        before = self.node.snapshot()
+        self.node.begin()
         try:
             at = self.clock()
             self.ledger.begin()
@@ -170,10 +171,10 @@ class Runner:
             self._commit_here()
         except Exception as error:
             try:
-                self._gone_wrong(error, before, batch, bulk=False)
+                self._gone_wrong(error, batch, bulk=False)
             except Stop as stop:  # whoever posted is not to end with it
                 self._stop = stop
-                self._wake.set()
+                self._waken()
             return
         self._taken(batch)
         began = self._stopwatch()
@@ -182,21 +183,22 @@ class Runner:
             if done < len(effects) and self._stopwatch() - began > EFFECTS_S:
                 self._unsaid = effects[done:]
                 self.idle = trio.Event()
-                self._wake.set()
+                self._waken()
                 break
         self._leisure.begin()
 
     def stop(self) -> None:
         """Handle what lies in the inbox, then return from `run`."""
         self._stopping = True
-        self._wake.set()
+        self._waken()
 
     def start_over(self) -> None:
         """Make node and ledger again from their source, which has changed."""
         self._anew = True
-        self._wake.set()
+        self._waken()
 
     def _waken(self) -> None:
+        self._resting = False  # there is something to do: nobody goes before it
         self._wake.set()
 
     # -- the loop -------------------------------------------------------------------------------
@@ -279,12 +281,12 @@ class Runner:
 
     async def _batch(self, batch: list[Input], *, bulk: bool = False) -> None:
         self.batches += 1
-        before = self.node.snapshot()
+        self.node.begin()
         try:
             effects, handled = await self._try(batch, bulk=bulk)
             await self._commit(much=bulk and weight(batch[:handled]) >= MUCH)
         except Exception as error:
-            if self._gone_wrong(error, before, batch, bulk=bulk):
+            if self._gone_wrong(error, batch, bulk=bulk):
                 for event in batch:
                     await self._batch([event], bulk=bulk)
             return
@@ -292,11 +294,11 @@ class Runner:
         self._taken(batch[:handled], bulk=bulk)
         await carry_out(effects, self._perform, self._stopwatch)
 
-    def _gone_wrong(self, error: Exception, before: object, batch: list[Input], *, bulk: bool) -> bool:
+    def _gone_wrong(self, error: Exception, batch: list[Input], *, bulk: bool) -> bool:
         """Undo a batch that failed; whether each of its inputs is to be handled again, alone."""
         if isinstance(error, P2pchatError) and not isinstance(error, ArchiveError):
             try:
-                self._undo(before)
+                self._undo()
             except P2pchatError as worse:
                 error = worse
             else:
@@ -403,15 +405,15 @@ class Runner:
         self._leisure.done = False
         started = self._stopwatch()
         self.ledger.commit()
-        self.pace.seconds.append(self._stopwatch() - started)
+        self.pace.took(self._stopwatch() - started)
 
-    def _undo(self, before: object) -> None:
+    def _undo(self) -> None:
         if self.ledger.wrote or not self.node.untouched:
             self.ledger.rollback()
             self.node.forget()
         else:  # most refusals: reading everything anew takes 60 ms
             self.ledger.commit()
-        self.node.restore(before)  # type: ignore[arg-type]
+        self.node.undo()
 
     def _refuse(self, event: Input, error: P2pchatError) -> None:
         """One input failed alone: say so where it came from."""
@@ -486,8 +488,9 @@ class Runner:
             case Refuse(request, error, result):
                 self._answers.refuse(request, error, result)
             case FeedGrew():
-                self.feed_changed.set()
-                self.feed_changed = trio.Event()
+                if self._feed_changed is not None:
+                    self._feed_changed.set()
+                    self._feed_changed = None
             case Tell():
                 for listener in list(self.tells.values()):
                     listener(effect)

@@ -97,7 +97,7 @@ def _pass_on(ctx: Context, link: Link, question: Examine) -> None:
     shown = presence.shown(ctx, device) != presence.HIDDEN
     number = ctx.live.by_device.get(device) if shown else None
     live, now = ctx.live, ctx.now.mono
-    live.relayed = {key: one for key, one in live.relayed.items() if one.until > now}
+    live.relayed.become({key: one for key, one in live.relayed.items() if one.until > now})
     if number is None or len(live.relayed) >= MOST_RELAYED:
         ctx.out.append(Send(link.link, absent(question)))
         return

@@ -4,16 +4,16 @@ Decides: which state is volatile (`Live`: links, waiters, dials), which is a cac
 the ledger and may be dropped at any time (`Cache`), and which belongs to the open
 transaction (`Batch`). Does not know: what any of it is used for.
 
-A rollback restores `Live` from a shallow copy taken when the batch began, forgets
-`Cache` and throws `Batch` away. That is only right because everything in the
-dictionaries of `Live` is frozen: replace a value, never change it.
+A rollback undoes what a batch has changed in `Live`, forgets `Cache` and throws `Batch` away. That is
+only right because everything in the dictionaries of `Live` is frozen and each stays the one it is:
+replace a value, never change it, and let a dictionary `become` another.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 from p2pchat.engine.accounts import Account
@@ -38,6 +38,7 @@ from p2pchat.engine.live_records import Waiter as Waiter
 from p2pchat.engine.ports import Entropy, Ledger
 from p2pchat.engine.presence_state import PresenceState
 from p2pchat.engine.ranges import Ranges
+from p2pchat.engine.undo import Journal, UndoDict, UndoFields
 from p2pchat.ids import AccountId, DeviceId, EpochId, EventId, RoomId
 from p2pchat.model import (
     AddressRow,
@@ -59,7 +60,7 @@ from p2pchat.wire.messages.registers import SignedRegister
 
 
 @dataclass(slots=True)
-class Live:
+class Live(UndoFields):
     """Volatile state. Values are frozen."""
 
     port: int = 0
@@ -68,165 +69,121 @@ class Live:
     stopping: bool = False
     counter: int = 0
     strangers_dialled: int = 0
-    taken_in: dict[RoomId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) of rooms
-    taken_by: dict[tuple[RoomId, AccountId], tuple[int, int]] = field(default_factory=dict)  # of a member
-    acts_by: dict[tuple[RoomId, AccountId], tuple[int, int]] = field(default_factory=dict)  # so many
-    flooded: dict[tuple[RoomId, DeviceId], int] = field(default_factory=dict)  # the day we said so
-    pace: dict[tuple[RoomId, DeviceId], tuple[float, float]] = field(
-        default_factory=dict
+    taken_in: UndoDict[RoomId, tuple[int, int]] = field(default_factory=UndoDict)  # (day, bytes) of rooms
+    taken_by: UndoDict[tuple[RoomId, AccountId], tuple[int, int]] = field(
+        default_factory=UndoDict
+    )  # of a member
+    acts_by: UndoDict[tuple[RoomId, AccountId], tuple[int, int]] = field(default_factory=UndoDict)  # so many
+    flooded: UndoDict[tuple[RoomId, DeviceId], int] = field(default_factory=UndoDict)  # the day we said so
+    pace: UndoDict[tuple[RoomId, DeviceId], tuple[float, float]] = field(
+        default_factory=UndoDict
     )  # (events to spare, since)
-    taken: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) of strangers
+    taken: UndoDict[AccountId, tuple[int, int]] = field(default_factory=UndoDict)  # (day, bytes) of strangers
     addresses: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()  # those they lie in
     unlisted: bool = False  # nobody is told where this machine is
     searching: bool = False  # see search
     to_probe: tuple[str, ...] = ()
-    reach: dict[DeviceId, SignedRegister] = field(default_factory=dict)  # of machines linked, and ours
-    introducers: dict[DeviceId, Introducer] = field(default_factory=dict)
-    fruitless: dict[tuple[str, int], float] = field(default_factory=dict)  # introduced in vain; until when
-    asked_strange: dict[DeviceId, None] = field(default_factory=dict)
+    reach: UndoDict[DeviceId, SignedRegister] = field(
+        default_factory=UndoDict
+    )  # of machines linked, and ours
+    introducers: UndoDict[DeviceId, Introducer] = field(default_factory=UndoDict)
+    fruitless: UndoDict[tuple[str, int], float] = field(
+        default_factory=UndoDict
+    )  # introduced in vain; until when
+    asked_strange: UndoDict[DeviceId, None] = field(default_factory=UndoDict)
     strange_asked: int = 0
     asked_at: float = 0.0  # whom others know
-    consulted: dict[DeviceId, tuple[float, float]] = field(
-        default_factory=dict
+    consulted: UndoDict[DeviceId, tuple[float, float]] = field(
+        default_factory=UndoDict
     )  # (questions to spare, since)
-    relayed: dict[int, Relayed] = field(default_factory=dict)
-    links: dict[int, Link] = field(default_factory=dict)
-    by_device: dict[DeviceId, int] = field(default_factory=dict)
-    contested: dict[int, int] = field(default_factory=dict)  # older link -> newer, until a pong decides
-    sights: dict[str, Sight] = field(default_factory=dict)
-    targets: dict[tuple[str, int], Target] = field(default_factory=dict)
-    dials: dict[int, tuple[str, int]] = field(default_factory=dict)
+    relayed: UndoDict[int, Relayed] = field(default_factory=UndoDict)
+    links: UndoDict[int, Link] = field(default_factory=UndoDict)
+    by_device: UndoDict[DeviceId, int] = field(default_factory=UndoDict)
+    contested: UndoDict[int, int] = field(
+        default_factory=UndoDict
+    )  # older link -> newer, until a pong decides
+    sights: UndoDict[str, Sight] = field(default_factory=UndoDict)
+    targets: UndoDict[tuple[str, int], Target] = field(default_factory=UndoDict)
+    dials: UndoDict[int, tuple[str, int]] = field(default_factory=UndoDict)
     dial_times: tuple[float, ...] = ()
-    at_the_door: dict[str, tuple[int, float]] = field(
-        default_factory=dict
+    at_the_door: UndoDict[str, tuple[int, float]] = field(
+        default_factory=UndoDict
     )  # by host: connections that have not proven whose they are, and since when the newest
-    waiters: dict[int, Waiter] = field(default_factory=dict)
-    sas: dict[AccountId, Sas] = field(default_factory=dict)
-    recons: dict[int, Recon] = field(default_factory=dict)
-    told_coming: dict[RoomId, float] = field(default_factory=dict)  # when it was said how much is to come
-    put_off: dict[tuple[int, RoomId], float] = field(default_factory=dict)  # see wants.put_off
-    asked_keys: dict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=dict)  # ever
-    asked_now: dict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=dict)  # in this round
-    key_pauses: dict[RoomId, tuple[float, float]] = field(default_factory=dict)  # see keys.ask_next
-    bodies_sought: dict[RoomId, tuple[int, float] | None] = field(
-        default_factory=dict
+    waiters: UndoDict[int, Waiter] = field(default_factory=UndoDict)
+    sas: UndoDict[AccountId, Sas] = field(default_factory=UndoDict)
+    recons: UndoDict[int, Recon] = field(default_factory=UndoDict)
+    told_coming: UndoDict[RoomId, float] = field(
+        default_factory=UndoDict
+    )  # when it was said how much is to come
+    put_off: UndoDict[tuple[int, RoomId], float] = field(default_factory=UndoDict)  # see wants.put_off
+    asked_keys: UndoDict[tuple[int, RoomId], frozenset[EpochId]] = field(default_factory=UndoDict)  # ever
+    asked_now: UndoDict[tuple[int, RoomId], frozenset[EpochId]] = field(
+        default_factory=UndoDict
+    )  # in this round
+    key_pauses: UndoDict[RoomId, tuple[float, float]] = field(default_factory=UndoDict)  # see keys.ask_next
+    bodies_sought: UndoDict[RoomId, tuple[int, float] | None] = field(
+        default_factory=UndoDict
     )  # (machines asked, next pause) while any lacks; None: looked, and none did
-    prepared: dict[RoomId, Prepared] = field(default_factory=dict)
-    repaired: dict[RoomId, int] = field(default_factory=dict)  # when a repair was last completed, ms
-    repairing: dict[tuple[int, RoomId], bool] = field(
-        default_factory=dict
+    prepared: UndoDict[RoomId, Prepared] = field(default_factory=UndoDict)
+    repaired: UndoDict[RoomId, int] = field(default_factory=UndoDict)  # when a repair was last completed, ms
+    repairing: UndoDict[tuple[int, RoomId], bool] = field(
+        default_factory=UndoDict
     )  # since members changed; False: due
-    asked_past: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # see sync.asks_past
-    passed_on: dict[tuple[int, RoomId], None] = field(default_factory=dict)  # see gossip.spoken_by_former
-    heard_of: dict[RoomId, RoomRow] = field(default_factory=dict)  # rooms whose `create` is not here yet
-    heard_by: dict[RoomId, int] = field(default_factory=dict)  # on which link of each, oldest first
-    salting: dict[DeviceId, tuple[int, float]] = field(default_factory=dict)  # items hashed for it, since
-    receipt_at: dict[tuple[RoomId, DeviceId], float] = field(default_factory=dict)
-    receipt_due: dict[tuple[RoomId, DeviceId], int | None] = field(default_factory=dict)
-    last_seen: dict[DeviceId, int] = field(default_factory=dict)
-    views: dict[RoomId, View] = field(default_factory=dict)  # of crowded rooms, see gossip
-    sought: dict[tuple[RoomId, EventId], Sought] = field(default_factory=dict)
-    file_words: dict[DeviceId, tuple[float, float]] = field(
-        default_factory=dict
+    asked_past: UndoDict[tuple[int, RoomId], None] = field(default_factory=UndoDict)  # see sync.asks_past
+    passed_on: UndoDict[tuple[int, RoomId], None] = field(
+        default_factory=UndoDict
+    )  # see gossip.spoken_by_former
+    heard_of: UndoDict[RoomId, RoomRow] = field(
+        default_factory=UndoDict
+    )  # rooms whose `create` is not here yet
+    heard_by: UndoDict[RoomId, int] = field(default_factory=UndoDict)  # on which link of each, oldest first
+    salting: UndoDict[DeviceId, tuple[int, float]] = field(
+        default_factory=UndoDict
+    )  # items hashed for it, since
+    receipt_at: UndoDict[tuple[RoomId, DeviceId], float] = field(default_factory=UndoDict)
+    receipt_due: UndoDict[tuple[RoomId, DeviceId], int | None] = field(default_factory=UndoDict)
+    last_seen: UndoDict[DeviceId, int] = field(default_factory=UndoDict)
+    views: UndoDict[RoomId, View] = field(default_factory=UndoDict)  # of crowded rooms, see gossip
+    sought: UndoDict[tuple[RoomId, EventId], Sought] = field(default_factory=UndoDict)
+    file_words: UndoDict[DeviceId, tuple[float, float]] = field(
+        default_factory=UndoDict
     )  # of a machine's states of files: (how many more it may say, since)
-    sought_of: dict[DeviceId, int] = field(default_factory=dict)  # how many of these it announced first
-    own_dials: dict[bytes, float] = field(default_factory=dict)  # handshakes of links to ourselves, since
-    introduced: dict[tuple[int, AccountId], None] = field(
-        default_factory=dict
+    sought_of: UndoDict[DeviceId, int] = field(
+        default_factory=UndoDict
+    )  # how many of these it announced first
+    own_dials: UndoDict[bytes, float] = field(
+        default_factory=UndoDict
+    )  # handshakes of links to ourselves, since
+    introduced: UndoDict[tuple[int, AccountId], None] = field(
+        default_factory=UndoDict
     )  # on links to own machines: of whom they were told, see own
-    waits: dict[RoomId, float] = field(default_factory=dict)  # something waits there: when to see to it
-    entrusted: dict[tuple[int, RoomId], Entrusted] = field(default_factory=dict)
-    took_nothing: dict[tuple[DeviceId, RoomId], tuple[float, str]] = field(
-        default_factory=dict
+    waits: UndoDict[RoomId, float] = field(
+        default_factory=UndoDict
+    )  # something waits there: when to see to it
+    entrusted: UndoDict[tuple[int, RoomId], Entrusted] = field(default_factory=UndoDict)
+    took_nothing: UndoDict[tuple[DeviceId, RoomId], tuple[float, str]] = field(
+        default_factory=UndoDict
     )  # asked in vain: when, and why
-    named: dict[tuple[DeviceId, RoomId], frozenset[AccountId]] = field(default_factory=dict)  # to a holder
-    held_of: dict[AccountId, tuple[int, int]] = field(default_factory=dict)  # (day, bytes) taken to hold
+    named: UndoDict[tuple[DeviceId, RoomId], frozenset[AccountId]] = field(
+        default_factory=UndoDict
+    )  # to a holder
+    held_of: UndoDict[AccountId, tuple[int, int]] = field(
+        default_factory=UndoDict
+    )  # (day, bytes) taken to hold
     held_strange: tuple[float, int] = (-math.inf, 0)  # when what is held of strangers was added up; bytes
-    claims: dict[int, Claiming] = field(default_factory=dict)  # by link
-    not_had: dict[tuple[int, RoomId, DeviceId], tuple[int, ...]] = field(
-        default_factory=dict
+    claims: UndoDict[int, Claiming] = field(default_factory=UndoDict)  # by link
+    not_had: UndoDict[tuple[int, RoomId, DeviceId], tuple[int, ...]] = field(
+        default_factory=UndoDict
     )  # handed over on a link and not had yet, see handed
     presence: PresenceState = field(default_factory=PresenceState)
-    timers: dict[str, float] = field(default_factory=dict)
+    timers: UndoDict[str, float] = field(default_factory=UndoDict)
     shift_ms: int = 0  # correction of our wall clock, see clock.shift
 
-    def snapshot(self) -> Live:
-        """A copy that later changes to this one do not reach."""
-        twin = Live.__new__(
-            Live
-        )  # once a batch, and field by field: a loop takes two and a half times as long
-        twin.port = self.port
-        twin.label = self.label
-        twin.machine = self.machine
-        twin.stopping = self.stopping
-        twin.counter = self.counter
-        twin.strangers_dialled = self.strangers_dialled
-        twin.taken_in = self.taken_in.copy()
-        twin.taken_by = self.taken_by.copy()
-        twin.acts_by = self.acts_by.copy()
-        twin.flooded = self.flooded.copy()
-        twin.pace = self.pace.copy()
-        twin.taken = self.taken.copy()
-        twin.addresses = self.addresses
-        twin.networks = self.networks
-        twin.unlisted = self.unlisted
-        twin.searching = self.searching
-        twin.to_probe = self.to_probe
-        twin.reach = self.reach.copy()
-        twin.introducers = self.introducers.copy()
-        twin.fruitless = self.fruitless.copy()
-        twin.asked_strange = self.asked_strange.copy()
-        twin.strange_asked = self.strange_asked
-        twin.asked_at = self.asked_at
-        twin.consulted = self.consulted.copy()
-        twin.relayed = self.relayed.copy()
-        twin.links = self.links.copy()
-        twin.by_device = self.by_device.copy()
-        twin.contested = self.contested.copy()
-        twin.sights = self.sights.copy()
-        twin.targets = self.targets.copy()
-        twin.dials = self.dials.copy()
-        twin.dial_times = self.dial_times
-        twin.at_the_door = self.at_the_door.copy()
-        twin.waiters = self.waiters.copy()
-        twin.sas = self.sas.copy()
-        twin.recons = self.recons.copy()
-        twin.told_coming = self.told_coming.copy()
-        twin.put_off = self.put_off.copy()
-        twin.asked_keys = self.asked_keys.copy()
-        twin.asked_now = self.asked_now.copy()
-        twin.key_pauses = self.key_pauses.copy()
-        twin.bodies_sought = self.bodies_sought.copy()
-        twin.prepared = self.prepared.copy()
-        twin.repaired = self.repaired.copy()
-        twin.repairing = self.repairing.copy()
-        twin.asked_past = self.asked_past.copy()
-        twin.passed_on = self.passed_on.copy()
-        twin.heard_of = self.heard_of.copy()
-        twin.heard_by = self.heard_by.copy()
-        twin.salting = self.salting.copy()
-        twin.receipt_at = self.receipt_at.copy()
-        twin.receipt_due = self.receipt_due.copy()
-        twin.last_seen = self.last_seen.copy()
-        twin.views = self.views.copy()
-        twin.sought = self.sought.copy()
-        twin.file_words = self.file_words.copy()
-        twin.sought_of = self.sought_of.copy()
-        twin.presence = self.presence.copy()
-        twin.own_dials = self.own_dials.copy()
-        twin.introduced = self.introduced.copy()
-        twin.timers = self.timers.copy()
-        twin.waits = self.waits.copy()
-        twin.entrusted = self.entrusted.copy()
-        twin.took_nothing = self.took_nothing.copy()
-        twin.named = self.named.copy()
-        twin.held_of = self.held_of.copy()
-        twin.held_strange = self.held_strange
-        twin.claims = self.claims.copy()
-        twin.not_had = self.not_had.copy()
-        twin.shift_ms = self.shift_ms
-        return twin
+    def __post_init__(self) -> None:
+        journal = Journal()
+        for state in (self, self.presence):
+            state.join(journal, [one.name for one in fields(state)])
 
 
 @dataclass(slots=True)
@@ -312,6 +269,7 @@ class Cache:
     by_name: dict[str, list[AccountId]] | None = None  # folded name -> people; None: to be made
     by_look: dict[str, list[AccountId]] | None = None  # skeleton -> people
     meant: dict[str, tuple[AccountId, str, str]] = field(default_factory=dict)  # see names.addressee
+    nobody: set[str] = field(default_factory=set)  # see names.note_nobody
     read_receipts: bool = False
     file_auto_max: int = 0
     transfers: Open | None = None  # None: to be looked up
@@ -330,6 +288,7 @@ class Cache:
         """Somebody came, went or is called otherwise: the indexes of names are stale."""
         self.by_name = self.by_look = None
         self.meant.clear()
+        self.nobody.clear()
 
 
 @dataclass(slots=True)

@@ -194,9 +194,10 @@ class Graph:
     @property
     def members(self) -> dict[AccountId, Member]:
         """Who is in now. Not to be changed by the caller, nor kept across an `add`."""
-        bench = self._bench()
-        if self._moved:
-            self._settle(bench)
+        if self._moved or self._races.stale or self._races.rebuilt != self._rebuilt:
+            bench = self._bench()
+            if self._moved:
+                self._settle(bench)
         return self._members
 
     @property
@@ -230,8 +231,8 @@ class Graph:
     @property
     def settings(self) -> RoomSettings:
         """The settings now."""
-        bench = self._bench()
-        if self._settings is None:
+        if self._settings is None or self._races.stale or self._races.rebuilt != self._rebuilt:
+            bench = self._bench()
             whole = self._races.whole()
             self._settings = bench.ask(lambda: court.settings(bench, whole))
         return self._settings
@@ -377,7 +378,8 @@ class Graph:
 
         An act that was added is judged with its body; of any other event only the kind counts.
         """
-        bench = self._bench()
+        if self._races.stale or self._races.rebuilt != self._rebuilt:
+            self._bench()
         if id in self._races.index:
             return self._known(id)
         key = (account, device, kind, auth)
@@ -386,7 +388,7 @@ class Graph:
         else:
             if len(self._memo) >= MAX_MEMO:
                 self._memo.clear()
-            found = self._memo[key] = self._weigh(bench, account, device, kind, self._reach(auth))
+            found = self._memo[key] = self._weigh(self._bench(), account, device, kind, self._reach(auth))
         if isinstance(found, _Open):
             return self._cut(found, device, seq, id)
         return Verdict("void", id) if found is None else found

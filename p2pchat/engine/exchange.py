@@ -302,7 +302,7 @@ def led_nowhere(ctx: Context, target: Target) -> None:
     live, now = ctx.live, ctx.now.mono
     key = (target.host, target.port)
     live.targets.pop(key, None)
-    live.fruitless = {one: until for one, until in live.fruitless.items() if until > now}
+    live.fruitless.become({one: until for one, until in live.fruitless.items() if until > now})
     if len(live.fruitless) < 2 * MAX_UNKNOWN_PEERS:
         live.fruitless[key] = now + RESTS_S
     if target.by is None:
@@ -325,8 +325,9 @@ def led_somewhere(ctx: Context, target: Target) -> None:
 
 def network_changed(ctx: Context) -> None:
     """What led nowhere may lead somewhere now; and others should hear where we are."""
-    ctx.live.fruitless = {}
-    ctx.live.introducers = {device: _clean(one) for device, one in ctx.live.introducers.items() if one.asked}
+    known = ctx.live.introducers
+    ctx.live.fruitless.clear()
+    known.become({device: _clean(one) for device, one in known.items() if one.asked})
     publish(ctx)
 
 

@@ -44,7 +44,7 @@ class Races:
         self._removals = 0  # the same of removals
         self._plain = Bench(self.file, 0)
         self._now = Bench(self.file, 0)
-        self._stale = False
+        self.stale = False
         self._benches: OrderedDict[_Key, Bench] = OrderedDict()
 
     def numbers(self, auth: tuple[EventId, ...]) -> list[int]:
@@ -95,8 +95,8 @@ class Races:
 
     def now(self) -> Bench:
         """The bench of all acts; built anew if a removal reached into a concurrent branch."""
-        if self._stale:
-            self._stale = False
+        if self.stale:
+            self.stale = False
             self.rebuilt += 1
             self._now = self._build((self._removals, tuple(self.file.hits.items())))
         return self._now
@@ -181,7 +181,7 @@ class Races:
 
     def _weigh(self, node: Node, newest: bool, changes: bool) -> None:
         """Give a new removal its place among those judged already."""
-        if self._stale:
+        if self.stale:
             return
         nodes, now, verdict = self.file.nodes, self._now, OK
         if not newest:  # else its own ancestors are all there is
@@ -191,7 +191,7 @@ class Races:
                     earlier.decide(i, known)
             verdict = self._turn(earlier, node)
         if verdict == OK and changes:
-            self._stale = True
+            self.stale = True
         else:
             now.decide(node.index, verdict)
 

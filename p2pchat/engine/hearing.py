@@ -49,10 +49,12 @@ def from_peer(ctx: Context, event: FromPeer) -> None:
     link = ctx.live.links.get(event.link)
     if link is None:
         return  # closed meanwhile
-    match event.message:
-        case wire.Events(events):
-            receive.events(ctx, link, events, event.checked)
+    if isinstance(event.message, wire.Events):
+        receive.events(ctx, link, event.message.events, event.checked)
+        if ctx.live.told_coming:
             wants.tell_all(ctx)
+        return
+    match event.message:
         case wire.Receipt(room, author, told, _):
             outbox.heard(ctx, link, link.device, registers.HAVE, room, author, told)
         case wire.ReadMark(room, author, told, _):

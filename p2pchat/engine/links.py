@@ -206,6 +206,19 @@ class LinkMachine:
         """Whether `next_event` has another one already."""
         return bool(self._events)
 
+    @property
+    def only_message(self) -> Record | None:
+        """The record that `next_event` has, if it has nothing else."""
+        if len(self._events) != 1:
+            return None
+        event = self._events[0]
+        return event.message if isinstance(event, Got) else None
+
+    @property
+    def wants_to_send(self) -> bool:
+        """Whether there are bytes to send."""
+        return bool(self._out)
+
     def data_to_send(self) -> bytes:
         """Bytes to send now; each is returned once."""
         data = bytes(self._out)

@@ -161,6 +161,16 @@ def addressee(ctx: Context, target: str, warning: str = "") -> Person:
     return person
 
 
+def note_nobody(ctx: Context, target: str) -> None:
+    """Remember, until people change, that nobody is called so: a message to a room asks each time. Not
+    of what may be the beginning of an id, for that of a new chat can begin with it."""
+    prefix = hex_prefix(target)
+    if prefix is None or len(prefix) == 2 * ID_BYTES:
+        if len(ctx.cache.nobody) >= MAX_REMEMBERED:
+            ctx.cache.nobody.clear()
+        ctx.cache.nobody.add(target)
+
+
 def writable(ctx: Context, person: Person) -> Person:
     """`person` if he may be written to; CommandError 6 or 7 if his key says no."""
     account = ctx.cache.accounts.get(person.account)

@@ -3,9 +3,9 @@
 Decides: which sibling an input goes to, and what every batch ends with. Does not know
 anything else: each arm of the `match` is one call.
 
-The runner's contract: `snapshot`, BEGIN, `handle` for each input, `close_batch`,
-COMMIT, then the effects in order. If anything fails: ROLLBACK, `restore`, `forget`; where nothing
-was written and the batch is `untouched`, `restore` is enough.
+The runner's contract: `begin`, BEGIN, `handle` for each input, `close_batch`,
+COMMIT, then the effects in order. If anything fails: ROLLBACK, `undo`, `forget`; where nothing
+was written and the batch is `untouched`, `undo` is enough.
 Effects of a batch that was rolled back must be thrown away.
 """
 
@@ -130,13 +130,13 @@ class Node:
         notes to be written at its end."""
         return self.batch == Batch()
 
-    def snapshot(self) -> Live:
-        """Volatile state as it is now."""
-        return self.live.snapshot()
+    def begin(self) -> None:
+        """A batch begins: volatile state is now what `undo` goes back to."""
+        self.live.journal.begin()
 
-    def restore(self, snapshot: Live) -> None:
-        """Back to a snapshot: after a rollback."""
-        self.live = snapshot
+    def undo(self) -> None:
+        """Volatile state as it was when the batch began: after a rollback."""
+        self.live.journal.undo()
 
     def forget(self) -> None:
         """Drop all that was read from the ledger: after a rollback."""
@@ -200,22 +200,33 @@ class Node:
         for room_id in list(batch.tails):
             log.settle(ctx, rooms.room(ctx, room_id), may_stay_unsigned=False)
         answers, ctx.out = ctx.out, []
-        sync.push_fresh(ctx)
-        sync.push_on(ctx)
-        sync.moved(ctx)
-        sync.seek_acts(ctx)
+        # Each of these looks for what concerns it; asked here, so that what does not is not gone into.
+        if batch.fresh:
+            sync.push_fresh(ctx)
+        if batch.onward:
+            sync.push_on(ctx)
+        if batch.entered or batch.moved:
+            sync.moved(ctx)
+        if batch.unjudged:
+            sync.seek_acts(ctx)
         ctx.out.extend(answers)
         for (room, control), items in batch.items.items():
             ctx.ledger.items.add(room, control, items)
         for room, author in batch.have:
             have = rooms.room(ctx, room).have[author]
             ctx.ledger.seen.put_seen(room, self.me.device, author, registers.HAVE, have)
-        own.catch_up(ctx)
-        quota.close(ctx)
-        outbox.close_receipts(ctx)
-        admission.close(ctx)
-        handed.close(ctx)
-        custody.watch(ctx)
+        if batch.receipts:
+            own.catch_up(ctx)
+        if batch.counted:
+            quota.close(ctx)
+        if batch.receipts:
+            outbox.close_receipts(ctx)
+        if batch.entered:
+            admission.close(ctx)
+        if batch.handed or self.live.not_had:
+            handed.close(ctx)
+        if batch.fresh:
+            custody.watch(ctx)
         presence_words.close(ctx)
         if batch.fed:
             ctx.out.append(FeedGrew())
@@ -230,10 +241,11 @@ def _know_ourselves(ctx: Context, signed: tuple[SignedStatement, ...]) -> None:
 
 
 def _dispatch(node: Node, ctx: Context, event: Input) -> None:
+    if isinstance(event, FromPeer):
+        hearing.from_peer(ctx, event)
+        return
     machines.check_may(ctx, event)
     match event:
-        case FromPeer():
-            hearing.from_peer(ctx, event)
         case happened.Post():
             talk.post(ctx, event)
             presence_commands.wrote(ctx)

@@ -52,7 +52,8 @@ def close_receipts(ctx: Context) -> None:
 
 def receipts_due(ctx: Context) -> None:
     """The quiet is over: send what was put together."""
-    due, ctx.live.receipt_due = ctx.live.receipt_due, {}
+    due = dict(ctx.live.receipt_due)
+    ctx.live.receipt_due.clear()
     for (room_id, author), brought in due.items():
         send_receipt(ctx, rooms.room(ctx, room_id), author, brought)
 

@@ -256,7 +256,7 @@ class ViewStore(Protocol):
         """Forget what one event does to another, its text included."""
 
     def touched(self, targets: Sequence[EventId]) -> set[EventId]:
-        """Those of `targets` that something touches, in whatever room."""
+        """Those of `targets`, which are not in the log yet, that something touches, in whatever room."""
 
     def touches(self, room: RoomId, target: EventId) -> list[Touch]:
         """Those by events of `room`, in (hlc, id) order, edits without what they say. Of each

@@ -10,7 +10,6 @@ delivered, and the user is told once a day.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from p2pchat.engine import log, peers, rooms
@@ -103,8 +102,7 @@ class Weight(NamedTuple):
     act: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(NamedTuple):
     """What one machine's events of a frame come to."""
 
     account: AccountId
@@ -139,10 +137,12 @@ def takes_all(ctx: Context, room: RoomCache, loads: Sequence[Load]) -> bool:
     if room.row.kind == DIRECT or ctx.me.account not in room.graph.members:
         return False
     today, place = _current(ctx).day, _counted_as(ctx, room)
-    size = sum([one.size for one in loads])  # the room must have place for all of them together
-    fits = _today(ctx.live.taken_in.get(place), today) + size <= MAX_ROOM_PER_DAY
-    fits = fits and len({one.account for one in loads}) == len(loads)
-    fits = fits and all([_in_share(ctx, room, place, today, one) for one in loads])
+    whole = _today(ctx.live.taken_in.get(place), today)  # the room must have place for all of them together
+    fits = len(loads) == 1 or len({one.account for one in loads}) == len(loads)
+    for one in loads:
+        whole += one.size
+        fits = fits and _in_share(ctx, room, place, today, one)
+    fits = fits and whole <= MAX_ROOM_PER_DAY
     strangers = [one for one in loads if _is_stranger(ctx, one.account)] if _is_public(room) else []
     fits = fits and (not strangers or _strangers_fit(ctx, room, strangers))
     for one in loads if fits else ():
@@ -191,7 +191,7 @@ def _in_share(ctx: Context, room: RoomCache, place: RoomId, today: int, what: Lo
         return True
     return (
         _today(live.taken_by.get(member), today) + what.own <= MAX_MEMBER_PER_DAY
-        and _today(live.acts_by.get(member), today) + what.acts <= MAX_ACTS_PER_DAY
+        and (not what.acts or _today(live.acts_by.get(member), today) + what.acts <= MAX_ACTS_PER_DAY)
         and what.recent <= _spare(ctx, room, what.device)
     )
 

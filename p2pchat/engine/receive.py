@@ -64,8 +64,10 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
             group = [
                 r for r in group if wire.is_control(r.header.kind) or _own_past(ctx, link, room, access, r)
             ]
-        _again(ctx, room, [read for read in group if read.id not in missing])
-        fresh = [read for read in _unique(group) if read.id in missing]
+        known = [read for read in group if read.id not in missing]
+        if known:
+            _again(ctx, room, known)
+        fresh = [read for read in _unique(group) if read.id in missing] if len(group) > 1 or known else group
         if fresh:
             _room_events(ctx, link, room, fresh, good)
             if access != rooms.ALL:
@@ -73,7 +75,7 @@ def events(ctx: Context, link: Link, received: Sequence[Event], checked: tuple[i
             for chain in {(room_id, DeviceId(read.header.device)): None for read in fresh}:
                 if chain in ctx.batch.receipts:
                     ctx.batch.receipts[chain] = link.link
-        gossip.arrived(ctx, link, room, fresh, [read.id for read in group if read.id not in missing])
+        gossip.arrived(ctx, link, room, fresh, [read.id for read in known])
 
 
 def _missing(ctx: Context, room: RoomCache, reads: Sequence[Read]) -> dict[EventId, None]:
@@ -84,11 +86,14 @@ def _missing(ctx: Context, room: RoomCache, reads: Sequence[Read]) -> dict[Event
     holes: dict[bytes, tuple[int, int]] = {}
     for read in reads:
         device, seq = read.header.device, read.header.seq
+        head = room.heads.get(DeviceId(device))
+        if head is None or seq > head.seq:
+            beyond[read.id] = None
+            continue
         low, high = holes.get(device, (1, 0))
         if not low <= seq <= high:
-            head = room.heads.get(DeviceId(device))
-            hole = ctx.ledger.events.hole(room.row.id, DeviceId(device), seq) if head else None
-            low, high = holes[device] = hole or ((1, 0) if head and seq <= head.seq else (seq, seq))
+            hole = ctx.ledger.events.hole(room.row.id, DeviceId(device), seq)
+            low, high = holes[device] = hole or (1, 0)
         if low <= seq <= high:
             beyond[read.id] = None
         else:
@@ -185,7 +190,10 @@ def _room_events(
     wanted_keys: list[EpochId] = []
     if _judge(ctx, link, room, [*waiting, *fresh], good, parked, wanted_keys):
         _awaken(ctx, room, wanted_keys)
-    for device in dict.fromkeys(DeviceId(read.header.device) for read in (*waiting, *fresh)):
+    chains = (
+        dict.fromkeys([DeviceId(read.header.device) for read in (*waiting, *fresh)]) if room.forks else ()
+    )
+    for device in chains:
         low = room.forks.get(device)
         if low is not None and membership.is_cut(ctx, room, device):
             membership.judge_chain(ctx, room, device, low)  # an event's branch may show only now
@@ -227,7 +235,7 @@ def _judge(
         one: rooms.machine(ctx, DeviceId(one)) for one in {read.header.device: None for read in reads}
     }
     reads = [read for read in reads if machines[read.header.device] is not None]
-    before = _covers(ctx, room, reads)
+    before = [] if all([read.event.signature for read in reads]) else _covers(ctx, room, reads)
     here = {read.id for read in before}
 
     def holds(read: Read) -> bool:

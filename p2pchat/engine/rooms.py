@@ -113,7 +113,7 @@ def room_with(ctx: Context, link: Link, room_id: bytes, *, hear: bool = False) -
         and link.account != ctx.me.account
     ):
         return direct(ctx, link.account)
-    if identity in ctx.cache.known_rooms or identity in ctx.live.heard_of:
+    if row is not None or identity in ctx.live.heard_of:
         cached = room(ctx, identity)
         return cached if access(ctx, link, cached) != NOTHING else None
     if hear and len(room_id) == ID_BYTES and _place_for_one_more(ctx, link):
@@ -183,9 +183,8 @@ def shares_a_room(ctx: Context, link: Link) -> bool:
 
 def links_of(ctx: Context, cached: RoomCache) -> list[Link]:
     """Live links to machines of this room's members, one for each machine."""
-    members = cached.graph.members
-    links = (ctx.live.links[number] for number in ctx.live.by_device.values())
-    return [link for link in links if link.account in members]
+    members, links = cached.graph.members, ctx.live.links
+    return [link for number in ctx.live.by_device.values() if (link := links[number]).account in members]
 
 
 def author(ctx: Context, event: EventId) -> AccountId | None:
@@ -201,7 +200,7 @@ def author(ctx: Context, event: EventId) -> AccountId | None:
 def is_ours(ctx: Context, cached: RoomCache) -> bool:
     """Whether we are in a room by our own doing, or by that of somebody verified: into a room of his making
     anybody can bring us."""
-    if any(device in cached.heads for device in ctx.cache.accounts[ctx.me.account].devices):
+    if not cached.heads.keys().isdisjoint(ctx.cache.accounts[ctx.me.account].devices):
         return True
     added_by = cached.graph.members[ctx.me.account].added_by
     adder = author(ctx, added_by) if added_by is not None else None

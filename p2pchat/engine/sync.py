@@ -52,8 +52,7 @@ def push_fresh(ctx: Context) -> None:
         links = gossip.audience(ctx, room, fresh)
         if links:
             frames = list(in_frames(fresh))
-            for link in links:
-                ctx.out.extend(Send(link.link, frame) for frame in frames)
+            ctx.out += [Send(link.link, frame) for link in links for frame in frames]
 
 
 def push_on(ctx: Context) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from p2pchat.engine import names, rooms
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.errors import CommandError
-from p2pchat.ids import ID_BYTES, AccountId, hex_prefix
+from p2pchat.ids import ID_BYTES, AccountId, RoomId, hex_prefix
 from p2pchat.model import DIRECT, LOBBY, RoomRow
 
 ROOMS_HINT = "list rooms: `p2pchat room list --all`"
@@ -56,11 +56,14 @@ def meaning(ctx: Context, target: str) -> RoomRow | names.Person:
     found = [] if target.startswith("@") else _rooms(ctx, target)
     if not found:
         return names.resolve(ctx, target)
+    if target in ctx.cache.nobody:
+        return _one(ctx, target, found)
     entered = [row for row in found if _is_in(ctx, row)]
     try:
         person = names.resolve(ctx, target)
     except CommandError as error:
         if error.kind != "ambiguous_target":
+            names.note_nobody(ctx, target)
             return _one(ctx, target, found)
         if entered:
             raise _both(target) from error
@@ -123,11 +126,13 @@ def neither(target: str, error: CommandError) -> CommandError:
 def _rooms(ctx: Context, text: str) -> list[RoomRow]:
     """Rooms of that name or id: those we are in alone if there are any, for ids can be sought too.
     The lobby's name is the lobby's."""
-    known = [row for row in ctx.cache.known_rooms.values() if row.kind != DIRECT]
     prefix = hex_prefix(text)
+    if prefix is not None and len(prefix) == 2 * ID_BYTES:
+        whole = ctx.cache.known_rooms.get(RoomId(bytes.fromhex(prefix)))
+        if whole is not None and whole.kind != DIRECT:
+            return [whole]  # as programs give it
+    known = [row for row in ctx.cache.known_rooms.values() if row.kind != DIRECT]
     by_id = [row for row in known if row.id.hex().startswith(prefix)] if prefix is not None else []
-    if by_id and prefix is not None and len(prefix) == 2 * ID_BYTES:
-        return by_id  # whole, as programs give it
     wanted = names.fold(text)
     named = [row for row in known if names.fold(rooms.name(ctx, row)) == wanted] if wanted else []
     mine = [row for row in dict.fromkeys((*by_id, *named)) if _is_in(ctx, row)]

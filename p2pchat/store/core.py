@@ -79,6 +79,8 @@ class Core:
 
     __slots__ = (
         "conn",
+        "early",
+        "early_looked_up",
         "erased",
         "fresh",
         "holes",
@@ -103,6 +105,10 @@ class Core:
         """Missing numbers below the head of a chain, by (room, device): closed ranges, ascending."""
         self.holes_moved: dict[tuple[int, int], None] = {}
         """Those of them that the table does not say yet."""
+        self.early: set[EventId] | None = None
+        """What was touched before it was here, and all that was touched since this was looked up; None: too
+        much to remember, or not looked up (views)."""
+        self.early_looked_up = False
         self.stale_words: bool | None = None
         """Whether STALE_WORDS is set; None: not looked up."""
         self.pages_marked: bool | None = None
@@ -118,6 +124,7 @@ class Core:
         self.weeks.clear()
         self.holes.clear()
         self.holes_moved.clear()
+        self.early, self.early_looked_up = None, False
         self.stale_words = self.pages_marked = None
 
     def settle(self) -> None:

@@ -88,6 +88,12 @@ _LightRow = tuple[int, EventId, int, int, int, str]
 """(hlc, id, kind, account, remove, value), in order of the first two."""
 _MANY_TOUCHES: Final = 2 * MAX_STANDING
 """So many are read as they are; beyond, looking for those that decide is cheaper."""
+_EARLY: Final = (
+    "SELECT DISTINCT target FROM touch t WHERE NOT EXISTS (SELECT 1 FROM event e WHERE e.id = t.target)"
+)
+MAX_EARLY: Final = 2_000
+"""Where more has been touched each new message is looked for among it. To look at so many takes 4 ms
+after a start or a rollback, and then a message costs a statement less (docs/decisions/0016)."""
 
 
 class Views:
@@ -234,6 +240,11 @@ class Views:
 
     def put_touch(self, room: RoomId, touch: Touch) -> None:
         """Insert, as what an event of `room` does; a known id changes nothing."""
+        early = self._core.early
+        if early is not None:
+            early.add(touch.target)
+            if len(early) > MAX_EARLY:
+                self._core.early = None
         self._conn.execute(
             "INSERT OR IGNORE INTO touch"
             " (id, target, account, hlc, kind, remove, urgent, reply_to, thread, mentions, value, ack, room)"
@@ -261,7 +272,14 @@ class Views:
         self._core.mark_erased()
 
     def touched(self, targets: Sequence[EventId]) -> set[EventId]:
-        """Those of `targets` that something touches, in whatever room."""
+        """Those of `targets`, which are not in the log yet, that something touches, in whatever room."""
+        core = self._core
+        if not core.early_looked_up:
+            core.early, core.early_looked_up = self._early(), True
+        if core.early is not None:
+            targets = [one for one in targets if one in core.early]
+            if not targets:
+                return set()
         if len(targets) == 1:
             found = self._conn.execute("SELECT 1 FROM touch WHERE target = ? LIMIT 1", targets).fetchone()
             return set() if found is None else set(targets)
@@ -271,6 +289,13 @@ class Views:
             for statement, some in in_portions(sql, "target", targets)
             for row in self._conn.execute(statement, some)
         }
+
+    def _early(self) -> set[EventId] | None:
+        """What is touched and not here, mostly nothing; None where a look at all touches takes too long."""
+        newest = self._conn.execute("SELECT max(rowid) FROM touch").fetchone()[0] or 0
+        if newest > MAX_EARLY:
+            return None
+        return {EventId(target) for (target,) in self._conn.execute(_EARLY)}
 
     def touches(self, room: RoomId, target: EventId) -> list[Touch]:
         """Those by events of `room`, in (hlc, id) order, edits without what they say: `touch` has it.

@@ -109,13 +109,14 @@ class FakeNode:
         self.stage = stage
         self.ledger = ledger
         self.seen: list[str] = []
+        self.before: list[str] = []
         self.forgotten = 0
 
-    def snapshot(self) -> list[str]:
-        return list(self.seen)
+    def begin(self) -> None:
+        self.before = list(self.seen)
 
-    def restore(self, before: list[str]) -> None:
-        self.seen = before
+    def undo(self) -> None:
+        self.seen = self.before
 
     def forget(self) -> None:
         self.forgotten += 1

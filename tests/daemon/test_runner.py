@@ -201,7 +201,8 @@ async def test_a_commit_in_a_thread_is_waited_for_even_when_cancelled(autojump_c
         work()
 
     stage = Stage(in_thread)
-    stage.runner.pace.seconds.extend([0.1] * pace.COMMITS_REMEMBERED)
+    for _ in range(pace.COMMITS_REMEMBERED):
+        stage.runner.pace.took(0.1)
     stage.tell("write a")
     with trio.move_on_after(0.5):
         await stage.runner.run()
@@ -215,7 +216,8 @@ async def test_a_commit_that_fails_in_a_thread_is_noticed() -> None:
         work()
 
     stage = Stage(in_thread)
-    stage.runner.pace.seconds.extend([0.1] * pace.COMMITS_REMEMBERED)
+    for _ in range(pace.COMMITS_REMEMBERED):
+        stage.runner.pace.took(0.1)
     stage.ledger.commit_fails = ArchiveError("no")
     await stage.play("write a")
     assert len(stage.nodes) == 2

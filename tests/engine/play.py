@@ -111,7 +111,7 @@ class Actor:
 
     def feed(self, *events: happened.Input) -> None:
         """One batch, then its effects."""
-        before = self.node.snapshot()
+        self.node.begin()
         self.ledger.begin()
         try:
             effects: list[Effect] = []
@@ -121,7 +121,7 @@ class Actor:
             self.ledger.commit()
         except P2pchatError as error:
             self.ledger.rollback()
-            self.node.restore(before)
+            self.node.undo()
             self.node.forget()
             if len(events) > 1:
                 for event in events:

@@ -393,12 +393,12 @@ def test_a_refused_removal_keeps_what_is_ready(stage: Stage, three: Three) -> No
     act(ann, "invite", "launch", bob, cem)
     stage.wait(3)
     ready = ann.node.live.prepared[room]
-    before = ann.node.snapshot()
+    ann.node.begin()
     ann.ledger.begin()
     ann.node.handle(happened.RoomAct(9, "remove", "launch", (cem.account.hex(),)), ann.now())
     assert room not in ann.node.live.prepared
     ann.ledger.rollback()
-    ann.node.restore(before)
+    ann.node.undo()
     ann.node.forget()
     assert ann.node.live.prepared[room] == ready
 

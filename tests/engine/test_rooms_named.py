@@ -99,6 +99,24 @@ def test_a_stranger_takes_no_rooms_name(stage: Stage, three: Three) -> None:  # 
     assert unclear(ann, "dee").code == 4
 
 
+def test_that_nobody_is_called_so_is_looked_at_again_when_people_change(
+    stage: Stage,
+    three: Three,  # noqa: F811
+) -> None:
+    ann, bob, cem = three
+    ann.say(bob, "hello")
+    rooms_of_bob = [create(bob, name).hex() for name in ("dee", "eve")]
+    for name, room in zip(("dee", "eve"), rooms_of_bob, strict=True):
+        act(bob, "invite", name, ann)
+        assert sent_to(ann, name) == sent_to(ann, name) == room
+        assert sent_to(ann, room) == sent_to(ann, room) == room
+    stage.join(ann, stage.actor("dee"))
+    assert unclear(ann, "dee").code == 4, "somebody new"
+    cem.do(lambda n: happened.Rename(n, "eve"))
+    assert unclear(ann, "eve").code == 4, "somebody is called otherwise"
+    assert sent_to(ann, rooms_of_bob[0]) == rooms_of_bob[0], "a whole id is nobody's name"
+
+
 def test_a_name_that_was_remembered_is_looked_at_again_when_one_comes_in(
     stage: Stage,
     three: Three,  # noqa: F811

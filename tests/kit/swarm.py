@@ -212,7 +212,7 @@ class Machine:
                 self._transact([event])
 
     def _transact(self, events: list[Input]) -> bool:
-        before = self.node.snapshot()
+        self.node.begin()
         self.ledger.begin()
         effects: list[Effect] = []
         for event in events:
@@ -220,7 +220,7 @@ class Machine:
             done = self._try(event)
             if done is None:
                 self.ledger.rollback()
-                self.node.restore(before)
+                self.node.undo()
                 self.node.forget()
                 if len(events) == 1:
                     self._refuse(event)

@@ -10,6 +10,7 @@ import pytest
 from p2pchat.errors import LocalProtocolError
 from p2pchat.ids import AccountId, EventId, RoomId
 from p2pchat.model import CANCELLED, DELIVERED, HELD, QUEUED, READ, MessageView, Touch
+from p2pchat.store import views
 from p2pchat.store.ledger import Ledger
 from p2pchat.store.rows import place_of
 from p2pchat.store.schema import STATES
@@ -298,3 +299,40 @@ def test_cleared_views_can_be_made_again(either: Ledger, samples: Samples) -> No
     assert either.views.index_some() == 5
     either.commit()
     assert either.check_integrity() == []
+
+
+@pytest.mark.parametrize("most", [2_000, 2])
+def test_what_was_touched_before_it_came_is_known(
+    ledger: Ledger, samples: Samples, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(views, "MAX_EARLY", most)
+    ledger.begin()
+    here = samples.put(ledger)
+    unknown = EventId(made("nobody touches it"))
+    ledger.views.put_touch(ROOM, replace(touch(1, 1), target=here.id))
+    ledger.views.put_touch(ROOM, touch(2, 2))
+    first = touch(2, 2).target
+    for _ in range(2):
+        assert ledger.views.touched([first]) == {first}
+        assert ledger.views.touched([first, unknown]) == {first}
+        assert ledger.views.touched([unknown]) == set()
+        ledger.forget()
+    later = [replace(touch(n, n), target=EventId(made(f"later {n}"))) for n in range(3, 7)]
+    for one in later:
+        ledger.views.put_touch(ROOM, one)
+        assert ledger.views.touched([unknown, one.target]) == {one.target}
+    assert ledger.views.touched([one.target for one in later]) == {one.target for one in later}
+
+
+def test_a_touch_whose_target_is_undone_is_early_again(ledger: Ledger, samples: Samples) -> None:
+    target = samples.event()
+    ledger.begin()
+    ledger.views.put_touch(ROOM, replace(touch(1, 1), target=target.id))
+    ledger.commit()
+    ledger.forget()
+    ledger.begin()
+    ledger.events.add(target)
+    assert ledger.views.touched([EventId(made("unknown"))]) == set(), "looked up while its target is here"
+    ledger.rollback()
+    ledger.begin()
+    assert ledger.views.touched([target.id]) == {target.id}

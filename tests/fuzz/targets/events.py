@@ -95,7 +95,7 @@ def _part(how: int, data: bytes) -> bytes:
 def one_input(data: bytes) -> None:
     """RemoteProtocolError is how an input is refused; whatever else comes out is a finding."""
     node, ledger = _ANN.node, _ANN.ledger
-    before = node.snapshot()
+    node.begin()
     now = _ANN.now()
     ledger.begin()
     effects: list[Effect] = []
@@ -108,7 +108,7 @@ def one_input(data: bytes) -> None:
         _showable(_ANN)
     finally:
         ledger.rollback()
-        node.restore(before)
+        node.undo()
         node.forget()
 
 
