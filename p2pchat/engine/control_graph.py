@@ -303,7 +303,8 @@ class Graph:
 
     def past(self, account: AccountId) -> frozenset[EventId]:
         """The acts somebody who is out may know: those up to his own ends in the room, and to what
-        took away the place that somebody else's act gave him."""
+        took away the place that somebody else's act gave him. Unless he was put out, also those up to
+        where a room that was open to him is so no more: else he would go on taking it for open."""
         nodes, index, mask = self._races.file.nodes, self._races.index, 0
         for node in nodes:
             body, by = node.act.body, self.void.get(node.act.id)
@@ -314,7 +315,17 @@ class Graph:
             elif isinstance(body, wire.Add) and body.account == account and by not in (None, node.act.id):
                 for one in (node, nodes[index[by]]):
                     mask |= one.reach.mask() | 1 << one.index
+            elif by is None and isinstance(body, wire.Settings) and self._shuts(node, body):
+                if self.former.get(account) != "removed":
+                    mask |= node.reach.mask() | 1 << node.index
         return frozenset(node.act.id for node in nodes if mask >> node.index & 1)
+
+    def _shuts(self, node: Node, body: wire.Settings) -> bool:
+        """Whether a room was open to the office until this act."""
+        if all(one.key != rights.ADMISSION or one.value == wire.OFFICE for one in body.changes):
+            return False
+        bench = self._bench()
+        return bench.ask(lambda: court.admission(bench, node.reach)) == wire.OFFICE
 
     def follows(self, auth: tuple[EventId, ...], act: EventId) -> bool:
         """Whether who linked to `auth` knew that act. All must be known."""

@@ -39,7 +39,7 @@ from p2pchat.wire.messages import registers
 from p2pchat.wire.messages.events import Header
 from p2pchat.wire.messages.link import Hello
 from p2pchat.wire.messages.presence import OFFLINE
-from p2pchat.wire.messages.rooms import ALL, CLOSED, NAME_FIELDS, OWNER, RANK
+from p2pchat.wire.messages.rooms import ALL, CLOSED, NAME_FIELDS, OFFICE, OWNER, RANK
 from p2pchat.wire.messages.statements import SignedStatement
 
 DEFENCES: Final = 4
@@ -100,6 +100,8 @@ def room_views(ctx: Context, everything: bool, member: AccountId | None) -> list
     for room_id in ctx.cache.known_rooms:
         room = rooms.room(ctx, room_id)
         view = room_view_of(ctx, room)
+        if view.membership == OPEN and view.admission != OFFICE:
+            continue  # it was open once, and is nobody else's business since
         if (everything or view.membership == JOINED) and (member is None or member in room.graph.members):
             found.append(view)
     return sorted(found, key=lambda view: (view.kind != LOBBY, view.kind == DIRECT, view.name, view.id))

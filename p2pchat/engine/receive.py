@@ -395,9 +395,10 @@ def _twins(ctx: Context, room: RoomCache, read: Read) -> int:
     if not mine and not marked:
         return 0
     lowest = min([seq] * mine + [twin.seq for twin in marked])
+    if device not in room.forks:
+        _tell_fork(ctx, room, device, read.id)
     if lowest < room.forks.get(device, lowest + 1):
         room.forks[device] = lowest
-    _warn_fork(ctx, device)
     return StoredEvent.FORKED if mine else 0
 
 
@@ -459,6 +460,9 @@ def opened(ctx: Context, room: RoomCache, epochs: Sequence[EpochId]) -> None:
                 _take_effect(ctx, room, current, decode(Header, event.header))
 
 
-def _warn_fork(ctx: Context, device: DeviceId) -> None:
+def _tell_fork(ctx: Context, room: RoomCache, device: DeviceId, event: EventId) -> None:
+    """Once for each chain, however long both branches are."""
+    by = ctx.cache.owner[device].hex()
+    ctx.feed("room", room.row.id, (("change", "fork"), ("by", by), ("event", event.hex())))
     text = f"machine {device.hex()[:12]} wrote two different events in one place: both are kept and marked"
     ctx.out.append(Tell("warning", ("fork", text)))

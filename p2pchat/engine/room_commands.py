@@ -271,7 +271,14 @@ def _set(ctx: Context, room: RoomCache, command: RoomAct) -> None:
     if settings:
         _need(ctx, room, ev.SETTINGS)
         listed = tuple(wire.Setting(key, value) for key, value in sorted(settings.items()))
-        _act(ctx, room, ev.SETTINGS, wire.Settings(1, listed))
+        others = (
+            []
+            if opened
+            else [x for x in ctx.live.links.values() if rooms.access(ctx, x, room) == rooms.CONTROL]
+        )
+        event = _act(ctx, room, ev.SETTINGS, wire.Settings(1, listed))
+        for link in others:  # who might have come in till now is told at once that he may not
+            ctx.out.extend(Send(link.link, frame) for frame in frames.in_frames([event]))
     for field in wire.NAME_FIELDS:
         if field in changes:
             _name(ctx, room, field, changes[field])

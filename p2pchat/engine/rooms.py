@@ -97,7 +97,7 @@ def access(ctx: Context, link: Link, cached: RoomCache) -> str:
         return CONTROL
     if link.account in graph.former or (graph.ever(link.account) and graph.past(link.account)):
         return PAST
-    return PAST if graph.ever_open else NOTHING  # he may have joined before he heard that it is closed
+    return PAST if graph.ever_open else NOTHING  # he may have joined before he hears that it is closed
 
 
 def room_with(ctx: Context, link: Link, room_id: bytes, *, hear: bool = False) -> RoomCache | None:

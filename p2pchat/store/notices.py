@@ -35,6 +35,7 @@ TYPES: Final = {
 }
 VOIDED: Final = "voided"
 OVERRULED: Final = "overruled"
+FORK: Final = "fork"
 
 LOOK_BACK: Final = 1000
 """So many changes before a page are looked at for what stood when it begins."""
@@ -53,6 +54,11 @@ _NAMED: Final = (  # what these say is sealed: engine/naming keeps it
     "SELECT e.id, e.hlc, e.device, e.flags, substr(t.value, 1, ?) FROM event e JOIN touch t ON t.id = e.id"
     " WHERE e.room = ? AND e.kind = 37 AND e.hlc <= ? AND t.kind = 37"
     " ORDER BY e.hlc DESC, e.id DESC LIMIT ?"
+)
+_FORKS: Final = (  # of each machine's chain the lowest number at which there are two events
+    "SELECT e.id, e.hlc, e.device FROM event e JOIN (SELECT device, min(seq) AS low FROM event"
+    " WHERE room = ? AND (flags & 1) != 0 GROUP BY device) f ON e.device = f.device AND e.seq = f.low"
+    " WHERE e.room = ? AND (e.flags & 1) != 0 ORDER BY e.hlc, e.id"
 )
 
 
@@ -75,7 +81,8 @@ def notices(
 ) -> list[Notice]:
     """What happened to a room at an hlc in [low, high], oldest first, the newest `limit` of it.
 
-    What does not count is a notice too: `voided`, or `overruled` by another at the same time.
+    What does not count is a notice too: `voided`, or `overruled` by another at the same time. That a machine
+    signed two histories stands where they part.
     """
     first, last = (min(max(one - HLC_OFFSET, -HLC_OFFSET), HLC_OFFSET - 1) for one in (low, high))
     rows = conn.execute(_COUNTED, (room, first, last, limit)).fetchall()
@@ -86,6 +93,7 @@ def notices(
         found = [one for one in found if one.notice.type != "settings" or _changed(one.notice)]
     named = conn.execute(_NAMED, (_SHOWN, room, last, LOOK_BACK)).fetchall()
     found += [one for one in _named(names, reversed(named)) if one.hlc >= first]
+    found += [one for one in _forks(conn, names, room) if first <= one.hlc <= last]
     found.sort(key=lambda one: (one.hlc, one.notice.id))
     return [one.notice for one in found[-limit:]]
 
@@ -135,6 +143,15 @@ def _notice(
         detail,
         act=TYPES[kind] if void else "",
     )
+
+
+def _forks(conn: sqlite3.Connection, names: Names, room: int | None) -> list[_Placed]:
+    """One for each machine: of the two events the earlier by (hlc, id)."""
+    found: dict[int, _Placed] = {}
+    for identity, hlc, device in conn.execute(_FORKS, (room, room)).fetchall():
+        notice = Notice(EventId(identity), FORK, _ms(hlc), DeviceId(names.id(device)))
+        found.setdefault(device, _Placed(hlc, notice))
+    return list(found.values())
 
 
 def _settings(rows: list[tuple[bytes, int, int, int, bytes | None, int]]) -> dict[bytes, dict[str, str]]:

@@ -202,12 +202,14 @@ def test_taking_note_hearing_of_a_room_and_muting_it(two: tuple[Person, Person])
     ann, bob = two
     ann.run("room", "create", "launch")
     ann.run("room", "invite", "launch", bob.name)
+    sent_at = ann.json("history", "launch")["notices"][-1]["at"]
     sent = ann.json("send", "launch", "stop at noon", "--ack", "--by", "2h", "--wait", "delivered")
     asked = ann.json("ack", sent["id"][:12], "--list")
     assert FIELDS["ack"] <= set(asked)
     assert ([one["name"] for one in asked["missing"]], asked["acked"]) == ([bob.name], [])
     (waiting,) = bob.json("inbox")["acks"]
     assert (waiting["id"], waiting["preview"]) == (sent["id"], "stop at noon")
+    assert bob.json("history", "launch")["messages"][0]["ack"]["by_time"] > sent_at
     done = bob.json("ack", waiting["id"])
     assert done["target"] == sent["id"]
     assert bob.json("inbox")["acks"] == []

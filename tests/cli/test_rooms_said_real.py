@@ -48,6 +48,9 @@ def test_answers_threads_changes_and_mentions(two: tuple[Person, Person]) -> Non
     assert seen(bob, first)["text"] == "shall we meet"
     pinned = bob.json("history", ROOM, "--pinned")["messages"]
     assert [one["id"] for one in pinned] == [threaded]
+    bob.run("react", first[:12], "👍", "--remove")
+    ann.run("pin", threaded[:12], "--remove")
+    until(lambda: seen(ann, first)["reactions"] == [] and not seen(bob, threaded)["pinned"])
     assert ann.kind("edit", threaded[:12], "never", code=7) in NO_RIGHT, "it is Bob's"
 
     to_bob, to_all = said(ann, f"@{bob.name} are you there"), said(ann, "@room all of you")

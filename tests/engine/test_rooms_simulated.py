@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import log, rooms
+from p2pchat.engine import log, overview, rooms
 from p2pchat.ids import EventId, RoomId
 from p2pchat.wire.codec import encode
 from p2pchat.wire.messages import events as ev
 from tests.engine.play import Actor, Stage
-from tests.engine.test_rooms import act, create, link_of, members, say, texts
+from tests.engine.test_rooms import act, create, link_of, members, refused, say, texts
 
 Three = tuple[Actor, Actor, Actor]
 
@@ -64,6 +64,50 @@ def test_who_joined_before_he_heard_that_the_door_is_shut_is_in(stage: Stage, th
     stage.join(ann, bob)
     assert members(ann, room) == members(bob, room)
     assert len(members(ann, room)) == 2
+
+
+@pytest.mark.parametrize("admission", ["closed", "invite"])
+@pytest.mark.parametrize("away", [False, True])
+def test_who_knew_an_open_room_hears_that_it_is_so_no_more_and_nothing_later(
+    stage: Stage, three: Three, admission: str, away: bool
+) -> None:
+    """Else he would go on taking it for open, join it a year later, and be in."""
+    ann, bob, cem = three
+    room = create(ann, "tea", admission="office")
+    stage.wait(200)
+    assert [view.name for view in overview.room_views(bob.look(), True, None) if view.id == room] == ["tea"]
+    if away:
+        stage.cut()
+        stage.join(ann, cem)
+    act(cem, "join", "tea")
+    act(ann, "set", "tea", changes=(("admission", admission),))
+    act(ann, "role", room.hex(), cem, role="moderator")
+    if away:
+        stage.join(bob, cem)
+    stage.wait(200)
+    assert refused(bob, "join", room.hex()).kind == "no_right"
+    assert room not in [view.id for view in overview.room_views(bob.look(), True, None)]
+    assert rooms.room(bob.look(), room).graph.settings.admission == admission
+    assert sorted(members(bob, room).values()) == ["member", "owner"], "of cem's new role he hears nothing"
+    assert len(members(ann, room)) == len(members(cem, room)) == 2
+    act(ann, "set", room.hex(), changes=(("admission", "office"), ("name", "tea")))
+    stage.wait(200)
+    act(bob, "join", "tea")
+    stage.wait(200)
+    assert members(ann, room) == members(cem, room) == members(bob, room)
+    assert len(members(ann, room)) == 3
+
+
+def test_who_was_removed_hears_nothing_of_what_becomes_of_an_open_room(stage: Stage, three: Three) -> None:
+    ann, bob, _ = three
+    room = create(ann, "tea", admission="office")
+    stage.wait(200)
+    act(bob, "join", "tea")
+    act(ann, "remove", "tea", bob)
+    act(ann, "set", "tea", changes=(("admission", "closed"),))
+    stage.wait(200)
+    assert rooms.room(bob.look(), room).graph.settings.admission == "office"
+    assert refused(bob, "join", room.hex()).kind == "no_right"
 
 
 def test_who_was_invited_while_away_hears_of_it_when_he_dials(stage: Stage, three: Three) -> None:

@@ -26,6 +26,7 @@ from p2pchat.wire.messages.link import Given, Reconcile, Want
 from tests.engine.forging import Hand
 from tests.engine.play import Actor, Stage
 from tests.engine.test_rooms import act, create, history, link_of, members, refused, say, texts
+from tests.engine.test_rooms_told import fed, notices
 
 AGREE_S: Final = 400.0
 """Simulated: a few repairs with random peers."""
@@ -262,7 +263,11 @@ def test_a_different_story_for_each_is_kept_marked_and_the_same_for_all(room: Ro
         for row in room.ann.ledger.events.run(room.id, room.mal.device, 1, 99, 999)
     ]
     assert sum(map(bool, told)) == 40
-    assert len([one for one in room.ann.told if one.subject[0] == "fork"]) >= 1  # type: ignore[index]
+    assert len([one for one in room.ann.told if one.subject[0] == "fork"]) == 1  # type: ignore[index]
+    for one in room.honest:
+        (notice,) = [told for told in notices(one, room.id) if told.type == "fork"]
+        assert notice.device == room.mal.device
+        assert [change for change, *_ in fed(one, room.id)].count("fork") == 1, "once, however long both are"
 
 
 def test_forked_acts_come_to_the_same_and_their_proof_revokes_the_machine(room: Room) -> None:

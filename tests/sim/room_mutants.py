@@ -11,7 +11,18 @@ from typing import Any
 
 import pytest
 
-from p2pchat.engine import keys, membership, outbox, room_commands, rooms, sync, talk, views
+from p2pchat.engine import (
+    handing,
+    keys,
+    membership,
+    outbox,
+    room_commands,
+    rooms,
+    shares,
+    sync,
+    talk,
+    views,
+)
 from p2pchat.model import ROOM
 
 Patch = pytest.MonkeyPatch
@@ -35,7 +46,7 @@ def gives_keys_to_all(patch: Patch) -> None:
 def shows_the_past(patch: Patch) -> None:
     """Newcomers of a room of joined history get what was before."""
     patch.setattr(keys, "may_have", lambda ctx, room, row, account: True)
-    patch.setattr(sync, "readable_from", lambda ctx, room, account: 0)
+    patch.setattr(shares, "readable_from", lambda ctx, room, account: 0)
     patch.setattr(rooms, "readable_from", lambda ctx, room, account: 0)
 
 
@@ -46,12 +57,12 @@ def voids_nothing(patch: Patch) -> None:
 
 def leaves_void_acts_behind(patch: Patch) -> None:
     """Acts that count are handed over, void ones are not."""
-    give = sync.hand_over
+    give = handing.hand_over
 
     def those_that_count(ctx: Any, link: Any, room: Any, ids: Any) -> None:
         give(ctx, link, room, [one for one in ids if one not in room.graph.void])
 
-    patch.setattr(sync, "hand_over", those_that_count)
+    patch.setattr(handing, "hand_over", those_that_count)
 
 
 def keeps_what_he_said(patch: Patch) -> None:
@@ -62,13 +73,13 @@ def keeps_what_he_said(patch: Patch) -> None:
 def tells_nothing_when_out(patch: Patch) -> None:
     """Who is out hands members nothing, not even what they may have from him. Not one of ALL: what it takes
     to show is that he alone was told of acts, and of people who keep the rules all members hear."""
-    give = sync.hand_over
+    give = handing.hand_over
 
     def those_who_are_in(ctx: Any, link: Any, room: Any, ids: Any) -> None:
         if room.row.kind != ROOM or ctx.me.account in room.graph.members:
             give(ctx, link, room, ids)
 
-    patch.setattr(sync, "hand_over", those_who_are_in)
+    patch.setattr(handing, "hand_over", those_who_are_in)
 
 
 def waits_for_nobody(patch: Patch) -> None:
