@@ -294,13 +294,10 @@ class Listening:
             return (
                 [presence_fields.typing_fields(directory, room, account, on=on)] if self._wants(room) else []
             )
-        if tell.type == "history" and isinstance(tell.subject, bytes):
-            of, looks = RoomId(tell.subject), self._source.looks
-            return (
-                [missing_fields.backfill_fields(of, looks.coming(of), looks.directory())]
-                if self._wants(of)
-                else []
-            )
+        if tell.type == "history" and isinstance(tell.subject, tuple):
+            of, count, giver = tell.subject
+            names = self._source.looks.directory()
+            return [missing_fields.backfill_fields(of, (count, giver), names)] if self._wants(of) else []
         if tell.type in ("peer", "presence") and (not self._rooms or tell.subject in self._accounts):
             peers = self._source.looks.peer_views()
             return [fields.peer_fields(peer) for peer in peers if peer.account == tell.subject]

@@ -135,7 +135,8 @@ class Runner:
     @property
     def feed_changed(self) -> trio.Event:
         """Is set once the feed has grown: to be taken before the feed is read. Made for who asks."""
-        self._feed_changed = self._feed_changed or trio.Event()
+        if self._feed_changed is None:
+            self._feed_changed = trio.Event()
         return self._feed_changed
 
     def post(self, event: Input) -> None:

@@ -6,8 +6,6 @@ length.
 
 from __future__ import annotations
 
-from typing import Final
-
 from p2pchat.engine import (
     consult,
     custody,
@@ -26,7 +24,6 @@ from p2pchat.engine import (
     sync,
     wants,
 )
-from p2pchat.engine import inputs as happened
 from p2pchat.engine.context import Context, Link
 from p2pchat.engine.inputs import (
     FromPeer,
@@ -37,11 +34,6 @@ from p2pchat.wire.codec import Record
 from p2pchat.wire.messages import devices, files, network, presence, registers
 from p2pchat.wire.messages import holders as kept_wire
 from p2pchat.wire.messages import link as wire
-
-PREKEY_CHECK_S: Final = 3600.0
-FEED_KEPT_MS: Final = 30 * 24 * 3600 * 1000
-_FREQUENT: Final = (FromPeer, happened.Post, happened.Sighted, happened.Lost)
-"""Inputs that bring no link and take none away, but for an answer that decides between two of one machine."""
 
 
 def from_peer(ctx: Context, event: FromPeer) -> None:

@@ -129,7 +129,7 @@ class Recon:
     need: tuple[bytes, ...] = ()  # still to be wanted, in the order of items
     later: tuple[bytes, ...] = ()  # the same, but asked of others just now
     out: tuple[tuple[bytes, ...], ...] = ()  # wants under way, not all of it given
-    at: float = 0.0  # when it last went on
+    at: float = 0.0  # when it was last begun with, or something was found or came
     lacking: int = 0  # how many the other side lacks
     rounds: int = 0
     listed: bool = False  # all it is to find is found

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from p2pchat.engine import bodies, log, outbox, rooms, transfers, views
+from p2pchat.engine import bodies, log, naming, outbox, rooms, transfers, views
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.engine.control_graph import Act
 from p2pchat.ids import AccountId, DeviceId, EventId
@@ -26,6 +26,9 @@ _JUDGES_OTHERS: Final = (ev.REMOVE, ev.ROLE, ev.REVOKE)
 """Kinds that may change the standing of events that are here already."""
 TELL_AGAIN_S: Final = 0.5
 """After somebody came in: others may come with him, and are told at once."""
+TELL_BACK_S: Final = 60.0
+"""After somebody came back, who knows what stood when he left: coming and going costs him nothing, and
+what is said again stays with everybody."""
 TELL_AGAIN_NEXT_S: Final = 5.0
 """The next of those who may waits so much longer, for the first may be off."""
 RUN: Final = 256
@@ -63,6 +66,7 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
     if judges:
         before = _Before(graph.void, graph.cuts, graph.cut_accounts, graph.revoked)
     me_before = ctx.me.account in graph.members
+    back = act.account in graph.former
     since = rooms.readable_from(ctx, room, ctx.me.account) if event.kind in CHANGES else 0
     settings = _set_to(room)
     graph.add(act)
@@ -82,7 +86,7 @@ def took(ctx: Context, room: RoomCache, event: StoredEvent, act: Act) -> None:
     if change is not None and event.id not in graph.void and not _stood(act.body, settings):
         _tell(ctx, room, event, act.account, act.body, settings)
     if event.kind == ev.JOIN and event.id not in graph.void and act.account != ctx.me.account:
-        _tell_him_soon(ctx, room)
+        _tell_him_soon(ctx, room, TELL_BACK_S if back else TELL_AGAIN_S)
     came_in = not me_before and ctx.me.account in graph.members
     if came_in or (since and not rooms.readable_from(ctx, room, ctx.me.account)):
         ctx.batch.entered[room.row.id] = None  # in now, or what was before has opened to us
@@ -120,7 +124,7 @@ def _set_to(room: RoomCache) -> dict[str, str]:
     }
 
 
-def _tell_him_soon(ctx: Context, room: RoomCache) -> None:
+def _tell_him_soon(ctx: Context, room: RoomCache, after_s: float) -> None:
     """Somebody came by himself into a room whose newcomers read nothing of before: one who may says again
     what it says of itself, the first of them that is there."""
     members = room.graph.members
@@ -129,7 +133,7 @@ def _tell_him_soon(ctx: Context, room: RoomCache) -> None:
         return
     staff = sorted((-wire.RANK[one.role], who) for who, one in members.items() if one.role != wire.MEMBER)
     turn = staff.index((-wire.RANK[mine.role], ctx.me.account))
-    delay = TELL_AGAIN_S + turn * TELL_AGAIN_NEXT_S
+    delay = after_s + turn * TELL_AGAIN_NEXT_S
     ctx.timer(f"retell:{room.row.id.hex()}", ctx.now.mono + delay)
 
 
@@ -181,8 +185,8 @@ def _judge_again(ctx: Context, room: RoomCache, before: _Before) -> None:
         devices |= set(known.devices) if known else set()
     if any(_opens_or_shuts(ctx, act) for act in changed):
         devices |= set(room.heads)
-    for device in sorted(devices & set(room.heads)):
-        judge_chain(ctx, room, device)
+    if any([_judge_chain(ctx, room, device) for device in sorted(devices & set(room.heads))]):
+        naming.named_anew(ctx, room)
 
 
 def _opens_or_shuts(ctx: Context, act: EventId) -> bool:
@@ -243,9 +247,15 @@ def is_cut(ctx: Context, room: RoomCache, device: DeviceId) -> bool:
     return device in room.graph.cuts or ctx.cache.owner.get(device) in room.graph.cut_accounts
 
 
-def judge_chain(ctx: Context, room: RoomCache, device: DeviceId, low: int = 1) -> None:
-    """What a machine said from a number on is judged again: a removal came or fell, or it forks."""
-    owner = ctx.cache.owner[device]
+def judge_chain(ctx: Context, room: RoomCache, device: DeviceId, low: int) -> None:
+    """What a machine that forks said from a number on is judged again."""
+    if _judge_chain(ctx, room, device, low):
+        naming.named_anew(ctx, room)
+
+
+def _judge_chain(ctx: Context, room: RoomCache, device: DeviceId, low: int = 1) -> bool:
+    """Judge it again; whether what the room is called may be another for it."""
+    owner, renamed = ctx.cache.owner[device], False
     while True:
         run = ctx.ledger.events.run(room.row.id, device, low, room.heads[device].seq, RUN)
         for event in run:
@@ -256,8 +266,9 @@ def judge_chain(ctx: Context, room: RoomCache, device: DeviceId, low: int = 1) -
             void = verdict.standing != "allowed"
             if void != bool(event.flags & StoredEvent.VOID):
                 set_void(ctx, room, event, None, void=void)
+                renamed = renamed or event.kind == ev.NAME
         if len(run) < RUN:
-            return
+            return renamed
         low = run[-1].seq + 1
 
 

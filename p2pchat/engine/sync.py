@@ -96,7 +96,8 @@ def begin_unheard(ctx: Context, link: Link) -> None:
 
 
 def periodic(ctx: Context) -> None:
-    """Once a minute, with one random peer; every 16th time under a salt."""
+    """Once a minute, with one random peer; every 16th time under a salt. Not of a room that it is giving
+    just now: that would be listed anew, and of other weeks than that under the salt no more would come."""
     spread = REPAIR_S * (0.8 + 0.4 * ctx.entropy.random())
     ctx.timer("repair", ctx.now.mono + spread)
     numbers = sorted(ctx.live.by_device.values())
@@ -106,6 +107,8 @@ def periodic(ctx: Context) -> None:
     turn = ctx.number()
     for room in rooms.common(ctx, link):
         keys.prepare_soon(ctx, room)
+        if wants.is_giving(ctx, link, room.row.id):
+            continue
         if turn % SALT_EVERY == 0 and rooms.access(ctx, link, room) == rooms.ALL:
             _ask_salted(ctx, link, room)
         else:
@@ -174,7 +177,7 @@ def heard(ctx: Context, link: Link, message: Reconcile) -> None:
         _answer(ctx, link, room, message)
         return
     recon = ctx.live.recons.get(message.session)
-    if recon is None or recon.link != link.link or recon.room != message.room:
+    if recon is None or recon.listed or (recon.link, recon.room) != (link.link, message.room):
         return
     items, real = shares.items_of(ctx, link, room, recon, asking=True)
     step = _reconciler(items, asking=True).reconcile(message.message)
@@ -212,28 +215,33 @@ def _answer(ctx: Context, link: Link, room: RoomCache, message: Reconcile) -> No
     ctx.out.append(Send(link.link, answer))
 
 
-def _go_on(ctx: Context, link: Link, session: int) -> None:
+def _go_on(ctx: Context, link: Link, session: int, *, beside: bool = False) -> None:
     """Want more, or be done."""
-    if session in ctx.live.recons and not wants.go_on(ctx, session):
+    if session in ctx.live.recons and not wants.go_on(ctx, session, beside=beside):
         _finished(ctx, link, session)
 
 
 def given(ctx: Context, link: Link, message: Given) -> None:
     """All of one want has come: want the next piece, and of others what they were not asked for meanwhile."""
-    for session, recon in list(ctx.live.recons.items()):
-        same = (recon.link, recon.room, recon.control) == (link.link, message.room, message.control)
-        if same and recon.out:  # else it answers a want of the run that this one replaced
-            wants.given(ctx, session)
-            _go_on(ctx, link, session)
-    if not message.control:
+    said = (link.link, message.room, message.control)
+    answered = [
+        session
+        for session, recon in ctx.live.recons.items()
+        if (recon.link, recon.room, recon.control) == said and recon.out
+    ]  # else it answers a want of the run that this one replaced
+    for session in answered:
+        wants.given(ctx, session)
+        _go_on(ctx, link, session)
+    if answered and not message.control:
         _stir(ctx, RoomId(message.room))
         wants.tell(ctx, RoomId(message.room))
 
 
 def _stir(ctx: Context, room_id: RoomId) -> None:
     """Runs that waited for what others give go on, and one that was put off begins, if it is their turn."""
-    for session in wants.idle(ctx, room_id):
-        _go_on(ctx, ctx.live.links[ctx.live.recons[session].link], session)
+    for session, beside in wants.awake(ctx, room_id):
+        if session in ctx.live.recons:
+            _go_on(ctx, ctx.live.links[ctx.live.recons[session].link], session, beside=beside)
     number = wants.due_of(ctx, room_id)
     if number is not None:
         link, room = ctx.live.links[number], rooms.room(ctx, room_id)
@@ -245,7 +253,7 @@ def stir_all(ctx: Context) -> None:
     """After a pause: somebody may have given nothing all the while."""
     for room_id in wants.rooms_waiting(ctx):
         _stir(ctx, room_id)
-        wants.tell(ctx, room_id)
+        wants.tell_end(ctx, room_id)
 
 
 def _finished(ctx: Context, link: Link, session: int) -> None:

@@ -167,15 +167,13 @@ def lawfully_absent(ctx: Context, event: StoredEvent) -> bool:
 
 
 def standing_moved(ctx: Context, room: RoomCache, event: StoredEvent) -> None:
-    """A content event counts no more, or counts again: what people see follows."""
+    """A content event counts no more, or counts again: what people see follows. Not what the room is
+    called: that is looked for once, however many names it concerns (membership)."""
     what = said(ctx, room, event)
     if event.kind == wire.MESSAGE:
         refresh(ctx, room, what)
         if event.flags & StoredEvent.VOID:
             transfers.voided(ctx, event.id)
-        return
-    if event.kind == wire.NAME:
-        naming.named_anew(ctx, room)
         return
     touch = _touch(what, what.body)
     if touch is None:

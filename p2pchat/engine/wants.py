@@ -10,11 +10,11 @@ newest end: whoever opens a room while years of it are still on their way sees w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine.context import Context, Recon
+from p2pchat.engine.context import Context, Link, Recon
 from p2pchat.engine.inputs import Send, Tell
 from p2pchat.ids import DeviceId, EventId, RoomId
 from p2pchat.wire.messages.link import Want
@@ -27,37 +27,58 @@ by what the others hold ready. Six would no longer be inside the queue."""
 LARGE: Final = CHUNK * WANTS
 """Where a run finds more than that lacking, another one of its room waits for it."""
 MAX_NEED: Final = 65_536
-"""Ids of what is lacking that a run remembers: 2 MiB that a liar can make us hold. Of more the newest."""
+"""Ids of what is lacking that all runs with one person's machines remember: 5 MiB that a liar can make us
+hold. Of more the newest; LARGE of each run in any case."""
 SAMPLE: Final = 16
 """Of what a run found lacking: if nothing of it came, the peer does not have what it says."""
 PATIENCE_S: Final = 2.0
 """A peer that has given nothing for so long keeps nobody from being asked for the same."""
 BESIDE_S: Final = 10.0
-"""After so long a long run no longer waits for another: a slow peer, or one that holds back, is passed by."""
+"""After so long a run no longer waits for another: a slow peer, or one that holds back, is passed by. Of
+one that has brought nothing for so long nobody is told that anything is on its way."""
 TELL_EVERY_S: Final = 1.0
 _LOOKED_AT: Final = 16
-"""Chunks looked through in one step for something that has not come meanwhile: some 8 ms."""
+"""Chunks looked through in one step for something that has not come meanwhile: some 8 ms. Of runs that
+wait so many go on as have no more to be looked through; the others follow in later steps."""
 
 
 def found(ctx: Context, recon: Recon, lacked: Sequence[bytes]) -> Recon:
     """A run that has found some more to be lacking here; items come from the oldest to the newest."""
+    most = max(LARGE, MAX_NEED - _held_beside(ctx, recon))
     need = (*recon.need, *lacked)
-    return replace(recon, need=need[-MAX_NEED:], cut=recon.cut or len(need) > MAX_NEED, at=ctx.now.mono)
+    return replace(recon, need=need[-most:], cut=recon.cut or len(need) > most, at=ctx.now.mono)
+
+
+def _held_beside(ctx: Context, recon: Recon) -> int:
+    """Ids that other runs with machines of the same person remember."""
+    links, place = ctx.live.links, (recon.link, recon.room, recon.control)
+    account = links[recon.link].account
+    return sum(
+        _left(other)
+        for other in ctx.live.recons.values()
+        if links[other.link].account == account and (other.link, other.room, other.control) != place
+    )
 
 
 def listed(recon: Recon, *, whole: bool) -> Recon:
-    """A run that is to find no more; `whole` if there is no more to be found."""
-    return replace(recon, listed=True, more=() if whole and not recon.cut else recon.need[-SAMPLE:])
+    """A run that is to find no more; `whole` if there is no more to be found. What was listed twice is
+    wanted once: else a liar could go on for ever with the same."""
+    need = tuple(dict.fromkeys(recon.need))
+    more = () if whole and not recon.cut else need[-SAMPLE:]
+    return replace(recon, need=need, listed=True, more=more)
 
 
-def go_on(ctx: Context, session: int) -> bool:
-    """Want as much as may be under way; False where nothing is lacking any more."""
+def go_on(ctx: Context, session: int, *, beside: bool = False) -> bool:
+    """Want as much as may be under way; False where nothing is lacking any more. `beside`: also what others
+    are giving."""
     recon = ctx.live.recons[session]
+    busy = _under_way(ctx, recon, beside=beside)
     while len(recon.out) < WANTS:
-        recon, chunk = _take(ctx, recon)
+        recon, chunk = _take(ctx, recon, busy)
         if not chunk:
             break
-        recon = replace(recon, out=(*recon.out, tuple(chunk)), at=ctx.now.mono)
+        at = recon.at if recon.out else ctx.now.mono
+        recon = replace(recon, out=(*recon.out, tuple(chunk)), at=at)
         want = Want(recon.room, recon.control, tuple(chunk), recon.salt, recon.week)
         ctx.out.append(Send(recon.link, want, early=True))
     ctx.live.recons[session] = recon
@@ -66,15 +87,16 @@ def go_on(ctx: Context, session: int) -> bool:
     return bool(recon.out or recon.need or recon.later)
 
 
-def _take(ctx: Context, recon: Recon) -> tuple[Recon, Sequence[bytes]]:
+def _take(ctx: Context, recon: Recon, busy: Mapping[bytes, None]) -> tuple[Recon, Sequence[bytes]]:
     """The next to be wanted of a run."""
     if recon.control:
         return replace(recon, need=recon.need[CHUNK:]), recon.need[:CHUNK]
     if recon.salt:  # ids of which only the peer knows whose they are
         return replace(recon, need=recon.need[:-CHUNK]), recon.need[-CHUNK:]
-    if not recon.need and not recon.out:
-        recon = replace(recon, need=recon.later, later=())
-    busy = _under_way(ctx, recon)
+    free = tuple(one for one in recon.later if one not in busy)
+    if free:  # it is newer than all else
+        later = tuple(one for one in recon.later if one in busy)
+        recon = replace(recon, need=(*recon.need, *free), later=later)
     chunk: list[bytes] = []
     for _ in range(_LOOKED_AT):
         if not recon.need or len(chunk) == CHUNK:
@@ -87,14 +109,14 @@ def _take(ctx: Context, recon: Recon) -> tuple[Recon, Sequence[bytes]]:
     return recon, chunk
 
 
-def _under_way(ctx: Context, recon: Recon) -> dict[bytes, None]:
-    """What this run has asked for, and what others are giving."""
+def _under_way(ctx: Context, recon: Recon, *, beside: bool) -> dict[bytes, None]:
+    """What this run has asked for, and what others are giving unless it goes on `beside` them."""
     return {
         one: None
         for other in ctx.live.recons.values()
         if _alike(other, recon.room)
         for chunk in other.out
-        if other.link == recon.link or _lively(ctx, other)
+        if other.link == recon.link or (_lively(ctx, other) and not beside)
         for one in chunk
     }
 
@@ -108,15 +130,44 @@ def _lively(ctx: Context, recon: Recon) -> bool:
     return ctx.now.mono < recon.at + PATIENCE_S
 
 
+def is_giving(ctx: Context, link: Link, room: RoomId) -> bool:
+    """Whether content of a room is coming on that link."""
+    return any(
+        recon.link == link.link and _alike(recon, room) and recon.out and _lively(ctx, recon)
+        for recon in ctx.live.recons.values()
+    )
+
+
 def given(ctx: Context, session: int) -> None:
-    """All of the oldest want of a run has come."""
+    """All of the oldest want of a run has come, or what there was of it: who gives nothing is not lively."""
     recon = ctx.live.recons[session]
-    ctx.live.recons[session] = replace(recon, out=recon.out[1:], at=ctx.now.mono)
+    asked = [EventId(one) for one in recon.out[0]]
+    came = bool(recon.salt) or len(ctx.ledger.events.missing(asked)) < len(asked)
+    ctx.live.recons[session] = replace(recon, out=recon.out[1:], at=ctx.now.mono if came else recon.at)
 
 
-def idle(ctx: Context, room: RoomId) -> list[int]:
-    """Runs about a room's content that wait for what others give."""
-    return [session for session, recon in ctx.live.recons.items() if _alike(recon, room) and _waits(recon)]
+def awake(ctx: Context, room: RoomId) -> list[tuple[int, bool]]:
+    """Runs about a room's content that wait for what others give and may go on; and whether beside those,
+    as one may that has waited for too long."""
+    waiting = {
+        session: recon for session, recon in ctx.live.recons.items() if _alike(recon, room) and _waits(recon)
+    }
+    if not waiting:
+        return []
+    busy = _under_way(ctx, next(iter(waiting.values())), beside=False)  # those that wait have nothing out
+    found: list[tuple[int, bool]] = []
+    left = CHUNK * _LOOKED_AT
+    for session, recon in waiting.items():
+        if recon.need or not all(one in busy for one in recon.later):
+            left -= _left(recon)
+            if found and left < 0:
+                ctx.timer("runs", ctx.now.mono)
+                break
+            found.append((session, False))
+    if found:
+        return found
+    session = min(waiting, key=lambda one: waiting[one].at)
+    return [(session, True)] if ctx.now.mono >= waiting[session].at + BESIDE_S else []
 
 
 def _waits(recon: Recon) -> bool:
@@ -161,8 +212,8 @@ def due_of(ctx: Context, room: RoomId) -> int | None:
 
 
 def rooms_waiting(ctx: Context) -> Iterable[RoomId]:
-    """Rooms of which something waits; the timer goes on as long as there are any."""
-    rooms = [room for _, room in ctx.live.put_off]
+    """Rooms of which something waits, or is told to be coming; the timer goes on as long as there are any."""
+    rooms = [*ctx.live.told_coming, *(room for _, room in ctx.live.put_off)]
     rooms += [recon.room for recon in ctx.live.recons.values() if _waits(recon)]
     if rooms:
         ctx.timer("runs", ctx.now.mono + PATIENCE_S)
@@ -175,8 +226,14 @@ def rooms_waiting(ctx: Context) -> Iterable[RoomId]:
 def coming(ctx: Context, room: RoomId) -> tuple[int, DeviceId | None]:
     """Events of a room's content that a peer has listed and that have not come yet, and who gives them;
     more may be listed."""
-    runs = [recon for recon in ctx.live.recons.values() if _alike(recon, room) and _left(recon)]
-    first = next((recon for recon in runs if recon.out), runs[0] if runs else None)
+    runs = [
+        recon
+        for recon in ctx.live.recons.values()
+        if _alike(recon, room) and _left(recon) and ctx.now.mono < recon.at + BESIDE_S
+    ]
+    giving = [recon for recon in runs if recon.out]
+    lively = [recon for recon in giving if _lively(ctx, recon)]
+    first = next(iter((*lively, *giving, *runs)), None)
     if first is None:
         return 0, None
     asked = [EventId(one) for chunk in first.out for one in chunk]
@@ -190,14 +247,21 @@ def tell(ctx: Context, room: RoomId) -> None:
     last = ctx.live.told_coming.get(room)
     if (not left) if last is None else (left and ctx.now.mono < last + TELL_EVERY_S):
         return  # nothing to say, or it was said just now
-    count, _ = coming(ctx, room)
+    count, giver = coming(ctx, room)
     if last is None and count <= CHUNK:
         return
     if count:
         ctx.live.told_coming[room] = ctx.now.mono
+        ctx.timer("runs", ctx.now.mono + PATIENCE_S)
     else:
         del ctx.live.told_coming[room]
-    ctx.out.append(Tell("history", room))
+    ctx.out.append(Tell("history", (room, count, giver)))
+
+
+def tell_end(ctx: Context, room: RoomId) -> None:
+    """Time has passed: say it if it is no more."""
+    if room in ctx.live.told_coming and not coming(ctx, room)[0]:
+        tell(ctx, room)
 
 
 def tell_all(ctx: Context) -> None:

@@ -17,6 +17,7 @@ from p2pchat.engine.context import Live
 from p2pchat.engine.inputs import (
     CloseLink,
     Effect,
+    FeedGrew,
     FromPeer,
     Input,
     NetworkChanged,
@@ -102,7 +103,7 @@ class FakeLedger:
 
 
 class FakeNode:
-    """Understands `write X`, `read X`, `local X`, `remote X`, `no X`, `bug X`, `archive X`, `slow S`."""
+    """Knows `write X`, `read X`, `local X`, `remote X`, `no X`, `bug X`, `archive X`, `slow S` and `feed`."""
 
     def __init__(self, stage: Stage, ledger: FakeLedger) -> None:
         self.live = Live()
@@ -162,6 +163,8 @@ class FakeNode:
                 self.ledger.wrote = True
                 self.ledger.pending.append(name)
                 return [Reply(int(rest), name, early=True)]
+            case "feed":
+                return [FeedGrew()]
             case "slow":
                 self.stage.clock_s += float(rest)
             case "local":

@@ -26,6 +26,15 @@ async def test_effects_come_after_the_commit_of_their_batch() -> None:
     assert stage.disk == ["a", "b", "c"]
 
 
+async def test_who_waits_for_the_feed_hears_once_that_it_grew_however_many_wait() -> None:
+    stage = Stage()
+    first = stage.runner.feed_changed
+    assert stage.runner.feed_changed is first
+    await stage.play("feed")
+    assert first.is_set()
+    assert not stage.runner.feed_changed.is_set()
+
+
 async def test_a_live_batch_ends_at_64_inputs() -> None:
     stage = Stage()
     await stage.play(*(f"write {n}" for n in range(150)))

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import overview
+from p2pchat.engine import membership, overview
 from p2pchat.engine.node import rebuild_views
 from p2pchat.ids import RoomId
-from p2pchat.model import Notice
+from p2pchat.model import Notice, StoredEvent
 from p2pchat.store.reader import open_reader
 from tests.engine.play import Actor, Stage
 from tests.engine.test_rooms import act, create, say, three  # noqa: F401
@@ -143,6 +143,37 @@ def test_of_two_at_once_it_is_told_which_stands(first: str, stage: Stage, three:
     assert changes(cem, room)[-1] == fed(cem, room)[-1] == ("topic", "both", "of ann")
 
 
+def test_however_much_somebody_who_is_out_has_set_what_stands_is_looked_for_once(
+    stage: Stage,
+    three: Three,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ann, bob, cem = three
+    room = create(ann, topic="plan")
+    act(ann, "invite", "launch", bob, cem)
+    act(ann, "role", "launch", bob, role="moderator")
+    stage.cut()
+    stage.join(bob, cem)
+    for number in range(40):
+        change(bob, topic=f"{number}")
+    stage.cut()
+    act(ann, "remove", "launch", bob)
+    looked, of_kind = [], cem.ledger.events.of_kind
+
+    def of(room: RoomId, kind: int) -> list[StoredEvent]:
+        looked.append(kind)
+        return of_kind(room, kind)
+
+    monkeypatch.setattr(cem.ledger.events, "of_kind", of)
+    stage.join(ann, cem)
+    assert looked == [37]
+    assert overview.room_view(cem.look(), "launch").topic == "plan"
+    assert [one for one in fed(cem, room) if one[0] == "topic"][-2:] == [
+        ("topic", "39", "38"),
+        ("topic", "plan", "39"),
+    ]
+
+
 def test_who_comes_into_a_room_of_joined_history_is_told_once_what_it_says(three: Three) -> None:  # noqa: F811
     ann, bob, cem = three
     room = create(ann, topic="plan", history="joined")
@@ -176,6 +207,33 @@ def test_notices_are_made_again_from_the_log(three: Three) -> None:  # noqa: F81
     assert changes(ann, room) == [one for one in told if one[0] == "created"]
     ann.do(lambda n: happened.Post(n, bob.name, "hello"))
     assert changes(ann, room) == told
+
+
+def test_who_comes_and_goes_does_not_make_them_say_everything_again_each_time(stage: Stage) -> None:
+    """It stays in everybody's archive for good. What was set while he was away he hears in a minute."""
+    ann, bob, cem = (stage.actor(name) for name in ("ann", "bob", "cem"))
+    for one in (bob, cem):
+        stage.join(ann, one)
+    room = create(ann, topic="plan", rules="be kind", history="joined", admission="office")
+    for _ in range(60):
+        act(cem, "join", "launch")
+        stage.wait(0.6)
+        act(cem, "leave", "launch")
+        stage.wait(0.4)
+    assert len(ann.ledger.events.of_kind(room, 37)) <= 3 * 3, "at first, when he joined, after a minute"
+    change(ann, topic="second plan")
+    stage.wait(1)
+    act(cem, "join", "launch")
+    act(bob, "join", "launch")
+    stage.wait(1)
+    assert overview.room_view(bob.look(), "launch").topic == "second plan", "who is new waits for nobody"
+    act(cem, "leave", "launch")
+    change(ann, topic="third plan")
+    stage.wait(1)
+    act(cem, "join", "launch")
+    assert overview.room_view(cem.look(), "launch").topic == "second plan"
+    stage.wait(membership.TELL_BACK_S + 1)
+    assert overview.room_view(cem.look(), "launch").topic == "third plan"
 
 
 def test_who_joins_an_open_room_of_joined_history_is_told_once_what_it_says(stage: Stage) -> None:
