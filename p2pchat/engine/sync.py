@@ -34,7 +34,8 @@ LISTED: Final = 64
 """Ranges of fewer items are listed: 2 KiB at most, where the last round would else have said half of it."""
 COLD: Final = 32
 """Whose content of a room is less has not been there: its keys may be here, and what was just said."""
-MAX_ROUNDS: Final = 256
+MAX_ROUNDS: Final = 1024
+"""Of one run: 1.9 million ids, the newest of which it then wants."""
 REPAIR_S: Final = 60.0
 REPAIRS_AT_ONCE: Final = 16
 """Repairs of one room begun in one step: 7 ms where it has 500 members."""
