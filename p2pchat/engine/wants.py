@@ -225,7 +225,13 @@ def rooms_waiting(ctx: Context) -> Iterable[RoomId]:
 
 def coming(ctx: Context, room: RoomId) -> tuple[int, DeviceId | None]:
     """Events of a room's content that a peer has listed and that have not come yet, and who gives them;
-    more may be listed."""
+    more may be listed. Of the pieces under way all that were not given whole count: looked at between two
+    batches, when the archive may be in the middle of a commit, it is not asked."""
+    first = _giving(ctx, room)
+    return (0, None) if first is None else (_left(first), ctx.live.links[first.link].device)
+
+
+def _giving(ctx: Context, room: RoomId) -> Recon | None:
     runs = [
         recon
         for recon in ctx.live.recons.values()
@@ -233,12 +239,7 @@ def coming(ctx: Context, room: RoomId) -> tuple[int, DeviceId | None]:
     ]
     giving = [recon for recon in runs if recon.out]
     lively = [recon for recon in giving if _lively(ctx, recon)]
-    first = next(iter((*lively, *giving, *runs)), None)
-    if first is None:
-        return 0, None
-    asked = [EventId(one) for chunk in first.out for one in chunk]
-    lacking = len(ctx.ledger.events.missing(asked)) if asked else 0
-    return len(first.need) + len(first.later) + lacking, ctx.live.links[first.link].device
+    return next(iter((*lively, *giving, *runs)), None)
 
 
 def tell(ctx: Context, room: RoomId) -> None:
@@ -248,6 +249,9 @@ def tell(ctx: Context, room: RoomId) -> None:
     if (not left) if last is None else (left and ctx.now.mono < last + TELL_EVERY_S):
         return  # nothing to say, or it was said just now
     count, giver = coming(ctx, room)
+    if (first := _giving(ctx, room)) is not None:  # in a batch the archive can be asked
+        asked = [EventId(one) for chunk in first.out for one in chunk]
+        count = len(first.need) + len(first.later) + len(ctx.ledger.events.missing(asked))
     if last is None and count <= CHUNK:
         return
     if count:
