@@ -40,11 +40,15 @@ def shift(live: Live, trust: Mapping[AccountId, TrustRow], me: AccountId, system
     A person has one voice, however many machines and links he has: the median of theirs.
     """
     told: dict[AccountId, list[int]] = {}
-    for number in live.by_device.values():
-        link = live.links[number]
-        row = trust.get(link.account)
-        if link.account == me or (row is not None and (row.verified or long_known(row, system_ms))):
-            told.setdefault(link.account, []).append(link.clock_offset_ms)
+    links, before, after = live.links, system_ms - KNOWN_AFTER_MS, system_ms + KNOWN_AFTER_MS
+    for number in live.by_device.values():  # `long_known` by hand: of hundreds, whenever one comes or goes
+        link = links[number]
+        account = link.account
+        if account != me:
+            row = trust.get(account)
+            if row is None or (before < row.first_seen_ms < after and not row.verified):
+                continue
+        told.setdefault(account, []).append(link.clock_offset_ms)
     offsets = [median(each) for each in told.values()]
     if len(offsets) < 2:
         return 0

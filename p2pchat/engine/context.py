@@ -12,7 +12,7 @@ replace a value, never change it, and let a dictionary `become` another.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
@@ -100,6 +100,10 @@ class Live(UndoFields):
     relayed: UndoDict[int, Relayed] = field(default_factory=UndoDict)
     links: UndoDict[int, Link] = field(default_factory=UndoDict)
     by_device: UndoDict[DeviceId, int] = field(default_factory=UndoDict)
+    comings: object = field(
+        default_factory=object
+    )  # another one whenever `by_device` is another; see use_link
+    clocks_seen: tuple[object, float] = (None, 0.0)  # whose, by `comings`, and when; see node
     contested: UndoDict[int, int] = field(
         default_factory=UndoDict
     )  # older link -> newer, until a pong decides
@@ -186,6 +190,15 @@ class Live(UndoFields):
             state.join(journal, [one.name for one in fields(state)])
 
 
+class Linked(NamedTuple):
+    """Links to machines of a room's members, and by whose coming and for which members that holds."""
+
+    comings: object
+    accounts: tuple[AccountId, ...]
+    links: tuple[Link, ...]
+    by_device: Mapping[DeviceId, int]
+
+
 @dataclass(slots=True)
 class RoomCache:
     """One room, as far as the ledger says."""
@@ -213,6 +226,7 @@ class RoomCache:
     sending: EpochRow | None = None  # the epoch `keys.current` chose, until keys or members change
     pool_seen: bool = False  # whether all that waits to be judged has been looked at
     links_back: tuple[tuple[bytes, ...], int] | None = None  # see log._links_back
+    linked: Linked | None = None  # members' machines that are here, as long as nobody comes, goes or enters
 
 
 class SaltKey(NamedTuple):

@@ -13,7 +13,7 @@ removals judged again (`evaluations` counts the work).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from heapq import nlargest
 from typing import Final
 
@@ -138,10 +138,10 @@ class Graph:
             self.add(node.act)
 
     @property
-    def unproved(self) -> tuple[DeviceId, ...]:
+    def unproved(self) -> Collection[DeviceId]:
         """Machines that a revoke names whose proof does not hold, by what is known: once more
         statements are, `reconsider`."""
-        return tuple(self._races.unproved)
+        return self._races.unproved.keys()
 
     def _bench(self) -> Bench:
         bench = self._races.now()

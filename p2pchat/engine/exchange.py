@@ -127,7 +127,7 @@ def met(ctx: Context, link: Link) -> None:
 
 
 def _strange(ctx: Context, device: DeviceId) -> bool:
-    return not any(sight.device == device for sight in ctx.live.sights.values())
+    return device not in [sight.device for sight in ctx.live.sights.values()]
 
 
 def due(ctx: Context) -> None:

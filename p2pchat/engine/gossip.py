@@ -46,13 +46,13 @@ LIVE_MS: Final = 30_000
 # -- what goes out ---------------------------------------------------------------------------
 
 
-def audience(ctx: Context, room: RoomCache, fresh: Sequence[StoredEvent]) -> list[Link]:
+def audience(ctx: Context, room: RoomCache, fresh: Sequence[StoredEvent]) -> Sequence[Link]:
     """Whom own new events are pushed to; all others are told of them. Without neighbours it is all.
     Who leaves tells his other machines too: there may be nobody else to tell them."""
     links = rooms.links_of(ctx, room)
     if ctx.me.account not in room.graph.members:
         linked = (ctx.live.links[number] for number in ctx.live.by_device.values())
-        links += [link for link in linked if link.account == ctx.me.account]
+        links += tuple(link for link in linked if link.account == ctx.me.account)
     view = tend(ctx, room, links)
     if view is None or not view.active:
         return links
@@ -214,8 +214,7 @@ def tend(ctx: Context, room: RoomCache, links: Sequence[Link] | None = None) -> 
     standing, sizes = ctx.live.views.get(room.row.id), ctx.sizes
     if room.row.kind == DIRECT or (standing is None and len(ctx.live.by_device) < sizes.above):
         return None
-    links = rooms.links_of(ctx, room) if links is None else links
-    here = {link.device: link.link for link in links}
+    here = rooms.linked(ctx, room).by_device if links is None else {link.device: link.link for link in links}
     bound = sizes.above if standing is None else _floor(sizes)
     if len(here) < bound or ctx.me.account not in room.graph.members:
         if standing is not None:

@@ -14,11 +14,11 @@ from dataclasses import replace
 from typing import Final
 
 from p2pchat.engine import (
+    crossing,
     hearsay,
     log,
     membership,
     outbox,
-    peers,
     people,
     presence,
     ranges,
@@ -82,7 +82,7 @@ def handed(ctx: Context, link: Link, message: Handed) -> None:
         membership.proofs_came(ctx, account)
         revocations.plan(ctx, account)
         for device in ctx.cache.accounts[account].devices.values():
-            for number in peers.links_to(ctx, device.id) if device.revoked else ():
+            for number in crossing.links_to(ctx, device.id) if device.revoked else ():
                 ctx.out.append(CloseLink(number, "refused"))
         ctx.out.append(Tell("peer", account))
     if message.statements:

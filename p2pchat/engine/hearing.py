@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from p2pchat.engine import (
     consult,
+    crossing,
     custody,
     exchange,
     file_words,
@@ -17,7 +18,6 @@ from p2pchat.engine import (
     meet,
     outbox,
     own,
-    peers,
     presence_words,
     receive,
     sas,
@@ -100,7 +100,7 @@ def from_peer(ctx: Context, event: FromPeer) -> None:
         case presence.Typing():
             presence_words.typing(ctx, link, event.message)
         case wire.Pong():
-            meet.ready(ctx, peers.older_answers(ctx, link))
+            meet.ready(ctx, crossing.older_answers(ctx, link))
         case _:
             _of_holders(ctx, link, event.message)
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from p2pchat.crypto.identity import device_id
 from p2pchat.crypto.primitives import KEY_BYTES, x25519_usable
-from p2pchat.engine import accounts, frames, membership, names, own, peers, people, revocations, stating
+from p2pchat.engine import accounts, crossing, frames, membership, names, own, people, revocations, stating
 from p2pchat.engine.context import Context
 from p2pchat.engine.device_inputs import (
     AddDevice,
@@ -199,7 +199,7 @@ def changed(ctx: Context, account: AccountId, *, at_once: bool = False) -> None:
     revocations.plan(ctx, account, at_once=at_once)
     known = ctx.cache.accounts[account]
     for device in known.devices.values():
-        for number in peers.links_to(ctx, device.id) if device.revoked else ():
+        for number in crossing.links_to(ctx, device.id) if device.revoked else ():
             tell(ctx, account, (number,))
             ctx.out.append(CloseLink(number, "refused"))
     if account == ctx.me.account and revoked(ctx):

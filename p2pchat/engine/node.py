@@ -18,6 +18,7 @@ from p2pchat.engine import (
     bodies,
     clock,
     clones,
+    crossing,
     custody,
     exchange,
     file_commands,
@@ -80,6 +81,8 @@ PREKEY_CHECK_S: Final = 3600.0
 FEED_KEPT_MS: Final = 30 * 24 * 3600 * 1000
 _FREQUENT: Final = (FromPeer, happened.Post, happened.Sighted, happened.Lost, Answered, AtTheDoor)
 """Inputs that bring no link and take none away, but for an answer that decides between two of one machine."""
+CLOCKS_EVERY_S: Final = 1.0
+"""For timers alone others' clocks are looked at no more often, unless somebody has come or gone."""
 
 
 class Node:
@@ -182,11 +185,18 @@ class Node:
             self.names_kept = True
             naming.load(ctx)
         _dispatch(self, ctx, event)
-        if not isinstance(event, _FREQUENT):
+        if not isinstance(event, _FREQUENT) and not self._clocks_seen(event, now):
             self._look_at_clocks(now)
         return ctx.out
 
+    def _clocks_seen(self, event: Input, now: Now) -> bool:
+        """Whether a timer, of which there are several for each link, can find nothing else than before."""
+        comings, since = self.live.clocks_seen
+        same = isinstance(event, happened.TimerFired) and comings is self.live.comings
+        return same and 0.0 <= now.mono - since < CLOCKS_EVERY_S
+
     def _look_at_clocks(self, now: Now) -> None:
+        self.live.clocks_seen = (self.live.comings, now.mono)
         self.live.shift_ms = clock.shift(self.live, self.cache.trust, self.me.account, now.wall_ms)
 
     def close_batch(self, now: Now) -> list[Effect]:
@@ -406,7 +416,7 @@ def _timer(node: Node, ctx: Context, name: str) -> None:
         case "wait":
             outbox.timed_out(ctx, int(rest))
         case "contest":
-            meet.ready(ctx, peers.older_silent(ctx, int(rest)))
+            meet.ready(ctx, crossing.older_silent(ctx, int(rest)))
         case "renew":
             peers.renew(ctx)
         case "drafts":

@@ -1,8 +1,8 @@
-"""Who to dial, and which of two links to one machine stays.
+"""Who to dial.
 
-Decides: when an address is dialled, how failures are paced, what is remembered, and
-how crossing dials end (docs/protocol.md, "Finding each other" and "Crossing dials").
-Does not know: sockets, mDNS or what is said on a link.
+Decides: when an address is dialled, how failures are paced, and what is remembered of where machines are
+(docs/protocol.md, "Finding each other"). Does not know: sockets, mDNS, what is said on a link, or which of
+two links stays (crossing).
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import ipaddress
 from dataclasses import replace
 from typing import Final
 
-from p2pchat.engine import crowd, exchange, search, underway
+from p2pchat.engine import crossing, crowd, exchange, search, underway
 from p2pchat.engine.context import Context, Link, Sight, Target
-from p2pchat.engine.inputs import CloseLink, Dial, Reply, Send, Sighted
+from p2pchat.engine.inputs import Dial, Reply, Sighted
 from p2pchat.ids import DeviceId
 from p2pchat.model import AddressRow
 from p2pchat.wire.limits import (
-    CROSSING_PING_S,
     FIRST_PORT,
     LAST_PORT,
     MAX_ADDRESSES,
@@ -27,7 +26,6 @@ from p2pchat.wire.limits import (
     SESSION_S,
     UNPACED_DIALS_AT_START,
 )
-from p2pchat.wire.messages.link import Ping
 
 SECOND_DIALLER_S: Final = 1.0
 """The greater label waits this long, so that two fresh machines do not cross."""
@@ -42,12 +40,8 @@ LASTED_S: Final = 1.0
 """A link that ended sooner was not wanted over there: as good as a dial that failed."""
 GIVE_UP_FAILURES: Final = 6
 """An address of which nothing is known is dropped after so many failures."""
-CONTEST: Final = 1 << 32
-"""Pings above this number are the engine's: their pongs come back as input."""
 LOOSE_SLACK: Final = 64
 """So many more addresses of strangers than MAX_UNKNOWN_PEERS before they are sorted out, all at once."""
-SPARE_LINKS: Final = 3
-"""So many older links that a machine dialled may stand beside its newest, until it closes them."""
 
 
 def backoff(target: Target, now: float, jitter: float) -> float:
@@ -177,10 +171,11 @@ def remember(ctx: Context, host: str, port: int, device: DeviceId | None, *, sta
 
 def _trim(ctx: Context, device: DeviceId) -> None:
     """Of one machine the newest addresses are kept, and of all strangers together a tableful."""
-    rows = [row for row in ctx.cache.addresses.values() if not row.static and row.device is not None]
-    own = [row for row in rows if row.device == device]
+    every = ctx.cache.addresses.values()
+    own = [row for row in every if row.device == device and not row.static]
     spare = sorted(own, key=_age)[:-MAX_ADDRESSES]
-    if len(rows) > MAX_UNKNOWN_PEERS + LOOSE_SLACK:
+    if len(every) > MAX_UNKNOWN_PEERS + LOOSE_SLACK:
+        rows = [row for row in every if not row.static and row.device is not None]
         loose = [row for row in rows if row.device != device and _stranger(ctx, row.device)]
         spare += sorted(loose, key=_age)[: max(0, len(loose) - MAX_UNKNOWN_PEERS)]
     for row in spare:
@@ -232,8 +227,12 @@ def tick(ctx: Context) -> None:
     recent = tuple(at for at in ctx.live.dial_times if now - at < 1.0)
     ctx.live.dial_times = recent
     upcoming: float | None = None
-    targets = ctx.live.targets
-    waiting = [one for one in targets.items() if one[1].dialling is None and not _reached(ctx, one[1])]
+    targets, linked = ctx.live.targets, ctx.live.by_device
+    waiting = [
+        one
+        for one in targets.items()
+        if one[1].dialling is None and one[1].device not in linked and not _reached(ctx, one[1])
+    ]
     if not waiting:
         return
     crowd_s = underway.crowd_s(ctx)
@@ -357,11 +356,6 @@ def _worse(before: str, reason: str) -> str:
 # -- links come and go ------------------------------------------------------------------------
 
 
-def links_to(ctx: Context, device: DeviceId) -> list[int]:
-    """Every link to a machine: beside the one in use there may be others, that take its place."""
-    return [link.link for link in ctx.live.links.values() if link.device == device]
-
-
 def link_up(ctx: Context, link: Link, dialled: int | None) -> bool:
     """A handshake is complete. True if this is now *the* link to that machine."""
     live = ctx.live
@@ -390,7 +384,7 @@ def link_up(ctx: Context, link: Link, dialled: int | None) -> bool:
         _answer_add(ctx, dialled, link, "")
     if link.initiator:
         ctx.timer("renew", ctx.now.mono + SESSION_S)
-    return _settle(ctx, link)
+    return crossing.settle(ctx, link)
 
 
 def renew(ctx: Context) -> None:
@@ -408,60 +402,6 @@ def renew(ctx: Context) -> None:
         ctx.timer("renew", ctx.now.mono + RENEW_AGAIN_S)  # in case nothing comes of it
 
 
-def _settle(ctx: Context, link: Link) -> bool:
-    live = ctx.live
-    older = live.links.get(live.by_device.get(link.device, -1))
-    if older is None:
-        live.by_device[link.device] = link.link
-        return True
-    if older.initiator == link.initiator:
-        # Only who dialled closes: the two sides may see the links come up in another order, and
-        # each would close the one the other keeps.
-        live.by_device[link.device] = link.link
-        spare = [one for one in live.links.values() if one.device == link.device and one.link != link.link]
-        for one in spare if link.initiator else spare[:-SPARE_LINKS]:
-            if one.initiator == link.initiator:
-                ctx.out.append(CloseLink(one.link, "duplicate"))
-        return True
-    previous = live.contested.pop(older.link, None)
-    if previous is not None and previous in live.links:
-        ctx.out.append(CloseLink(previous, "duplicate"))
-    live.contested[older.link] = link.link
-    ctx.out.append(Send(older.link, Ping(CONTEST | link.link)))
-    ctx.timer(f"contest:{older.link}", ctx.now.mono + CROSSING_PING_S)
-    return False
-
-
-def older_answers(ctx: Context, link: Link) -> int | None:
-    """The older of two crossing links lives: the smaller device id's connection stays.
-
-    Returns the number of the link that has just become the one to use, if it changed.
-    """
-    newer = ctx.live.contested.pop(link.link, None)
-    if newer is None or newer not in ctx.live.links:
-        return None
-    by_us = ctx.me.device < link.device
-    if link.initiator == by_us:
-        ctx.out.append(CloseLink(newer, "duplicate"))
-        return None
-    return _replace(ctx, link, newer)
-
-
-def older_silent(ctx: Context, number: int) -> int | None:
-    """The older link did not answer in time: the newer one takes over."""
-    newer = ctx.live.contested.pop(number, None)
-    older = ctx.live.links.get(number)
-    if newer is None or newer not in ctx.live.links or older is None:
-        return None
-    return _replace(ctx, older, newer)
-
-
-def _replace(ctx: Context, older: Link, newer: int) -> int:
-    ctx.live.by_device[older.device] = newer
-    ctx.out.append(CloseLink(older.link, "duplicate"))
-    return newer
-
-
 def link_down(ctx: Context, number: int) -> tuple[Link | None, int | None]:
     """A link is gone: (the link, the one that has taken its place, if any)."""
     live = ctx.live
@@ -472,12 +412,12 @@ def link_down(ctx: Context, number: int) -> tuple[Link | None, int | None]:
             del live.contested[older]
     if link is None or live.by_device.get(link.device) != number:
         return link, None
-    del live.by_device[link.device]
+    crossing.use(live, link.device, None)
     spare = [one.link for one in live.links.values() if one.device == link.device]
     if newer is None and spare:
         newer = max(spare)
     if newer is not None and newer in live.links:
-        live.by_device[link.device] = newer
+        crossing.use(live, link.device, newer)
         return link, newer
     now, chance = ctx.now.mono, ctx.entropy.random()
     for key, target in list(live.targets.items()):

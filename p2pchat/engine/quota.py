@@ -239,7 +239,8 @@ def sort_out(ctx: Context, newest: AccountId) -> None:
     in a room, an address given by hand, or events of theirs that wait.
     """
     most = MAX_STRANGERS + SLACK
-    if len(ctx.cache.trust) <= most and _weight(ctx, ctx.cache.accounts) <= most * STATEMENTS_EACH:
+    weight = sum([len(known.signed) for known in ctx.cache.accounts.values()])
+    if len(ctx.cache.trust) <= most and weight <= most * STATEMENTS_EACH:
         return
     idle = ctx.ledger.people.idle()
     spare = max(len(idle) - MAX_STRANGERS, 0) if len(idle) > most else 0

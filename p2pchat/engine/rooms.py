@@ -13,7 +13,7 @@ from typing import Final
 from p2pchat.crypto.primitives import hash_tagged
 from p2pchat.engine import acts, kept
 from p2pchat.engine.accounts import Device
-from p2pchat.engine.context import Context, Link, RoomCache
+from p2pchat.engine.context import Context, Link, Linked, RoomCache
 from p2pchat.engine.ranges import Ranges
 from p2pchat.ids import ID_BYTES, AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import DIRECT, LOBBY, ROOM, RoomRow, StoredEvent
@@ -181,10 +181,21 @@ def shares_a_room(ctx: Context, link: Link) -> bool:
     return any(access(ctx, link, room(ctx, one)) != NOTHING for one in (*ctx.live.heard_of, *ids))
 
 
-def links_of(ctx: Context, cached: RoomCache) -> list[Link]:
-    """Live links to machines of this room's members, one for each machine."""
-    members, links = cached.graph.members, ctx.live.links
-    return [link for number in ctx.live.by_device.values() if (link := links[number]).account in members]
+def linked(ctx: Context, cached: RoomCache) -> Linked:
+    """Live links to machines of this room's members, one for each machine. In a room of hundreds it is
+    asked for with every word, and looked for only if somebody has come, gone or entered."""
+    live, known = ctx.live, cached.linked
+    if known is None or known.comings is not live.comings or known.accounts is not cached.accounts:
+        members, links = cached.graph.members, live.links
+        here = [link for number in live.by_device.values() if (link := links[number]).account in members]
+        by_device = {link.device: link.link for link in here}
+        known = cached.linked = Linked(live.comings, cached.accounts, tuple(here), by_device)
+    return known
+
+
+def links_of(ctx: Context, cached: RoomCache) -> tuple[Link, ...]:
+    """The links alone."""
+    return linked(ctx, cached).links
 
 
 def author(ctx: Context, event: EventId) -> AccountId | None:

@@ -43,8 +43,8 @@ def at_the_door(ctx: Context, host: str, *, over: bool) -> None:
 def crowd_s(ctx: Context) -> float:
     """What every pause between dials is longer by, while so many who were sighted are not met."""
     linked = ctx.live.by_device
-    missing = sum(sight.device is None or sight.device not in linked for sight in ctx.live.sights.values())
-    return min(missing * EACH_S, CROWD_S)
+    met = sum([sight.device in linked for sight in ctx.live.sights.values()])
+    return min((len(ctx.live.sights) - met) * EACH_S, CROWD_S)
 
 
 def waits_until(ctx: Context, target: Target, crowd_s: float) -> float:

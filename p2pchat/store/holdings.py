@@ -64,7 +64,7 @@ class Holdings:
     def hold(self, event: HeldEvent, to: Sequence[tuple[AccountId, DeviceId]]) -> None:
         """Keep an event for these; what is held of it already is held for these as well."""
         found = self._conn.execute(
-            "SELECT pk, size, body FROM holding WHERE depositor = ? AND id = ?", (event.depositor, event.id)
+            "SELECT pk, body FROM holding WHERE depositor = ? AND id = ?", (event.depositor, event.id)
         ).fetchone()
         if found is None:
             size = ROW_BYTES + len(event.header) + len(event.signature) + len(event.body or b"")
@@ -77,22 +77,24 @@ class Holdings:
                     event.signature, event.body,
                 ),
             ).lastrowid  # fmt: skip
-            self._count(size)
+            more = size
         else:
-            place, size, body = found
+            (place, body), more = found, 0
             if event.body is None and body is not None:
                 self._conn.execute(
                     "UPDATE holding SET body = NULL, size = size - ? WHERE pk = ?", (len(body), place)
                 )
-                self._count(-len(body))
-        for account, device in to:
-            made = self._conn.execute(
-                "INSERT OR IGNORE INTO holding_for (holding, account, device, had) VALUES (?, ?, ?, ?)",
-                (place, account, device, int(not device)),
-            ).rowcount
-            if made:
-                self._conn.execute("UPDATE holding SET size = size + ? WHERE pk = ?", (ROW_BYTES // 2, place))
-                self._count(ROW_BYTES // 2)
+                more = -len(body)
+        made = self._conn.executemany(
+            "INSERT OR IGNORE INTO holding_for (holding, account, device, had) VALUES (?, ?, ?, ?)",
+            [(place, account, device, int(not device)) for account, device in to],
+        ).rowcount
+        if made > 0:
+            beside = made * (ROW_BYTES // 2)
+            self._conn.execute("UPDATE holding SET size = size + ? WHERE pk = ?", (beside, place))
+            more += beside
+        if more:
+            self._count(more)
 
     def _count(self, size: int) -> None:
         self._conn.execute(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from p2pchat.crypto.primitives import ed25519_keypair, x25519_public
 from p2pchat.engine import inputs as happened
-from p2pchat.engine import overview
+from p2pchat.engine import overview, rooms
 from p2pchat.engine.accounts import device_id, make_genesis, make_statement, read_statement
 from p2pchat.engine.context import Me, ViewSizes
 from p2pchat.engine.file_inputs import FILE_EFFECTS, FileEffect
@@ -119,6 +119,7 @@ class Actor:
                 effects += self.node.handle(event, self.now())
             effects += self.node.close_batch(self.now())
             self.ledger.commit()
+            self._nobody_is_missed()
         except P2pchatError as error:
             self.ledger.rollback()
             self.node.undo()
@@ -131,6 +132,15 @@ class Actor:
             return
         for effect in effects:
             self._perform(effect)
+
+    def _nobody_is_missed(self) -> None:
+        """What is remembered of who is here in a room is what would be found anew."""
+        ctx = self.node.context(self.now())
+        links = [ctx.live.links[number] for number in ctx.live.by_device.values()]
+        for room in ctx.cache.rooms.values():
+            found = [link.link for link in links if link.account in room.graph.members]
+            known = [link.link for link in rooms.links_of(ctx, room)]
+            assert known == found, f"{self.name}, {room.row.name!r}"
 
     def _failed(self, event: happened.Input, error: P2pchatError) -> None:
         if isinstance(error, CommandError):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from p2pchat.engine.peers import CONTEST
+from p2pchat.engine.crossing import CONTEST
 from p2pchat.wire.codec import Record
 from p2pchat.wire.limits import DEAD_AFTER_S
 from p2pchat.wire.messages.link import Events, Ping, Pong

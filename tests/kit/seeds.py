@@ -23,6 +23,7 @@ from typing import Final
 import trio
 
 from p2pchat.crypto import primitives
+from p2pchat.engine import accounts
 
 ALLOW: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
 DICE: Final = "_r"
@@ -30,6 +31,11 @@ DICE: Final = "_r"
 
 VERIFIED_AT_MOST: Final = 1 << 16
 """Signatures remembered at once; a simulated machine checks a few thousand."""
+_REMEMBERED: Final = (
+    (primitives, "ed25519_verify"),
+    (primitives, "x25519_usable"),
+    (accounts, "read_statement"),
+)
 
 
 def dice(seed: int, *names: object) -> random.Random:
@@ -82,25 +88,25 @@ def repeatable_trio(seed: int) -> Iterator[None]:
 
 @contextmanager
 def remembered_signatures() -> Iterator[None]:
-    """Inside, a signature that was checked once is not checked again.
+    """Inside, a signature that was checked once is not checked again, nor a statement read or a public
+    key tried.
 
-    Right only where all machines live in one process: the answer is a function of three
-    byte strings, so that remembering it changes nothing but the time it takes.
+    Right only where all machines live in one process: the answer is a function of byte strings,
+    so that remembering it changes nothing but the time it takes.
     """
-    real = primitives.ed25519_verify
-    remembered = functools.lru_cache(VERIFIED_AT_MOST)(real)
-    users = [
-        module
-        for name, module in sorted(sys.modules.items())
-        if name.startswith("p2pchat.") and getattr(module, "ed25519_verify", None) is real
-    ]
-    for module in users:
-        setattr(module, "ed25519_verify", remembered)  # noqa: B010 - a module, not an object of ours
+    replaced: list[tuple[ModuleType, str, object]] = []
+    for home, name in _REMEMBERED:
+        real = getattr(home, name)
+        remembered = functools.lru_cache(VERIFIED_AT_MOST)(real)
+        for where, module in sorted(sys.modules.items()):
+            if where.startswith("p2pchat.") and getattr(module, name, None) is real:
+                replaced.append((module, name, real))
+                setattr(module, name, remembered)
     try:
         yield
     finally:
-        for module in users:
-            setattr(module, "ed25519_verify", real)  # noqa: B010
+        for module, name, real in replaced:
+            setattr(module, name, real)
 
 
 # -- traces ----------------------------------------------------------------------------------

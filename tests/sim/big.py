@@ -230,7 +230,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--keep", action="store_true", help="write the figures as the landed ones")
     parser.add_argument("--all", action="store_true", help="every figure, not one line for each size")
     given = parser.parse_args(arguments)
-    gc.set_threshold(500_000, 20, 100)  # millions of objects that stay: looking through them is a fifth
+    gc.disable()  # nothing here goes round in a circle, and looking through millions of objects is a tenth
     for count in given.counts:
         began = time.perf_counter()
         with remembered_signatures():
