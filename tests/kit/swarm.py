@@ -70,6 +70,7 @@ class Machine:
         self.ready = False
         self.skew_ms = 0
         self.lag_s = 0.003  # how long inputs lie before a batch takes them
+        self.at_once = 5.0  # how many a batch takes, in the mean
         self.requests = 0
         self.refused = 0  # the link whose frame broke a rule last
         self.mover: Mover | None = None  # who moves the bytes of files, if anybody does
@@ -188,7 +189,7 @@ class Machine:
         self.swarm.later(delay, unless_restarted)
 
     def _turn(self) -> None:
-        most = min(len(self.inbox), 1 + int(self.chance.expovariate(0.2)))
+        most = min(len(self.inbox), 1 + int(self.chance.expovariate(1.0 / self.at_once)))
         self._batch(most)
         self.soon(self.chance.random() * self.lag_s, self._after)
 
