@@ -44,7 +44,7 @@ STEP_S: Final = 0.5
 MOST_S: Final = 600.0
 MEETING_LAG_S: Final = 0.3
 MEETING_AT_ONCE: Final = 200.0
-"""While all meet, which nothing here measures, they take in much at a time: with 500 that is half the effort."""
+"""While all meet, which nothing here measures, they take in much at once: half the effort with 500."""
 SHOWN: Final = (
     "last hop",
     "copies per delivered message",
