@@ -82,7 +82,7 @@ FEED_KEPT_MS: Final = 30 * 24 * 3600 * 1000
 _FREQUENT: Final = (FromPeer, happened.Post, happened.Sighted, happened.Lost, Answered, AtTheDoor)
 """Inputs that bring no link and take none away, but for an answer that decides between two of one machine."""
 CLOCKS_EVERY_S: Final = 1.0
-"""For timers alone others' clocks are looked at no more often, unless somebody has come or gone."""
+"""For timers and dials alone others' clocks are looked at no more often, unless somebody has come or gone."""
 
 
 class Node:
@@ -190,9 +190,10 @@ class Node:
         return ctx.out
 
     def _clocks_seen(self, event: Input, now: Now) -> bool:
-        """Whether a timer, of which there are several for each link, can find nothing else than before."""
+        """Whether one of those of which there are several for each link can find nothing else than before."""
         comings, since = self.live.clocks_seen
-        same = isinstance(event, happened.TimerFired) and comings is self.live.comings
+        often = isinstance(event, happened.TimerFired | happened.DialFailed)
+        same = often and comings is self.live.comings
         return same and 0.0 <= now.mono - since < CLOCKS_EVERY_S
 
     def _look_at_clocks(self, now: Now) -> None:
