@@ -210,7 +210,12 @@ COMMANDS: Final = (
         (Arg("targets", "[TARGET]...", "Only these conversations.", required=False, many=True),),
         (
             Opt(("--since",), "Go on after this cursor; 0: the oldest kept.", metavar="CURSOR"),
-            Opt(("--types",), "Only these types, with commas.", metavar="T,T"),
+            Opt(
+                ("--types",),
+                "Only these types, with commas: message, edit, delete, reaction, pin, receipt, ack, file,"
+                " room, peer, presence, typing, history, office, warning.",
+                metavar="T,T",
+            ),
             Opt(("--mentions",), "Only messages that mention me.", "flag"),
             Opt(("--count",), "End after N events.", "int", metavar="N"),
             Opt(("--timeout",), "End after so many seconds.", "number", metavar="S"),

@@ -20,6 +20,7 @@ FIGURES = {
     "room_message": "a message in a room of 12 daemons, until the last has committed it",
     "room_sync": "a newcomer syncs a room of 100,000 messages: time, memory, who waits meanwhile",
     "room_repair": "repair of 20 messages among 100,000: records and bytes",
+    "room_crowd": "a room of 110 live daemons: copies that leave an author, until when all have it",
     "room_rotation": "a new key for a room of 500 machines",
     "handshake": "cost of a handshake",
     "discovery": "a newcomer among 2, 20 and 50 hosts: sighted, connected",

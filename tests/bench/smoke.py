@@ -22,6 +22,7 @@ TINY = {
     "room_message": ["--messages", "3", "--daemons", "3"],
     "room_sync": ["--messages", "600"],
     "room_repair": ["--messages", "300", "--lacking", "3"],
+    "room_crowd": ["--daemons", "4", "--messages", "2"],
     "room_rotation": ["--devices", "8"],
     "handshake": ["--handshakes", "3"],
     "discovery": ["--hosts", "3"],

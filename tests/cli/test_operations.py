@@ -12,6 +12,7 @@ from p2pchat_cli import options, session
 
 from p2pchat.control.operations import all_operations, settings, settings_file
 from p2pchat.control.operations.__main__ import page
+from p2pchat.control.operations.history import LISTEN_TYPES
 from p2pchat.control.operations.table import REQUIRED, check
 from p2pchat.errors import CommandError, SettingsError
 from tests.cli.stage import ROOT
@@ -37,6 +38,15 @@ def test_tables_are_whole() -> None:
             assert param.type in ("str", "int", "number", "bool", "list")
             if param.default is not REQUIRED and param.default is not None:
                 assert check(operation, _least(operation, **{param.name: param.default}))
+
+
+def test_the_help_of_listen_names_every_type() -> None:
+    """Written out there, so that a command loads no table it does not need."""
+    (listen,) = [one for one in options.COMMANDS if one.words == ("listen",)]
+    (types,) = [one for one in listen.opts if one.flags == ("--types",)]
+    assert types.help.removeprefix("Only these types, with commas: ").rstrip(".").split(", ") == list(
+        LISTEN_TYPES
+    )
 
 
 def _least(operation: Any, **given: Any) -> dict[str, Any]:
