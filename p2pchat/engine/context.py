@@ -100,9 +100,7 @@ class Live(UndoFields):
     relayed: UndoDict[int, Relayed] = field(default_factory=UndoDict)
     links: UndoDict[int, Link] = field(default_factory=UndoDict)
     by_device: UndoDict[DeviceId, int] = field(default_factory=UndoDict)
-    comings: object = field(
-        default_factory=object
-    )  # another one whenever `by_device` is another; see use_link
+    comings: object = field(default_factory=object)  # another whenever `by_device` is: see crossing.use
     clocks_seen: tuple[object, float] = (None, 0.0)  # whose, by `comings`, and when; see node
     contested: UndoDict[int, int] = field(
         default_factory=UndoDict

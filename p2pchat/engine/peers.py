@@ -177,7 +177,8 @@ def _trim(ctx: Context, device: DeviceId) -> None:
     if len(every) > MAX_UNKNOWN_PEERS + LOOSE_SLACK:
         rows = [row for row in every if not row.static and row.device is not None]
         loose = [row for row in rows if row.device != device and _stranger(ctx, row.device)]
-        spare += sorted(loose, key=_age)[: max(0, len(loose) - MAX_UNKNOWN_PEERS)]
+        if len(rows) > MAX_UNKNOWN_PEERS + LOOSE_SLACK:
+            spare += sorted(loose, key=_age)[: max(0, len(loose) - MAX_UNKNOWN_PEERS)]
     for row in spare:
         drop(ctx, row)
 
