@@ -25,6 +25,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+from p2pchat.engine.context import ViewSizes
 from tests.bench import ours
 from tests.bench.report import Report, Table, Verdict, script
 from tests.bench.workers import compiled, workers
@@ -35,10 +36,12 @@ MEET_S: Final = 600.0
 ALL_S: Final = 240.0
 TEXT_BYTES: Final = 10_000
 TALKERS: Final = 10
-NEIGHBOURS: Final = 12
-"""So many one takes at most; who is no neighbour is told of a message in some dozens of bytes."""
-REST: Final = 1.25
-"""What records, packets, pings and announcements add to the bytes of a text."""
+NEIGHBOURS: Final = ViewSizes().most
+"""Who is none of these is told of a message."""
+REST: Final = 1.15
+"""What records, packets and pings add to the bytes of a text."""
+TOLD_BYTES: Final = 250
+"""An announcement in a packet of its own, and what acknowledges what comes back."""
 
 
 class Office:
@@ -125,10 +128,12 @@ def measure(chosen: argparse.Namespace, report: Report) -> None:
             office = Office(stack, net.hosts, Path(folder), bytecode)
             office.until_linked()
             table.add(row, **_round(office, chosen.messages))
-    bound = min(NEIGHBOURS, chosen.daemons - 1) * REST
+    others = chosen.daemons - 1
+    pushed = NEIGHBOURS if chosen.daemons > ViewSizes().above else others
+    bound = pushed * REST + (others - pushed) * TOLD_BYTES / TEXT_BYTES
     report.verdicts.append(Verdict("copies that leave the author", table.median(row, "copies"), bound, None))
     report.remarks.append(f"{os.cpu_count()} cores for all of them; pushed to all it would be")
-    report.remarks[-1] += f" {chosen.daemons - 1} copies"
+    report.remarks[-1] += f" {others} copies"
 
 
 def _round(office: Office, messages: int) -> dict[str, float]:
