@@ -2,8 +2,9 @@
 that sleeps, somebody put out of all rooms.
 
 One play in scenes that share the daemons, in the order of this file. It is small: a program in which a room
-is crowded from 5 machines on, holds 7 people, and is repaired every 3 s, where ours has a hundred, 500 and a
-minute. A hundred and ten daemons of the program as it is: `python -m tests.bench.room_crowd`.
+is crowded from 5 machines on and holds 7 people, where ours has 100 and 500. Hal alone repairs again and again:
+a minute is longer than any scene, so that nothing but his silence is mended so. A hundred and ten daemons of
+the program as it is: `python -m tests.bench.room_crowd`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ NAMES = ("ann", "bob", "cyn", "dan", "eve", "flo", "gil", "hal")
 MEMBERS: Final = 7
 EAGER: Final = 3
 """Neighbours one has at most."""
-REPAIR_S: Final = 3.0
+REPAIR_S: Final = 0.4
+FOUND_S: Final = 40.0
+"""He asks one of seven each time: one was not asked by then once in a million plays."""
 SMALL: Final[Changes] = {
     "p2pchat/engine/live_records.py": (
         ("    above: int = 100\n", "    above: int = 5\n"),
@@ -37,17 +40,16 @@ SMALL: Final[Changes] = {
         ("    most: int = 12\n", f"    most: int = {EAGER}\n"),
         ("    passive: int = 30\n", "    passive: int = 3\n"),
     ),
-    "p2pchat/engine/sync.py": (("REPAIR_S: Final = 60.0\n", f"REPAIR_S: Final = {REPAIR_S}\n"),),
     "p2pchat/wire/limits.py": (("MAX_MEMBERS: Final = 500\n", f"MAX_MEMBERS: Final = {MEMBERS}\n"),),
 }
 MUTE: Final[Changes] = {
     **SMALL,
     "p2pchat/engine/sync.py": (
-        *SMALL["p2pchat/engine/sync.py"],
+        ("REPAIR_S: Final = 60.0\n", f"REPAIR_S: Final = {REPAIR_S}\n"),
         ("        links = gossip.audience(ctx, room, fresh)\n", "        links = ()\n"),
     ),
 }
-"""Hal's program never pushes: what he says must be found by a repair."""
+"""Hal's program never pushes: what he says must be found by a repair, and he is who repairs often."""
 TEXT_BYTES: Final = 10_000
 
 
@@ -115,14 +117,14 @@ def test_what_was_never_pushed_comes_with_the_repair_of_every_minute(play: Play)
     holds(hal, room, [say(ann, room, "who says nothing?")])
     said = hal.ask("send", target=room, text="I do")["id"]
     for one in (ann, bob):
-        until(lambda one=one: page(one, room)[-1]["id"] == said, 12 * REPAIR_S, f"{one.name} finds it")  # type: ignore[misc]
+        until(lambda one=one: page(one, room)[-1]["id"] == said, FOUND_S, f"{one.name} finds it")  # type: ignore[misc]
     assert ann.sees(hal)
     assert bob.sees(hal)
 
 
-def test_receipts_of_a_crowd_cost_less_than_what_they_are_about(play: Play) -> None:
+def test_receipts_cost_a_fraction_of_what_they_are_about(play: Play) -> None:
     """What comes back to Ann, whom nobody else tells anything: receipts, and what the network says that her
-    own packets came. A word for each message of each would be several times that."""
+    own packets came. A word of each for each message would be half of what she sent."""
     people = play.machines[1:MEMBERS]
     ann, count = play.machines[0], 60
     room = make("loud", ann, *people[:5])
@@ -135,8 +137,7 @@ def test_receipts_of_a_crowd_cost_less_than_what_they_are_about(play: Play) -> N
 
     until(counted, ARRIVE_S, "all of it is delivered to all")
     back, out = went(ann, "rx") - before[0], went(ann, "tx") - before[1]
-    print(f"receipts: {back} bytes came back for {out} of {count} messages to 5")
-    assert back < out
+    assert back < out / 4, f"{back} bytes came back for {out}"
     assert [one["id"] for one in page(people[0], room)] == ids
 
 
@@ -159,7 +160,7 @@ def test_a_full_room_takes_nobody_and_who_has_left_makes_room(play: Play) -> Non
     ann, gil, hal = play.machines[0], play.machines[6], play.machines[7]
     room = make("full", *play.machines[:MEMBERS])
     refused = ann.attempt("room", "invite", "#full", "hal")
-    assert (refused.code, refused.error["kind"]) == (5, "policy")
+    assert (refused.code, refused.error["kind"]) == (7, "policy")
     assert refused.error["message"] == f"a room holds at most {MEMBERS} people"
     gil.p2pchat("room", "leave", "#full")
     until(lambda: known(ann)[room]["members"] == MEMBERS - 1, ARRIVE_S, "ann knows that gil has left")
