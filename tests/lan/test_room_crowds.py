@@ -2,9 +2,9 @@
 that sleeps, somebody put out of all rooms.
 
 One play in scenes that share the daemons, in the order of this file. It is small: a program in which a room
-is crowded from 5 machines on and holds 7 people, where ours has 100 and 500. Hal alone repairs again and again:
-a minute is longer than any scene, so that nothing but his silence is mended so. A hundred and ten daemons of
-the program as it is: `python -m tests.bench.room_crowd`.
+is crowded from 5 machines on and holds 7 people, where ours has 100 and 500. Hal alone repairs all
+the time: a minute is longer than any scene, so that nothing but his silence is mended so. A hundred and ten
+daemons of the program as it is: `python -m tests.bench.room_crowd`.
 """
 
 from __future__ import annotations
