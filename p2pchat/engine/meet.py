@@ -2,7 +2,7 @@
 
 Decides: who is let in once the handshake has proven him, what each side tells the other,
 and which statements and registers are taken in. Does not know: sockets, or which of two
-links stays (peers).
+links stays (crossing).
 """
 
 from __future__ import annotations

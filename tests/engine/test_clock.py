@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2pchat.engine import clock
+from p2pchat.engine import clock, crossing
 from p2pchat.engine import inputs as happened
 from tests.engine.play import EPOCH_MS, Actor, Stage
 
@@ -114,3 +114,31 @@ def test_the_median_counts_where_two_agree(stage: Stage, offsets: tuple[int, ...
         (one,) = wrong(stage, ann, f"person {n}", by=offset)
         verify(ann, one)
     assert shift(ann) == correction
+
+
+def test_those_who_stay_for_a_day_are_known_by_the_next_timer(stage: Stage) -> None:
+    """Nobody comes or goes: that time has passed is enough."""
+    ann = stage.actor("ann")
+    wrong(stage, ann, "bob", "cem")
+    assert ann.node.live.shift_ms == 0
+    stage.mono += DAY_MS / 1000 + 1
+    ann.feed(happened.TimerFired("around"))
+    assert ann.node.live.shift_ms == WRONG_MS
+
+
+def test_timers_of_hundreds_look_at_the_clocks_once_a_second_unless_somebody_came_or_went(
+    stage: Stage,
+) -> None:
+    ann = stage.actor("ann")
+    bob, cem = wrong(stage, ann, "bob", "cem")
+    verify(ann, bob, cem)
+    live = ann.node.live
+    for seconds, looked in ((0.9, False), (0.2, True), (0.5, False), (-30.0, True)):
+        live.shift_ms = 5
+        stage.mono += seconds
+        ann.feed(happened.TimerFired("around"))
+        assert live.shift_ms == (WRONG_MS if looked else 5), seconds
+    live.shift_ms = 5
+    crossing.use(live, bob.device, live.by_device[bob.device])  # as where another link takes over
+    ann.feed(happened.TimerFired("around"))
+    assert live.shift_ms == WRONG_MS

@@ -237,11 +237,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--keep", action="store_true", help="write the figures as the landed ones")
     parser.add_argument("--all", action="store_true", help="every figure, not one line for each size")
     given = parser.parse_args(arguments)
-    gc.disable()  # nothing here goes round in a circle, and looking through millions of objects is a tenth
+    gc.disable()  # looking through millions of objects is a tenth, and one in twenty goes round in a circle
     for count in given.counts:
         began = time.perf_counter()
         with remembered_signatures():
             figures = run(count, given.seed)
+        gc.collect()  # a room that is over is one large circle
         print(line(figures, time.perf_counter() - began), flush=True)
         if given.all:
             for name, value in figures.items():

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -15,6 +19,7 @@ from tests.kit.seeds import Trace, remembered_signatures
 from tests.kit.swarm import PORT, Swarm
 from tests.sim.big import MESSAGES, landed, line, run
 
+ROOT: Final = Path(__file__).resolve().parents[2]
 CROWDED = ViewSizes(above=8, active=3, most=5, passive=6)
 
 
@@ -39,6 +44,20 @@ def test_the_last_machine_of_the_largest_room_is_dialled_like_the_first() -> Non
     assert len(swarm.by_address) == MAX_MEMBERS
     assert [m.name for m in machines if not dialable(m.address, PORT, ("198.18.0.1",))] == []
     swarm.close()
+
+
+def test_a_room_that_is_over_takes_no_memory_from_the_next() -> None:
+    """Where sizes are played one after the other; in a process of its own, for nothing is collected there."""
+    script = (
+        "import gc\nfrom tests.sim import big\nfrom tests.kit.swarm import Swarm\n"
+        "big.main(['5', '6'])\n"
+        "print('left', sum(isinstance(one, Swarm) for one in gc.get_objects()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    told = done.stdout.splitlines()
+    assert [one.partition(":")[0] for one in told] == ["room of 5", "room of 6", "left 0"]
 
 
 def test_what_has_landed_is_whole() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from p2pchat.ids import AccountId, DeviceId, EventId, RoomId
 from p2pchat.model import HeldEvent
@@ -116,6 +119,49 @@ def test_sums_are_those_of_what_is_there(ledger: Ledger) -> None:
     ledger.holdings.drop_of(ANN)
     assert ledger.holdings.held_bytes() == 0
     assert ledger.connection.execute("SELECT count(*) FROM holding_for").fetchone() == (0,)
+
+
+SOMEBODY = st.lists(
+    st.sampled_from([(who, machine) for who in (BOB, EVA) for machine in (NOBODY, BOB_1, EVA_1)]), max_size=6
+)
+NUMBER = st.integers(1, 2)
+WRONG = (
+    "SELECT pk FROM holding h WHERE size != 200 + length(header) + length(signature)"
+    " + coalesce(length(body), 0) + 100 * (SELECT count(*) FROM holding_for WHERE holding = h.pk)"
+)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("hold"), NUMBER, st.sampled_from([None, b"", b"sealed"]), SOMEBODY),
+            st.tuples(st.just("had"), NUMBER, st.sampled_from([BOB, EVA]), st.sampled_from([BOB_1, BOB_2])),
+            st.tuples(st.sampled_from(["drop_had", "withdraw"]), NUMBER),
+        ),
+        max_size=12,
+    )
+)
+@example([("hold", 1, b"sealed", TO_BOB), ("hold", 1, None, [*TO_BOB, TO_BOB[0], (EVA, NOBODY)])])
+def test_the_sum_is_exact_whatever_comes_twice_or_for_nobody(steps: list[tuple[Any, ...]]) -> None:
+    """It is carried from one to the next, never added up: what it is off once it is off for ever."""
+    ledger = open_ledger(MEMORY)
+    ledger.begin()
+    store, count = ledger.holdings, ledger.connection.execute
+    for kind, seq, *more in steps:
+        match kind:
+            case "hold":
+                store.hold(held(seq, body=more[0]), more[1])
+            case "had":
+                store.had(more[0], more[1], ROOM, ANN_1, ((1, seq),))
+            case "drop_had":
+                store.drop_had(BOB, ROOM, ANN_1, ((1, seq),), [])
+            case _:
+                store.withdraw(ANN, ROOM, ANN_1, ((seq, 2),))
+        assert count("SELECT coalesce(sum(size), 0) FROM holding").fetchone() == (store.held_bytes(),)
+    if all(kind != "had" for kind, *_ in steps):  # who came later has a row that nobody pays for
+        assert not count(WRONG).fetchall()
+    ledger.commit()
+    ledger.close()
 
 
 def test_word_for_an_author_waits_sixty_days(ledger: Ledger) -> None:
