@@ -56,7 +56,7 @@ class Gate:
         self._tool(self.tools / "chrt", chrt)
         self._tool(self.checkout / ".venv/bin/python", f'echo "$*" >> played\n{rooms}')
         self.process = subprocess.Popen(
-            [self.checkout / ".ci/run"],
+            ["env", "--default-signal=INT", self.checkout / ".ci/run"],
             env={**os.environ, "PATH": f"{self.tools}:{os.environ['PATH']}", "TMPDIR": str(self.tmp)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
