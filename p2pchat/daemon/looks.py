@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
-from p2pchat.engine import missing, overview, own, people, presence, rooms
+from p2pchat.engine import missing, overview, own, people, presence, rooms, wants
 from p2pchat.engine import names as engine_names
 from p2pchat.engine.context import Context
 from p2pchat.engine.node import Node
@@ -197,7 +197,7 @@ class NodeLooks:
 
     def coming(self, room: RoomId) -> tuple[int, DeviceId | None]:
         """What is on its way."""
-        return missing.coming(self._context(), room)
+        return wants.coming(self._context(), room)
 
     def acks(self, view: MessageView, acked: tuple[AccountId, ...]) -> Acks | None:
         """Who has taken note of it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from p2pchat.engine import ranges, rooms, wants
+from p2pchat.engine import ranges, rooms
 from p2pchat.engine.context import Context, RoomCache
 from p2pchat.ids import DeviceId, RoomId
 from p2pchat.model import Gap
@@ -28,12 +28,6 @@ def told(ctx: Context, room_id: RoomId, gaps: Iterable[Gap]) -> list[Gap]:
         earlier = not _ours(ctx, room, gap.device, gap.low - 1)
         found.append(replace(gap, holders=_holders(ctx, room, gap), earlier=earlier))
     return found
-
-
-def coming(ctx: Context, room_id: RoomId) -> tuple[int, DeviceId | None]:
-    """How many events of a room are on their way from somebody who is giving what is not here, and whose
-    machine that is. Of chains of which nothing came yet no hole tells."""
-    return wants.coming(ctx, room_id)
 
 
 def _ours(ctx: Context, room: RoomCache, device: DeviceId, seq: int) -> bool:

@@ -132,7 +132,7 @@ def newest_of(whole: list[str | None], here: list[str | None]) -> list[str | Non
 
 
 def coming(actor: Actor, room: RoomId) -> tuple[int, Actor | None]:
-    count, giver = missing.coming(actor.look(), room)
+    count, giver = wants.coming(actor.look(), room)
     at = {far.device: far for end, far, _ in actor.stage.links.values() if end is actor}
     return count, None if giver is None else at[giver]
 
