@@ -20,7 +20,7 @@ from tests.kit.needs import needs_tool
 
 pytestmark = needs_tool("ps")
 
-ROOT: Final = Path(__file__).resolve().parents[1]
+ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE_S: Final = 20.0
 PASS: Final = """echo '{"session_s": 0, "layers_s": {}}' > "$P2PCHAT_BUDGET_REPORT" """
 INSTALL: Final = """
